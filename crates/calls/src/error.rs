@@ -1,0 +1,90 @@
+//! Why a call has no answer from the service.
+
+use std::time::Duration;
+
+use madang_model::ServiceName;
+use madang_wire::{Code, Problem};
+
+use crate::BoxError;
+
+/// Why a call has no answer from the service.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No instance became ready while the call waited.
+    #[error("no instance of {service} is ready")]
+    NoInstance {
+        /// The service called.
+        service: ServiceName,
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// Too many calls wait for an instance already.
+    #[error("too many calls wait for an instance of {service}")]
+    ParkingFull {
+        /// The service called.
+        service: ServiceName,
+    },
+    /// No connection could be made.
+    #[error("failed to connect to {service}")]
+    Connect {
+        /// The service called.
+        service: ServiceName,
+        /// Why.
+        source: BoxError,
+    },
+    /// The time ran out.
+    #[error("{service} did not answer within {after:?}")]
+    Timeout {
+        /// The service called.
+        service: ServiceName,
+        /// The time that it had.
+        after: Duration,
+    },
+    /// The connection broke after the request was sent: the outcome is unknown.
+    #[error("the connection to {service} broke before it answered")]
+    Broken {
+        /// The service called.
+        service: ServiceName,
+        /// Why.
+        source: BoxError,
+    },
+    /// The caller does not declare the service.
+    #[error("{caller} does not declare calls to {service}: add {service} to its `calls`")]
+    Undeclared {
+        /// The caller.
+        caller: ServiceName,
+        /// The service called.
+        service: ServiceName,
+    },
+    /// The service, hosted in this process, panicked.
+    #[error("{service} panicked while answering")]
+    Panic {
+        /// The service called.
+        service: ServiceName,
+    },
+}
+
+impl CallError {
+    /// The kind of problem that this is to a client.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoInstance { .. } => Code::NO_INSTANCE,
+            Self::ParkingFull { .. } => Code::PARKING_FULL,
+            Self::Connect { .. } => Code::CONNECT,
+            Self::Timeout { .. } => Code::TIMEOUT,
+            Self::Broken { .. } => Code::BROKEN,
+            Self::Undeclared { .. } => Code::UNDECLARED,
+            Self::Panic { .. } => Code::PANIC,
+        }
+    }
+
+    /// Whether the effect may have happened although no answer came.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Broken { .. } | Self::Panic { .. })
+    }
+
+    /// The problem to answer a client with.
+    pub fn problem(&self) -> Problem {
+        Problem::new(self.code()).detail(self.to_string())
+    }
+}

@@ -1,0 +1,2 @@
+//! Thin commands over the admin API and the node.
+fn main() {}

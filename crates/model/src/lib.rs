@@ -1,0 +1,14 @@
+//! The inert system: names, ids, durations and the manifest, parsed into a validated [`System`].
+//!
+//! Knows nothing of the network, of async, of processes or of clocks. Its only I/O is reading the files
+//! of a manifest (`manifest::load`).
+
+mod duration;
+mod name;
+mod system;
+
+pub use duration::{ParseDurationError, format_duration, parse_duration};
+pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
+pub use system::{
+    Call, Database, Gateway, HeaderMatch, Place, PortRule, Protocol, Route, Service, System, Target, Unit,
+};

@@ -1,0 +1,187 @@
+//! The validated system: what every engine reads and none changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{ServiceName, SystemName, UnitName};
+
+/// A whole system, as its manifest describes it: every name resolves and every rule holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct System {
+    /// Its name: that of `[system]`, or else of the manifest's folder.
+    pub name: SystemName,
+    /// The folder of the manifest, absolute; data and logs live in `.madang/` below it.
+    pub root: PathBuf,
+    /// The files that were read, the manifest first: editing one of them changes the system.
+    pub files: Vec<PathBuf>,
+    /// The front door.
+    pub gateway: Gateway,
+    /// Every service by name.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// Every unit by name; each service is in exactly one.
+    pub units: BTreeMap<UnitName, Unit>,
+    /// Routes in the order of the files; precedence is the gateway's business.
+    pub routes: Vec<Route>,
+}
+
+/// The front door of a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gateway {
+    /// Where it listens for requests from outside.
+    pub listen: SocketAddr,
+    /// The total time a request may take unless a service or route says otherwise.
+    pub timeout: Duration,
+}
+
+/// A service: a part with an owner, its own database and its own routes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// The team that owns it.
+    pub owner: Option<String>,
+    /// The unit that hosts it.
+    pub unit: UnitName,
+    /// Where Madang itself listens for this service and balances over its instances.
+    pub listen: Option<SocketAddr>,
+    /// How its instances speak.
+    pub protocol: Protocol,
+    /// The services it may call, each with its limits.
+    pub calls: BTreeMap<ServiceName, Call>,
+    /// Its own database.
+    pub database: Option<Database>,
+    /// The total time a call to it may take unless the caller or the route says otherwise.
+    pub timeout: Option<Duration>,
+}
+
+/// The limits of one service's calls to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// The total time of a call, retries included.
+    pub timeout: Option<Duration>,
+}
+
+/// A service's own database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Database {
+    /// A SQLite file at this absolute path.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database at this URL.
+    Postgres(String),
+}
+
+impl Database {
+    /// The URL that the service gets as `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+}
+
+/// How the instances of a service speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
+/// A unit: one program, run once per replica, that hosts one or more services.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unit {
+    /// Its name.
+    pub name: UnitName,
+    /// The services it hosts; at least one.
+    pub services: BTreeSet<ServiceName>,
+    /// The folder its commands run in, absolute: that of the file that declares it.
+    pub folder: PathBuf,
+    /// The command that builds its program.
+    pub build: Option<String>,
+    /// The command that runs it, with `${self.*}` still unresolved.
+    pub run: String,
+    /// Where its instances listen.
+    pub port: PortRule,
+    /// How many instances run at once.
+    pub replicas: u16,
+    /// The path that answers 2xx once an instance is ready.
+    pub health: Option<String>,
+    /// Environment of its own, with `${self.*}` still unresolved.
+    pub env: BTreeMap<String, String>,
+    /// The units that must be ready before this one starts: those of the services named by `depends_on`.
+    pub depends_on: BTreeSet<UnitName>,
+}
+
+/// Where the instances of a unit listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum PortRule {
+    /// Each instance is told a port of its own.
+    Assigned,
+    /// The program insists on this port: one instance, replaced stop-then-start.
+    Fixed(u16),
+    /// A worker that listens nowhere.
+    None,
+}
+
+/// A rule from an outside request to a service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Route {
+    /// The host it is for: `shop.example` or `*.shop.example`; any if absent. Lower case, without a port.
+    pub host: Option<String>,
+    /// The path: `/users/{id}`, `/users/**`, `/users/*/orders`. `/users/**` matches `/users` too.
+    pub path: String,
+    /// The methods it is for; any if empty. Upper case.
+    pub methods: Vec<String>,
+    /// Headers that the request must carry.
+    pub headers: Vec<HeaderMatch>,
+    /// Where it leads, in proportion to the weights; at least one.
+    pub to: Vec<Target>,
+    /// The total time of a request over this route.
+    pub timeout: Option<Duration>,
+    /// The line that declares it.
+    pub place: Place,
+}
+
+/// A header that a request must carry for a route to match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderMatch {
+    /// The header's name, lower case.
+    pub name: String,
+    /// The exact value.
+    pub value: String,
+}
+
+/// One place where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The service.
+    pub service: ServiceName,
+    /// Its share of the requests, relative to the other targets of the route.
+    pub weight: u32,
+}
+
+/// A line of a manifest file; shown as `path:line`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The file, relative to the system's root where it is below it.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}

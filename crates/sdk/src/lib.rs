@@ -1,0 +1,1 @@
+//! What a service author imports, and nothing else.

@@ -1,0 +1,1 @@
+//! Reconciles the units that should run with those that do.

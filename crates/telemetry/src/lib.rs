@@ -1,0 +1,1 @@
+//! Log files and request records in; store and query.

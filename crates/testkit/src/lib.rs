@@ -1,0 +1,1 @@
+//! Starts a whole system in a test; fakes and faults.

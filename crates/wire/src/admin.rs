@@ -1,0 +1,197 @@
+//! The admin API: what the command line, a dashboard or a script asks of a node, over its unix socket.
+//!
+//! Collections are JSON arrays; whatever follows (`?follow=true`) is one JSON document a line.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The node and the system that it runs: `GET /v1/system`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SystemView {
+    /// The system's name.
+    pub name: String,
+    /// The manifest file, absolute.
+    pub manifest: String,
+    /// The gateway's URL.
+    pub gateway: String,
+    /// The process id of the node.
+    pub pid: u32,
+    /// The node's version.
+    pub version: String,
+    /// When the node started, in milliseconds since 1970.
+    pub started_at: u64,
+    /// Whether every unit is ready.
+    pub ready: bool,
+    /// Why the manifest as it is on disk is not in force; absent if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_error: Option<String>,
+    /// Requests that the gateway and the listeners of services finished since the node started.
+    pub requests: u64,
+    /// Request records dropped because nobody drained them in time.
+    pub records_dropped: u64,
+}
+
+/// What an instance does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for its build, for what it depends on, or for a port.
+    Waiting,
+    /// Its build command runs.
+    Building,
+    /// Its process runs and is not yet ready.
+    Starting,
+    /// It is in rotation.
+    Ready,
+    /// It exited and waits to be started again.
+    Backoff,
+    /// It is being stopped.
+    Stopping,
+    /// It is not started again: it failed too often, or its build did.
+    Failed,
+    /// It stopped as it was told to.
+    Stopped,
+}
+
+/// One instance: `GET /v1/instances`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InstanceView {
+    /// The instance's id; before its first start, the unit's name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// The services it hosts.
+    pub services: Vec<String>,
+    /// Its release.
+    pub release: Option<String>,
+    /// What it does.
+    pub state: State,
+    /// In words: `ready`, `GET /healthz: 503`, `port 3001 refuses`, `waits for users (3 s)`.
+    pub health: String,
+    /// How often it was started again after it exited.
+    pub restarts: u32,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Resident memory in bytes.
+    pub memory: Option<u64>,
+    /// Where it listens.
+    pub url: Option<String>,
+    /// Since when it is in this state, in milliseconds since 1970.
+    pub since: u64,
+    /// Why it is in this state, where there is more to say: the exit, the last lines of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The file that its output goes to.
+    pub log: Option<String>,
+}
+
+/// One service with all that is known of it: `GET /v1/services/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Its unit.
+    pub unit: String,
+    /// The command that runs it.
+    pub run: String,
+    /// The folder that it runs in.
+    pub folder: String,
+    /// Madang's own listener for it.
+    pub listen: Option<String>,
+    /// The services it may call.
+    pub calls: Vec<String>,
+    /// Its database's URL, without a password.
+    pub database: Option<String>,
+    /// Its routes.
+    pub routes: Vec<RouteView>,
+    /// Its instances.
+    pub instances: Vec<InstanceView>,
+}
+
+/// One route, in order of precedence: `GET /v1/routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RouteView {
+    /// The host it is for; any if absent.
+    pub host: Option<String>,
+    /// The path's template.
+    pub path: String,
+    /// The methods; any if empty.
+    pub methods: Vec<String>,
+    /// Headers it asks for, as `name: value`.
+    pub headers: Vec<String>,
+    /// Where it leads: service and weight.
+    pub to: Vec<TargetView>,
+    /// The file and line that declare it.
+    pub place: String,
+}
+
+/// One target of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TargetView {
+    /// The service.
+    pub service: String,
+    /// Its share relative to the others.
+    pub weight: u32,
+}
+
+/// One line of a log: `GET /v1/logs?services=&n=&since=&follow=`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// When it was written as far as known: its own time, or when it was read; milliseconds since 1970.
+    pub at: u64,
+    /// The unit.
+    pub unit: String,
+    /// The instance.
+    pub instance: String,
+    /// The line as it was written, without its end.
+    pub line: String,
+}
+
+/// What happened to a unit: `GET /v1/events?follow=true`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// The unit.
+    pub unit: String,
+    /// The instance, where it is about one.
+    pub instance: Option<String>,
+    /// What happened.
+    pub kind: EventKind,
+    /// In words; for a failure also the last lines of the output.
+    pub message: String,
+}
+
+/// A kind of [`Event`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A build began.
+    Building,
+    /// A build ended well.
+    Built,
+    /// A build failed.
+    BuildFailed,
+    /// Something that it needs is not ready; repeated while it lasts.
+    Blocked,
+    /// A process was started.
+    Started,
+    /// An instance is in rotation.
+    Ready,
+    /// A process exited without being told to.
+    Exited,
+    /// It will be started again after a pause.
+    Backoff,
+    /// It will not be started again.
+    GaveUp,
+    /// It is being stopped.
+    Stopping,
+    /// It is gone.
+    Stopped,
+    /// The manifest was read again and is in force.
+    Applied,
+    /// The manifest was read again and refused; the old one stays in force.
+    Refused,
+}

@@ -1,0 +1,12 @@
+//! Every type that crosses a process: the admin API, the service API, problems and request records.
+//!
+//! Types and their JSON only. Knows nothing of servers, clients or storage.
+
+pub mod admin;
+pub mod headers;
+mod problem;
+mod record;
+pub mod service;
+
+pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
+pub use record::{Hop, RequestRecord};

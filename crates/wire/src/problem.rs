@@ -1,0 +1,188 @@
+//! One form for every error that Madang answers itself: RFC 9457, `application/problem+json`.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The media type of a [`Problem`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A kind of problem: a stable code with a page under `docs/errors/`, the status that it answers and its title.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// The stable code, such as `MDG-GW-001`.
+    pub id: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, the same for every occurrence.
+    pub title: &'static str,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $status:literal, $title:literal;)*) => {
+        impl Code {
+            $($(#[$doc])* pub const $name: Code = Code { id: $id, status: $status, title: $title };)*
+
+            /// Every code there is.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+        }
+    };
+}
+
+codes! {
+    /// No route of the gateway matches.
+    NO_ROUTE = "MDG-GW-001", 404, "No route matches this request";
+    /// A route matches the path but not the method.
+    METHOD_NOT_ALLOWED = "MDG-GW-002", 405, "The route does not take this method";
+    /// The request is malformed or ambiguous.
+    BAD_REQUEST = "MDG-GW-003", 400, "The request is malformed";
+    /// The gateway stops.
+    STOPPING = "MDG-GW-004", 503, "The gateway is stopping";
+    /// No instance became ready in time.
+    NO_INSTANCE = "MDG-CALL-001", 503, "No instance of the service is ready";
+    /// The connection to an instance could not be made.
+    CONNECT = "MDG-CALL-002", 502, "The service could not be reached";
+    /// The time for the request ran out.
+    TIMEOUT = "MDG-CALL-003", 504, "The service did not answer in time";
+    /// The connection broke before the answer came.
+    BROKEN = "MDG-CALL-004", 502, "The connection to the service broke";
+    /// Too many requests wait for an instance.
+    PARKING_FULL = "MDG-CALL-005", 503, "Too many requests wait for the service";
+    /// The caller does not declare the service that it calls.
+    UNDECLARED = "MDG-CALL-006", 403, "The call is not declared in the manifest";
+    /// The service hosted in this process panicked.
+    PANIC = "MDG-CALL-007", 500, "The service failed while answering";
+    /// A request's field has a bad value.
+    INVALID = "MDG-SVC-001", 422, "The request is not valid";
+    /// The thing asked for does not exist.
+    NOT_FOUND = "MDG-SVC-002", 404, "Not found";
+    /// The request conflicts with the state of the thing it is for.
+    CONFLICT = "MDG-SVC-003", 409, "Conflict";
+    /// The service failed.
+    INTERNAL = "MDG-SVC-004", 500, "The service failed";
+    /// A process that hosts several services got a request that names none of them.
+    WHICH_SERVICE = "MDG-SVC-005", 421, "The request does not name a service of this process";
+    /// The body is too large.
+    TOO_LARGE = "MDG-SVC-006", 413, "The request is too large";
+    /// The body is not of a media type that the service reads.
+    UNSUPPORTED_MEDIA = "MDG-SVC-007", 415, "The media type is not supported";
+    /// The admin or service API does not know the thing named.
+    UNKNOWN_NAME = "MDG-ADM-001", 404, "No such name in this system";
+    /// The token of the service API is missing or wrong.
+    TOKEN = "MDG-ADM-002", 401, "The token is missing or not known";
+    /// The manifest as it is now cannot be applied.
+    MANIFEST_REFUSED = "MDG-ADM-003", 409, "The manifest is not valid";
+    /// The admin API refuses a bad parameter.
+    BAD_PARAMETER = "MDG-ADM-004", 400, "A parameter is not valid";
+}
+
+/// One bad field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// The field, as a path: `lines[0].quantity`.
+    pub field: String,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+/// An error answer (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A URI for the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
+    /// What happened, the same for every occurrence of the kind.
+    pub title: Cow<'static, str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable code.
+    pub code: Cow<'static, str>,
+    /// What happened this time and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The id of the request from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The id of the trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The bad fields of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// A problem of a kind.
+    pub fn new(code: Code) -> Self {
+        Self {
+            kind: format!("urn:madang:error:{}", code.id).into(),
+            title: code.title.into(),
+            status: code.status,
+            code: code.id.into(),
+            detail: None,
+            request_id: None,
+            trace_id: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// Says what happened this time.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Answers another status than the kind's own.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self
+    }
+
+    /// Names a bad field.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.errors.push(FieldError { field: field.into(), message: message.into() });
+        self
+    }
+
+    /// The status to answer.
+    pub fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The problem as JSON bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_unique_and_has_its_page() {
+        let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
+        let mut seen = BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.id), "{} is used twice", code.id);
+            assert!(StatusCode::from_u16(code.status).is_ok());
+            let page = pages.join(format!("{}.md", code.id));
+            assert!(page.exists(), "{} has no page {}", code.id, page.display());
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_leaves_out_what_is_absent() {
+        let problem = Problem::new(Code::INVALID).detail("one field").field("user", "must be positive");
+        let json = problem.to_json();
+        assert_eq!(serde_json::from_slice::<Problem>(&json).unwrap(), problem);
+        assert!(!String::from_utf8(json).unwrap().contains("trace_id"));
+    }
+}

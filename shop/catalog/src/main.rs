@@ -1,0 +1,2 @@
+//! The catalog service as a process of its own.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The orders service as a process of its own.
+fn main() {}

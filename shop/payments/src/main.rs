@@ -1,0 +1,2 @@
+//! The payments service as a process of its own.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The users service as a process of its own.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Checks, benches and chores of this repository.
+fn main() {}
