@@ -56,6 +56,14 @@ pub enum CallError {
         /// The service called.
         service: ServiceName,
     },
+    /// The request cannot be made from what was given; nothing was sent.
+    #[error("the request to {service} is malformed: {reason}")]
+    Malformed {
+        /// The service called, as it was named.
+        service: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The service, hosted in this process, panicked.
     #[error("{service} panicked while answering")]
     Panic {
@@ -74,6 +82,7 @@ impl CallError {
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::BROKEN,
             Self::Undeclared { .. } => Code::UNDECLARED,
+            Self::Malformed { .. } => Code::INTERNAL,
             Self::Panic { .. } => Code::PANIC,
         }
     }
