@@ -102,6 +102,9 @@ pub struct Problem {
     /// What happened this time and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The path of the thing that the problem is about: an order that was made but not paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// The id of the request from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -122,6 +125,7 @@ impl Problem {
             status: code.status,
             code: code.id.into(),
             detail: None,
+            instance: None,
             request_id: None,
             trace_id: None,
             errors: Vec::new(),
@@ -132,6 +136,13 @@ impl Problem {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Says which thing it is about, by its path.
+    #[must_use]
+    pub fn instance(mut self, path: impl Into<String>) -> Self {
+        self.instance = Some(path.into());
         self
     }
 
