@@ -1,1 +1,16 @@
-//! Starts a whole system in a test; fakes and faults.
+//! Starts a whole system in a test, as its users would, and breaks it on purpose.
+//!
+//! A [`TestSystem`] is a copy of a system's manifests in a temporary folder, on ports of its own, run by the
+//! real `madang` with real processes. Whatever it started is gone when it is dropped.
+
+mod client;
+mod load;
+mod ports;
+mod processes;
+mod system;
+
+pub use client::{Answer, Client};
+pub use load::{Load, LoadReport};
+pub use ports::free_port;
+pub use processes::{kill, processes_of, signal};
+pub use system::{Placement, Prepared, TestSystem, binary};
