@@ -1,0 +1,204 @@
+//! Calls to other services, as a handler makes them.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method, Request, header};
+use madang_calls::{Body, CallError, Client, Context, Deadline, Directory, Policy, Upstream};
+use madang_model::ServiceName;
+use madang_wire::headers;
+use serde::Serialize;
+
+use crate::{Reply, declared::Declared};
+
+/// Calls to the services that this one declares in the manifest (`calls`).
+///
+/// Asked for by a handler, they carry the request's context: its id, its trace and its deadline.
+#[derive(Clone)]
+pub struct Calls {
+    outbound: Arc<Outbound>,
+    context: Option<Context>,
+}
+
+/// What the calls of one service share.
+pub(crate) struct Outbound {
+    pub(crate) caller: ServiceName,
+    pub(crate) client: Client,
+    pub(crate) directory: Directory,
+    pub(crate) declared: Declared,
+}
+
+/// The service to call; next comes the method.
+#[derive(Clone)]
+pub struct To {
+    calls: Calls,
+    service: String,
+}
+
+/// A call that is being put together; [`Call::send`] makes it.
+#[must_use = "a call does nothing until it is sent"]
+pub struct Call {
+    to: To,
+    request: Request<Body>,
+    timeout: Option<Duration>,
+    mistake: Option<String>,
+}
+
+impl Calls {
+    pub(crate) fn on_behalf(outbound: Arc<Outbound>, context: Option<Context>) -> Self {
+        Self { outbound, context }
+    }
+
+    pub(crate) fn background(outbound: Arc<Outbound>) -> Self {
+        Self { outbound, context: None }
+    }
+
+    /// Calls this service.
+    pub fn to(&self, service: impl Into<String>) -> To {
+        To { calls: self.clone(), service: service.into() }
+    }
+}
+
+impl To {
+    /// A `GET`. The path starts with a slash and may have a query.
+    pub fn get(self, path: impl AsRef<str>) -> Call {
+        self.request(Method::GET, path)
+    }
+
+    /// A `POST`.
+    pub fn post(self, path: impl AsRef<str>) -> Call {
+        self.request(Method::POST, path)
+    }
+
+    /// A `PUT`.
+    pub fn put(self, path: impl AsRef<str>) -> Call {
+        self.request(Method::PUT, path)
+    }
+
+    /// A `PATCH`.
+    pub fn patch(self, path: impl AsRef<str>) -> Call {
+        self.request(Method::PATCH, path)
+    }
+
+    /// A `DELETE`.
+    pub fn delete(self, path: impl AsRef<str>) -> Call {
+        self.request(Method::DELETE, path)
+    }
+
+    /// Any method.
+    pub fn request(self, method: Method, path: impl AsRef<str>) -> Call {
+        let path = path.as_ref();
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        let mut call = Call { to: self, request, timeout: None, mistake: None };
+        match path.parse() {
+            Ok(uri) if path.starts_with('/') => *call.request.uri_mut() = uri,
+            _ => call.mistake(format!("\"{path}\" is not a path: it starts with `/` and is percent-encoded")),
+        }
+        call
+    }
+}
+
+impl Call {
+    /// Sends this value as JSON.
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(json) => self.header(header::CONTENT_TYPE.as_str(), "application/json").body(json),
+            Err(error) => {
+                self.mistake(format!("its body does not fit JSON: {error}"));
+                self
+            }
+        }
+    }
+
+    /// Sends this body: bytes, text, or a stream.
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    /// Sends this header, in place of one of the same name.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        match (HeaderName::from_str(name), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => {
+                self.request.headers_mut().insert(name, value);
+            }
+            (Err(_), _) => self.mistake(format!("\"{name}\" is not the name of a header")),
+            (_, Err(_)) => self.mistake(format!("the value of the header {name} is not visible ASCII")),
+        }
+        self
+    }
+
+    /// Says that the effect must happen once however often the call is tried; makes a `POST` safe to retry.
+    pub fn idempotency_key(self, key: impl AsRef<str>) -> Self {
+        self.header(headers::IDEMPOTENCY_KEY, key)
+    }
+
+    /// The total time for the answer, retries included, in place of the manifest's. It never outlasts the
+    /// request that it is made for.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes the call. An answer of any status is a [`Reply`]; an error means that there is none.
+    pub async fn send(self) -> Result<Reply, CallError> {
+        let Self { to: To { calls, service: name }, mut request, timeout, mistake } = self;
+        let service: ServiceName = match (name.parse(), mistake) {
+            (Ok(service), None) => service,
+            (Err(error), _) => return Err(malformed(name, error.to_string())),
+            (_, Some(mistake)) => return Err(malformed(name, mistake)),
+        };
+        let outbound = &calls.outbound;
+        let (upstream, mut policy) = outbound.resolve(&service, timeout, calls.context.as_ref()).await?;
+        if let Some(timeout) = timeout {
+            policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
+        }
+        let context = outbound.context(calls.context, request.headers());
+        request.extensions_mut().insert(context);
+        let response = outbound.client.call(&upstream, &policy, request).await?;
+        Ok(Reply::new(service, response))
+    }
+
+    /// Remembers the first mistake, which [`Call::send`] then reports.
+    fn mistake(&mut self, mistake: String) {
+        self.mistake.get_or_insert(mistake);
+    }
+}
+
+fn malformed(service: String, reason: String) -> CallError {
+    CallError::Malformed { service, reason }
+}
+
+// === impl Outbound ===
+
+impl Outbound {
+    /// The upstream and the limits of a call to this service, if it is declared. Waits, within the call's own
+    /// time, for the first answer of the service API.
+    async fn resolve(
+        &self,
+        service: &ServiceName,
+        timeout: Option<Duration>,
+        context: Option<&Context>,
+    ) -> Result<(Arc<Upstream>, Arc<Policy>), CallError> {
+        let wait = timeout.unwrap_or(Policy::default().timeout);
+        let left = context.and_then(|context| context.deadline).map_or(wait, Deadline::remaining);
+        let no_instance =
+            || CallError::NoInstance { service: service.clone(), retry_after: Duration::from_secs(1) };
+        let known = self.declared.known(wait.min(left)).await.ok_or_else(no_instance)?;
+        match known.get(service) {
+            Some(policy) => Ok((self.directory.upstream(service), policy.clone())),
+            None => Err(CallError::Undeclared { caller: self.caller.clone(), service: service.clone() }),
+        }
+    }
+
+    /// The context that a call starts from: that of the request it is made for, or a new one.
+    fn context(&self, context: Option<Context>, given: &http::HeaderMap) -> Context {
+        let mut context = context.unwrap_or_default();
+        context.caller = Some(self.caller.clone());
+        // The key of the request is for the request's effect, not for that of each call it leads to.
+        context.idempotency_key = given.get(headers::IDEMPOTENCY_KEY).cloned();
+        context.attempt = 1;
+        context
+    }
+}

@@ -1,0 +1,160 @@
+//! A service's own database: opened by its URL, created if it is missing, migrated.
+
+use std::{fs::File, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use sqlx::{
+    Connection, PgConnection, PgPool, Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{Service, StartError};
+
+/// How long a statement waits for the one writer that SQLite allows.
+const BUSY: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection of the pool.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// Connections to a SQLite file: readers run beside each other and beside one writer.
+const SQLITE_CONNECTIONS: u32 = 8;
+/// Connections to a PostgreSQL server by one process.
+const POSTGRES_CONNECTIONS: u32 = 10;
+/// The key of the lock under which one process at a time migrates and prepares a PostgreSQL database.
+const PREPARE_LOCK: i64 = 0x6d61_6461_6e67;
+
+/// An open database.
+#[derive(Clone)]
+pub(crate) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Held while one process migrates and prepares a database that others may open at the same time.
+pub(crate) enum Preparing {
+    Sqlite(#[expect(dead_code, reason = "dropping the file releases its lock")] File),
+    Postgres(PgConnection),
+}
+
+/// Begins a transaction that is going to write.
+///
+/// SQLite has one writer at a time. A transaction that begins with reading and writes later fails if another
+/// one wrote in between; this one takes its turn at the start, and waits for it.
+pub async fn begin_write(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
+/// Opens the database of a service at `url`, with its migrations applied.
+pub(crate) async fn open(service: &Service, url: &str) -> Result<(Pool, Preparing), StartError> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let (migrations, other) = match scheme {
+        "sqlite" => (&service.sqlite, ".sqlite(…)"),
+        "postgres" | "postgresql" => (&service.postgres, ".postgres(…)"),
+        _ => return Err(bad_url(service, "it starts with neither `sqlite:` nor `postgres:`")),
+    };
+    let Some(migrations) = migrations.as_ref() else {
+        return Err(bad_url(service, &format!("the service has no migrations for it: add `{other}`")));
+    };
+    let opened = match scheme {
+        "sqlite" => open_sqlite(url, migrations).await,
+        _ => open_postgres(url, migrations).await,
+    };
+    opened.map_err(|source| StartError::Database { service: service.name.clone(), source })
+}
+
+fn bad_url(service: &Service, reason: &str) -> StartError {
+    StartError::DatabaseUrl { service: service.name.clone(), reason: reason.to_owned() }
+}
+
+async fn open_sqlite(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, Preparing), sqlx::Error> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY);
+    let lock = lock_file(options.get_filename().to_owned()).await?;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(SQLITE_CONNECTIONS)
+        .acquire_timeout(ACQUIRE)
+        .connect_with(options)
+        .await?;
+    migrations.run(&pool).await?;
+    Ok((Pool::Sqlite(pool), Preparing::Sqlite(lock)))
+}
+
+/// Creates the folder of a SQLite file and takes the lock beside it, waiting for its turn.
+async fn lock_file(database: PathBuf) -> std::io::Result<File> {
+    let locked = tokio::task::spawn_blocking(move || {
+        if let Some(folder) = database.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut path = database.into_os_string();
+        path.push("-prepare");
+        let file = File::create(path)?;
+        file.lock()?;
+        Ok(file)
+    });
+    locked.await.map_err(std::io::Error::other)?
+}
+
+async fn open_postgres(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, Preparing), sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?;
+    let mut lock = match PgConnection::connect_with(&options).await {
+        Err(error) if is_code(&error, "3D000") => {
+            create_database(&options).await?;
+            PgConnection::connect_with(&options).await?
+        }
+        connected => connected?,
+    };
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(PREPARE_LOCK).execute(&mut lock).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(ACQUIRE)
+        .connect_with(options)
+        .await?;
+    migrations.run(&pool).await?;
+    Ok((Pool::Postgres(pool), Preparing::Postgres(lock)))
+}
+
+/// Creates the database that the options name, from the one that every server has.
+async fn create_database(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    let name = options.get_database().unwrap_or_else(|| options.get_username()).replace('"', "\"\"");
+    let mut server = PgConnection::connect_with(&options.clone().database("postgres")).await?;
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
+    let created = sqlx::query(create).execute(&mut server).await;
+    server.close().await?;
+    match created {
+        // Another process was faster: it exists by now, or its row is already written.
+        Err(error) if is_code(&error, "42P04") || is_code(&error, "23505") => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+fn is_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|found| found == code)
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// Waits for the connections in use and closes them all.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+// === impl Preparing ===
+
+impl Preparing {
+    /// Lets the next process migrate and prepare.
+    pub(crate) async fn done(self) {
+        if let Self::Postgres(lock) = self
+            && let Err(error) = lock.close().await
+        {
+            tracing::warn!(%error, "failed to close the connection that held the lock for preparing");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a process is told by its environment.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use http::Uri;
+use madang_model::ServiceName;
+
+use crate::StartError;
+
+/// What a process is told by its environment (the contract with a service).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    /// Where to listen; 0 for any free port.
+    pub(crate) port: u16,
+    /// The unit that the process belongs to.
+    pub(crate) unit: Option<String>,
+    /// The service API of the node that runs the process; absent if nobody does.
+    pub(crate) service_api: Option<ServiceApi>,
+    /// Without a node: where other services are.
+    pub(crate) services: BTreeMap<ServiceName, SocketAddr>,
+    /// The databases' URLs by the service's variable prefix, and that of a single service under the empty one.
+    databases: BTreeMap<String, String>,
+}
+
+/// The service API of the node that runs the process.
+#[derive(Clone)]
+pub(crate) struct ServiceApi {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub(crate) fn read() -> Result<Self, StartError> {
+        // A variable that is not UTF-8 is none of ours.
+        Self::parse(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
+    fn parse(variables: impl Iterator<Item = (String, String)>) -> Result<Self, StartError> {
+        let variables: BTreeMap<String, String> = variables.filter(|(_, value)| !value.is_empty()).collect();
+        let get = |name: &str| variables.get(name).cloned();
+        let bad = |name: &str, expected: &str| StartError::Variable {
+            name: name.to_owned(),
+            expected: expected.to_owned(),
+        };
+        let port = match get("PORT") {
+            None => 0,
+            Some(port) => port.parse().map_err(|_| bad("PORT", "a port from 0 to 65535"))?,
+        };
+        let service_api = match get("MADANG_URL") {
+            None => None,
+            Some(url) => Some(ServiceApi {
+                address: address(&url).ok_or_else(|| bad("MADANG_URL", "http://127.0.0.1:PORT"))?,
+                token: get("MADANG_TOKEN")
+                    .ok_or_else(|| bad("MADANG_TOKEN", "the token of this instance"))?,
+            }),
+        };
+        Ok(Self {
+            port,
+            unit: get("MADANG_UNIT"),
+            service_api,
+            services: services(&variables),
+            databases: databases(&variables),
+        })
+    }
+
+    /// The URL of a service's database: `ORDERS_DATABASE_URL`, or `DATABASE_URL` if it is the only one here.
+    pub(crate) fn database_url(&self, service: &ServiceName, alone: bool) -> Option<&str> {
+        let own = self.databases.get(&service.env_prefix());
+        let plain = if alone { self.databases.get("") } else { None };
+        own.or(plain).map(String::as_str)
+    }
+
+    /// Gives a service a database.
+    pub(crate) fn with_database(mut self, service: &ServiceName, url: String) -> Self {
+        self.databases.insert(service.env_prefix(), url);
+        self
+    }
+}
+
+fn databases(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut databases = BTreeMap::new();
+    for (name, url) in variables {
+        if let Some(prefix) = name.strip_suffix("DATABASE_URL")
+            && (prefix.is_empty() || prefix.ends_with('_'))
+        {
+            databases.insert(prefix.trim_end_matches('_').to_owned(), url.clone());
+        }
+    }
+    databases
+}
+
+/// `USERS_URL=http://127.0.0.1:3001` says where `users` is. Other variables end in `_URL` too; those that give no
+/// address are not about services.
+fn services(variables: &BTreeMap<String, String>) -> BTreeMap<ServiceName, SocketAddr> {
+    let named = variables.iter().filter_map(|(name, url)| {
+        let prefix = name.strip_suffix("_URL").filter(|prefix| *prefix != "MADANG")?;
+        let service = prefix.to_ascii_lowercase().replace('_', "-").parse().ok()?;
+        Some((service, address(url)?))
+    });
+    named.collect()
+}
+
+/// The socket address of a URL such as `http://127.0.0.1:3001`.
+fn address(url: &str) -> Option<SocketAddr> {
+    let uri: Uri = url.parse().ok()?;
+    if uri.scheme_str() != Some("http") {
+        return None;
+    }
+    let authority = uri.authority()?;
+    let port = authority.port_u16().unwrap_or(80);
+    let host = if authority.host() == "localhost" { "127.0.0.1" } else { authority.host() };
+    Some(SocketAddr::new(host.trim_matches(['[', ']']).parse().ok()?, port))
+}
+
+// The token is a secret.
+impl std::fmt::Debug for ServiceApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceApi").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! What a service writes on its output: one JSON document a line, or text where a person reads it.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::LevelFilter,
+    fmt::{
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
+    layer::Context,
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+use crate::{Service, environment::Environment};
+
+/// Begins to write the log on stdout. `RUST_LOG` says how much; `info` if it is absent.
+pub(crate) fn start(environment: &Environment, services: &[Service]) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let registry = tracing_subscriber::registry().with(filter);
+    // A subscriber that the program has set up itself stays.
+    let _ = if std::io::stdout().is_terminal() {
+        registry.with(tracing_subscriber::fmt::layer().with_target(false).compact()).try_init()
+    } else {
+        let service = match services {
+            [alone] => alone.name.clone(),
+            _ => environment.unit.clone().unwrap_or_else(|| "unit".to_owned()),
+        };
+        registry.with(JsonLines { service }).try_init()
+    };
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = crate::stack::panic_message(panic.payload());
+        tracing::error!(message, place, "panicked");
+    }));
+}
+
+/// Says in one line on stderr why the process ends.
+pub(crate) fn fatal(message: &str, to_a_person: bool) {
+    if to_a_person {
+        eprintln!("error: {message}");
+        return;
+    }
+    let line = serde_json::json!({
+        "timestamp": now(),
+        "level": "ERROR",
+        "message": message,
+        "target": "madang",
+    });
+    eprintln!("{line}");
+}
+
+/// The time in UTC, as RFC 3339 has it.
+fn now() -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+/// Writes each event as one line: time, level, message, target, then the fields of the spans around it, the
+/// outermost first, and its own.
+struct JsonLines {
+    /// The service that a line is from if no span says so.
+    service: String,
+}
+
+/// The fields of a span.
+struct Fields(Map<String, Value>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        let mut fields = Fields(Map::new());
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut own = Fields(Map::new());
+        event.record(&mut own);
+        let metadata = event.metadata();
+        let mut line = Map::new();
+        line.insert("timestamp".into(), now().into());
+        line.insert("level".into(), metadata.level().as_str().into());
+        line.insert("message".into(), own.0.remove("message").unwrap_or_default());
+        line.insert("target".into(), metadata.target().into());
+        line.insert("service".into(), self.service.clone().into());
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(Fields(fields)) = span.extensions().get() {
+                line.extend(fields.clone());
+            }
+        }
+        line.extend(own.0);
+        let mut text = Value::Object(line).to_string();
+        text.push('\n');
+        // A log that cannot be written cannot be reported either.
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}

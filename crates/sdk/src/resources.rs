@@ -1,0 +1,75 @@
+//! What a service has while it runs: its database, its calls and the signal to stop.
+
+use std::sync::Arc;
+
+use madang_model::ServiceName;
+use sqlx::{PgPool, SqlitePool};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+use crate::{Calls, Error, Result, calls::Outbound, database::Pool};
+
+/// What a service has while it runs. Cloning it is cheap and gives the same resources.
+#[derive(Clone)]
+pub struct Resources(Arc<Inner>);
+
+struct Inner {
+    service: ServiceName,
+    pool: Option<Pool>,
+    outbound: Arc<Outbound>,
+    stopping: CancellationToken,
+}
+
+impl Resources {
+    pub(crate) fn new(
+        service: ServiceName,
+        pool: Option<Pool>,
+        outbound: Arc<Outbound>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner { service, pool, outbound, stopping }))
+    }
+
+    /// The service's name.
+    pub fn service(&self) -> &str {
+        self.0.service.as_str()
+    }
+
+    /// The service's SQLite database; an error if it has none.
+    pub fn sqlite(&self) -> Result<SqlitePool> {
+        match &self.0.pool {
+            Some(Pool::Sqlite(pool)) => Ok(pool.clone()),
+            _ => Err(Error::internal(format!("{} has no SQLite database", self.0.service))),
+        }
+    }
+
+    /// The service's PostgreSQL database; an error if it has none.
+    pub fn postgres(&self) -> Result<PgPool> {
+        match &self.0.pool {
+            Some(Pool::Postgres(pool)) => Ok(pool.clone()),
+            _ => Err(Error::internal(format!("{} has no PostgreSQL database", self.0.service))),
+        }
+    }
+
+    /// Calls that are made on nobody's behalf: each begins a trace of its own.
+    pub fn calls(&self) -> Calls {
+        Calls::background(self.0.outbound.clone())
+    }
+
+    /// Waits until the process is told to stop.
+    pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
+        self.0.stopping.cancelled()
+    }
+
+    /// The signal to stop, to hand to a task or to ask without waiting.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.0.stopping.clone()
+    }
+
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
+        &self.0.outbound
+    }
+
+    pub(crate) fn pool(&self) -> Option<&Pool> {
+        self.0.pool.as_ref()
+    }
+}
