@@ -1,1 +1,13 @@
-//! Log files and request records in; store and query.
+//! What a system's services say and what is known of their requests.
+//!
+//! [`Logs`] reads the files that instances write their output to; [`Records`] keeps the latest request records
+//! and adds them up. Knows nothing of processes, of HTTP or of who asks. It only ever reads a log: writing and
+//! trimming it is the business of whoever runs the instance.
+
+mod error;
+mod logs;
+mod records;
+
+pub use error::Error;
+pub use logs::{LogQuery, Logs};
+pub use records::{RecordFilter, Records, StatusClass, Total};
