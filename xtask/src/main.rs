@@ -1,2 +1,38 @@
-//! Checks, benches and chores of this repository.
-fn main() {}
+//! Checks, benches and chores of this repository: `cargo xtask --help`.
+//!
+//! Knows the repository's files, cargo and the programs that tests run; nothing of what Madang does inside.
+
+mod bench;
+mod check;
+mod ci;
+mod command;
+mod count;
+mod needs;
+mod test;
+
+use clap::Parser;
+
+/// Checks, benches and chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Runs every test, after installing or naming what they need.
+    Test(test::Options),
+    /// Runs what CI runs, step by step, with the time of each.
+    Ci,
+    /// Checks one rule of the repository.
+    #[command(subcommand)]
+    Check(check::Check),
+    /// Measures.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Test(options) => test::run(&options),
+        Task::Ci => ci::run(),
+        Task::Check(check) => check.run(),
+        Task::Bench(bench) => bench.run(),
+    }
+}

@@ -1,0 +1,29 @@
+//! Measurements: what they are of is in each file; targets are printed beside what was measured.
+
+mod copy;
+mod first_build;
+mod process;
+mod running;
+mod start;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// One measurement.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// From `madang up shop` to the first order, and the memory of each process.
+    Start(start::Options),
+    /// The first command of the README in a clean clone with an empty target folder.
+    FirstBuild(first_build::Options),
+}
+
+impl Bench {
+    /// Measures.
+    pub fn run(self) -> Result<()> {
+        match self {
+            Self::Start(options) => start::run(&options),
+            Self::FirstBuild(options) => first_build::run(&options),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Programs from outside the repository that tests and benches run: found, installed when that may be done,
+//! or named.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, bail};
+
+use crate::command::{self, program};
+
+/// A program that something of this repository runs.
+pub struct Need {
+    /// What is missing when it is not found.
+    name: &'static str,
+    /// What it is for.
+    purpose: &'static str,
+    /// The Debian package that brings it.
+    package: &'static str,
+    found: fn() -> bool,
+}
+
+/// Runs a database server of their own for the tests of services on PostgreSQL.
+pub const POSTGRESQL: Need = Need {
+    name: "PostgreSQL (initdb and postgres)",
+    purpose: "tests of services on PostgreSQL",
+    package: "postgresql",
+    found: || postgresql().is_some(),
+};
+
+/// Makes sure that each need is there: installs what is missing with apt-get where that may be done without
+/// asking, and otherwise fails with the name of everything that is missing.
+pub fn satisfy(needs: &[Need]) -> Result<()> {
+    if missing(needs).is_empty() {
+        return Ok(());
+    }
+    if let Some(installer) = Installer::find() {
+        let packages: Vec<_> = missing(needs).iter().map(|need| need.package).collect();
+        eprintln!("installing {}", packages.join(", "));
+        if let Err(error) = installer.install(&packages) {
+            eprintln!("{error:#}");
+        }
+    }
+    refuse(&missing(needs))
+}
+
+fn missing(needs: &[Need]) -> Vec<&Need> {
+    needs.iter().filter(|need| !(need.found)()).collect()
+}
+
+fn refuse(missing: &[&Need]) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<_> = missing
+        .iter()
+        .map(|need| format!("  {}, for: {} (Debian package: {})", need.name, need.purpose, need.package))
+        .collect();
+    bail!("missing on this machine:\n{}", list.join("\n"))
+}
+
+/// The folder of PostgreSQL's server programs, the newest version first: Debian keeps them off the path.
+fn postgresql() -> Option<PathBuf> {
+    let complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin")).chain(path()).find(complete)
+}
+
+fn path() -> impl Iterator<Item = PathBuf> {
+    std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .into_iter()
+        .flatten()
+}
+
+/// A way to install Debian packages without asking anybody.
+struct Installer {
+    /// `sudo -n`, or nothing for root.
+    prefix: &'static [&'static str],
+}
+
+impl Installer {
+    fn find() -> Option<Self> {
+        if !Path::new("/usr/bin/apt-get").exists() {
+            return None;
+        }
+        let root = command::output(program("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+        if root {
+            return Some(Self { prefix: &[] });
+        }
+        command::succeeds(program("sudo").args(["-n", "true"])).then_some(Self { prefix: &["sudo", "-n"] })
+    }
+
+    fn install(&self, packages: &[&str]) -> Result<()> {
+        // A fresh machine has no lists or old ones; a failure to read them shows in the install.
+        command::succeeds(&mut self.apt_get(&["update"]));
+        command::run(self.apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages))
+    }
+
+    fn apt_get(&self, arguments: &[&str]) -> std::process::Command {
+        let words: Vec<_> = self
+            .prefix
+            .iter()
+            .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"])
+            .chain(arguments)
+            .collect();
+        let mut command = program(words[0]);
+        command.args(&words[1..]);
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_package() {
+        let absent =
+            Need { name: "frobnicator", purpose: "tests of frobs", package: "frob", found: || false };
+        let present = Need { name: "sh", purpose: "everything", package: "dash", found: || true };
+        let needs = [absent, present];
+        let error = refuse(&missing(&needs)).unwrap_err().to_string();
+        assert!(error.contains("frobnicator") && error.contains("Debian package: frob"), "{error}");
+        assert!(!error.contains("sh,"), "{error}");
+    }
+}

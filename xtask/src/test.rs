@@ -1,0 +1,76 @@
+//! Every test of the repository, from what they need to one closing line.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::{
+    command::{self, cargo},
+    count::Count,
+    needs,
+};
+
+/// What tests run that is not part of the repository. The C compiler that builds SQLite is not here: the linker
+/// that built this program is the same one.
+const NEEDS: &[needs::Need] = &[needs::POSTGRESQL];
+
+/// The packages whose programs end-to-end tests run, as users run them: optimised.
+const PROGRAMS: &[&str] =
+    &["madang-cli", "shop", "shop-catalog", "shop-orders", "shop-payments", "shop-users"];
+
+/// Options of `cargo xtask test`.
+#[derive(Args)]
+pub struct Options {
+    /// Passed to `cargo test`: a filter, `-p PACKAGE`, `--test shop`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs every test, or those that the options choose.
+pub fn run(options: &Options) -> Result<()> {
+    needs::satisfy(NEEDS)?;
+    build_programs()?;
+    let (count, success) = test(&options.arguments)?;
+    println!("\n{count}");
+    match (success, count.failed) {
+        (true, _) => Ok(()),
+        (false, 0) => {
+            bail!("tests failed to build, or a test program ended before it could count: see above")
+        }
+        (false, failed) => bail!("{failed} failed: see above"),
+    }
+}
+
+/// Builds the programs that end-to-end tests run: in one invocation, so that what they share is built once.
+pub fn build_programs() -> Result<()> {
+    let packages = PROGRAMS.iter().flat_map(|package| ["--package", package]);
+    command::run(cargo().args(["build", "--release"]).args(packages))
+}
+
+/// Runs cargo's tests, showing each line as it comes. Gives the count and whether cargo was content.
+fn test(arguments: &[String]) -> Result<(Count, bool)> {
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast"]);
+    if !arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+        command.arg("--workspace");
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().context("failed to start cargo test")?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut count = Count::default();
+    let mut lines = BufReader::new(output);
+    let mut line = Vec::new();
+    // Bytes, not text: a test may print anything.
+    while lines.read_until(b'\n', &mut line).context("failed to read the output of cargo test")? > 0 {
+        let mut out = std::io::stdout().lock();
+        out.write_all(&line).and_then(|()| out.flush()).context("failed to show the output of cargo test")?;
+        count.read(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    let status = child.wait().context("failed to wait for cargo test")?;
+    Ok((count, status.success()))
+}
