@@ -4,11 +4,14 @@
 //! of a manifest (`manifest::load`).
 
 mod duration;
+pub mod manifest;
 mod name;
+mod nearest;
 mod system;
 
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
+pub use nearest::nearest;
 pub use system::{
     Call, Database, Gateway, HeaderMatch, Place, PortRule, Protocol, Route, Service, System, Target, Unit,
 };

@@ -1,0 +1,98 @@
+//! The validated system, from parts that every rule has passed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    DEFAULT_LISTEN, DEFAULT_TIMEOUT, plan,
+    raw::{RawRoute, RawService, RawSystem},
+    rules,
+};
+use crate::{
+    Call, Gateway, HeaderMatch, PortRule, Route, Service, ServiceName, System, SystemName, Target, Unit,
+    UnitName,
+};
+
+/// Builds the system. Nothing can fail any more, except that a unit without a command would be left out: the
+/// rules have refused it.
+pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec<PathBuf>) -> System {
+    let planned = plan::units(raw);
+    let hosted = planned.iter().flat_map(|unit| unit.services.iter().map(|s| (&s.name.value, &unit.name)));
+    let hosts: BTreeMap<&ServiceName, &UnitName> = hosted.collect();
+    let services = plan::services(raw).into_values().filter_map(|raw_service| {
+        let unit = *hosts.get(&raw_service.name.value)?;
+        Some((raw_service.name.value.clone(), service(raw_service, unit, raw, name, root)))
+    });
+    System {
+        name: name.clone(),
+        root: root.to_owned(),
+        files,
+        gateway: Gateway {
+            listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
+            timeout: raw.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |at| at.value),
+        },
+        services: services.collect(),
+        units: planned
+            .iter()
+            .filter_map(|planned| Some((planned.name.clone(), unit(planned, &hosts)?)))
+            .collect(),
+        routes: plan::routes(raw).into_iter().map(route).collect(),
+    }
+}
+
+fn service(
+    service: &RawService,
+    unit: &UnitName,
+    raw: &RawSystem,
+    system: &SystemName,
+    root: &Path,
+) -> Service {
+    let calls = service.calls.iter();
+    Service {
+        name: service.name.value.clone(),
+        owner: service.owner.as_ref().map(|at| at.value.clone()),
+        unit: unit.clone(),
+        listen: service.listen.as_ref().map(|at| at.value),
+        protocol: service.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
+        calls: calls
+            .map(|call| (call.to.value.clone(), Call { timeout: call.timeout.as_ref().map(|at| at.value) }))
+            .collect(),
+        database: rules::database(service, raw, system.as_str(), root),
+        timeout: service.timeout.as_ref().map(|at| at.value),
+    }
+}
+
+fn unit(planned: &plan::Planned, hosts: &BTreeMap<&ServiceName, &UnitName>) -> Option<Unit> {
+    let program = planned.program;
+    let depends_on = planned.depends_on().filter_map(|service| hosts.get(&service.value).copied());
+    Some(Unit {
+        name: planned.name.clone(),
+        services: planned.services.iter().map(|service| service.name.value.clone()).collect(),
+        folder: planned.folder.to_owned(),
+        build: program.build.as_ref().map(|at| at.value.clone()),
+        run: program.run.as_ref()?.value.clone(),
+        port: program.port.as_ref().map_or(PortRule::Assigned, |at| at.value),
+        replicas: program.replicas.as_ref().map_or(1, |at| at.value),
+        health: program.health.as_ref().map(|at| at.value.clone()),
+        env: planned.env().into_iter().map(|(name, at)| (name.to_owned(), at.value.clone())).collect(),
+        depends_on: depends_on.filter(|unit| **unit != planned.name).cloned().collect::<BTreeSet<_>>(),
+    })
+}
+
+fn route(raw: &RawRoute) -> Route {
+    let headers = raw.headers.iter();
+    let to = raw.to.iter();
+    Route {
+        host: raw.host.as_ref().map(|at| at.value.clone()),
+        path: raw.path.clone(),
+        methods: raw.methods.iter().map(|at| at.value.clone()).collect(),
+        headers: headers
+            .map(|(name, value)| HeaderMatch { name: name.clone(), value: value.value.clone() })
+            .collect(),
+        to: to.map(|(name, weight)| Target { service: name.value.clone(), weight: weight.value }).collect(),
+        timeout: raw.timeout.as_ref().map(|at| at.value),
+        place: raw.spot.place(),
+    }
+}

@@ -1,0 +1,246 @@
+//! Checks a tree against the list of keys, and substitutes variables on the way.
+//!
+//! What is refused is reported and marked as broken, so that the rest can still be read and checked.
+
+use super::{
+    error::{Code, Found, ManifestError},
+    hint,
+    keys::{Shape, Table},
+    source::Spot,
+    tree::{Entry, Node, Value},
+    variables::{self, Fault, SELF},
+};
+use crate::{manifest::format::Format, nearest};
+
+/// What the check of a file needs besides its tree.
+pub(super) struct Check<'a> {
+    /// The variables at load.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// What the file is: its root's table.
+    pub root: &'static Table,
+    /// Its first table header.
+    pub first_header: Option<Spot>,
+    pub found: &'a mut Found,
+}
+
+impl<'a> Check<'a> {
+    /// Checks a whole file.
+    pub fn file(
+        tree: &mut Node,
+        root: &'static Table,
+        env: &'a dyn Fn(&str) -> Option<String>,
+        found: &'a mut Found,
+    ) {
+        let first_header = tree.first_header().cloned();
+        Check { env, root, first_header, found }.table(tree, root);
+    }
+
+    fn value(&mut self, node: &mut Node, shape: &'static Shape, key: &str) {
+        match (shape, &mut node.value) {
+            (_, Value::Broken) => {}
+            (Shape::Text(format), Value::Text(_)) => self.text(node, *format, key),
+            (Shape::Choice(words), Value::Text(_)) => self.choice(node, words, key),
+            (Shape::Whole(least, most), Value::Whole(number)) => {
+                if !(*least..=*most).contains(number) {
+                    let message = format!("`{key}` is out of bounds: {number}");
+                    self.found.push(
+                        ManifestError::new(Code::BAD_VALUE, message)
+                            .at(&node.spot, format!("not within {least} and {most}"))
+                            .help(format!("write a whole number from {least} to {most}")),
+                    );
+                    node.value = Value::Broken;
+                }
+            }
+            (Shape::False, Value::Boolean(false)) => {}
+            (Shape::List(item), Value::List(items)) => {
+                for node in items {
+                    self.value(node, item, key);
+                }
+            }
+            (Shape::Map(name, value), Value::Table(entries)) => self.map(entries, *name, value, key),
+            (Shape::Table(table), Value::Table(_)) => self.table(node, table),
+            (Shape::AnyOf(shapes), _) => match shapes.iter().find(|shape| shape.takes(&node.value)) {
+                Some(shape) => self.value(node, shape, key),
+                None => self.wrong_type(node, shape, key),
+            },
+            _ => self.wrong_type(node, shape, key),
+        }
+    }
+
+    fn table(&mut self, node: &mut Node, table: &'static Table) {
+        for key in table.keys().filter(|key| key.required && node.get(key.name).is_none()) {
+            self.missing(node, table, key.name, key.doc);
+        }
+        let misplaced = hint::Enclosing::of(node, self.root, self.first_header.as_ref());
+        let Value::Table(entries) = &mut node.value else { return };
+        for entry in entries {
+            match table.key(&entry.key) {
+                Some(key) => self.value(&mut entry.node, &key.shape, key.name),
+                None => {
+                    self.found.push(misplaced.unknown_key(&entry.key, &entry.key_spot, table));
+                    entry.node.value = Value::Broken;
+                }
+            }
+        }
+    }
+
+    fn missing(&mut self, node: &Node, table: &Table, key: &str, doc: &str) {
+        let message = format!("{} needs the key `{key}`", table.noun);
+        self.found.push(
+            ManifestError::new(Code::MISSING_KEY, message)
+                .at(&node.spot, format!("`{key}` is missing"))
+                .help(format!("add `{key}`: {}", lower_first(doc))),
+        );
+    }
+
+    fn map(&mut self, entries: &mut [Entry], name: Format, value: &'static Shape, key: &str) {
+        for Entry { key: given, key_spot, node } in entries {
+            self.value(node, value, key);
+            if let Err(unfit) = name.check(given) {
+                self.found.push(
+                    ManifestError::new(unfit.code, format!("{} is not a name for `{key}`", quoted(given)))
+                        .at(key_spot, unfit.why)
+                        .help(unfit.help),
+                );
+                node.value = Value::Broken;
+            }
+        }
+    }
+
+    fn text(&mut self, node: &mut Node, format: Format, key: &str) {
+        let Value::Text(text) = &node.value else { return };
+        match variables::substitute(text, format == Format::Deferred, self.env) {
+            Err(faults) => {
+                for (written, fault) in faults {
+                    self.found.push(fault_error(&node.spot, &written, fault, key));
+                }
+                node.value = Value::Broken;
+            }
+            Ok(text) => match format.check(&text) {
+                Ok(()) => node.value = Value::Text(text),
+                Err(unfit) => {
+                    self.found.push(
+                        ManifestError::new(unfit.code, format!("{} does not do for `{key}`", quoted(&text)))
+                            .at(&node.spot, unfit.why)
+                            .help(unfit.help),
+                    );
+                    node.value = Value::Broken;
+                }
+            },
+        }
+    }
+
+    fn choice(&mut self, node: &mut Node, words: &[&'static str], key: &str) {
+        self.text(node, Format::Free, key);
+        let Value::Text(text) = &node.value else { return };
+        if words.contains(&text.as_str()) {
+            return;
+        }
+        let all = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let help = match nearest(text, words.iter().copied()) {
+            Some(word) => format!("did you mean \"{word}\"? `{key}` takes {all}"),
+            None => format!("`{key}` takes {all}"),
+        };
+        self.found.push(
+            ManifestError::new(Code::BAD_VALUE, format!("{} does not do for `{key}`", quoted(text)))
+                .at(&node.spot, "not one of its values")
+                .help(help),
+        );
+        node.value = Value::Broken;
+    }
+
+    fn wrong_type(&mut self, node: &mut Node, shape: &Shape, key: &str) {
+        let expected = shape.words();
+        let help = match (&node.value, shape) {
+            (Value::Text(_), Shape::List(_)) => format!("write an array: {key} = [{}]", node.spot.written()),
+            (Value::Text(text), shape) if shape.takes(&Value::Whole(0)) && text.parse::<u32>().is_ok() => {
+                format!("write the number without quotes: {key} = {text}")
+            }
+            (Value::Whole(_), Shape::Text(Format::Duration)) => {
+                format!("write the unit too: {key} = \"{}s\"", node.spot.written())
+            }
+            (Value::Whole(_) | Value::Boolean(_), Shape::Text(_)) => {
+                format!("write it in quotes: {key} = \"{}\"", node.spot.written())
+            }
+            _ => format!("`{key}` takes {expected}"),
+        };
+        self.found.push(
+            ManifestError::new(Code::WRONG_TYPE, format!("`{key}` takes {expected}"))
+                .at(&node.spot, format!("this is {}", node.kind()))
+                .help(help),
+        );
+        node.value = Value::Broken;
+    }
+}
+
+impl Shape {
+    /// Whether a value has the type of this shape.
+    fn takes(&self, value: &Value) -> bool {
+        match self {
+            Self::Text(_) | Self::Choice(_) => matches!(value, Value::Text(_)),
+            Self::Whole(..) => matches!(value, Value::Whole(_)),
+            Self::False => matches!(value, Value::Boolean(false)),
+            Self::List(_) => matches!(value, Value::List(_)),
+            Self::Map(..) | Self::Table(_) => matches!(value, Value::Table(_)),
+            Self::AnyOf(shapes) => shapes.iter().any(|shape| shape.takes(value)),
+        }
+    }
+
+    /// The shape in words.
+    fn words(&self) -> String {
+        match self {
+            Self::Text(_) | Self::Choice(_) => "a text".into(),
+            Self::Whole(..) => "a whole number".into(),
+            Self::False => "`false`".into(),
+            Self::List(_) => "an array".into(),
+            Self::Map(..) | Self::Table(_) => "a table".into(),
+            Self::AnyOf(shapes) => shapes.iter().map(Self::words).collect::<Vec<_>>().join(" or "),
+        }
+    }
+}
+
+fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &str) -> ManifestError {
+    let spot = &spot.narrowed(written);
+    let what = quoted(written);
+    match fault {
+        Fault::Unset(name) => ManifestError::new(Code::VARIABLE, format!("the variable {name} is not set"))
+            .at(spot, "no value for it")
+            .help(format!("set {name} in the environment of `madang`, or write a default: ${{{name}:-…}}")),
+        Fault::Malformed => ManifestError::new(Code::VARIABLE, format!("{what} is not a variable"))
+            .at(spot, "not a variable")
+            .help("write ${NAME} or ${NAME:-default}; a dollar sign before a brace is written $$"),
+        Fault::TooEarly => {
+            ManifestError::new(Code::PLACEHOLDER, format!("{what} has no value yet when `{key}` is read"))
+                .at(spot, "known only when an instance starts")
+                .help(
+                    "only `run` and `env` can hold it; elsewhere use ${NAME}, a variable of the environment",
+                )
+        }
+        Fault::UnknownSelf(name) => {
+            let known = SELF.map(|name| format!("${{self.{name}}}")).join(", ");
+            let help = match nearest(&name, SELF) {
+                Some(name) => format!("did you mean ${{self.{name}}}? There are {known}"),
+                None => format!("there are {known}"),
+            };
+            ManifestError::new(Code::PLACEHOLDER, format!("{what} is not known"))
+                .at(spot, "no such placeholder")
+                .help(help)
+        }
+        Fault::Secret => ManifestError::new(Code::PLACEHOLDER, "secrets are not supported yet")
+            .at(spot, "cannot be filled in")
+            .help("until they are, pass the value in a variable of the environment of `madang`: ${NAME}"),
+    }
+}
+
+/// A text in quotes, cut where it gets long.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{:?}", format!("{}…", &text[..cut])),
+        None => format!("{text:?}"),
+    }
+}
+
+fn lower_first(doc: &str) -> String {
+    let mut chars = doc.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

@@ -1,0 +1,192 @@
+//! Where each value in force came from.
+
+use std::{fmt, path::Path};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    DEFAULT_LISTEN, DEFAULT_TIMEOUT, plan,
+    raw::{RawProgram, RawRoute, RawService, RawSystem},
+    rules,
+    source::{At, Spot},
+};
+use crate::{Database, Place, PortRule, Protocol, SystemName, format_duration};
+
+/// A value in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    /// The key, with dots: `services.orders.replicas`.
+    pub key: String,
+    /// The value as TOML. A value of `env` is shown as it is written, since it may hold a secret once
+    /// variables are substituted; a URL without its password.
+    pub value: String,
+    /// Where it came from.
+    pub place: Origin,
+}
+
+/// Where a value came from; shown as `orders/service.toml:7` or `default`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file.
+    File(Place),
+    /// Nobody wrote it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(place) => place.fmt(f),
+            Self::Default => f.pad("default"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Lists every value of a system that passed the rules.
+pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Explained> {
+    let mut list = List::default();
+    list.or_default("system.name", raw.name.as_ref(), quoted, quoted(name));
+    for include in &raw.include {
+        list.given("system.include", &include.spot, quoted(&include.value));
+    }
+    list.option("system.postgres", raw.postgres.as_ref(), |url| quoted(&rules::masked(url)));
+    list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
+    list.or_default("gateway.timeout", raw.timeout.as_ref(), time, time(&DEFAULT_TIMEOUT));
+    for service in plan::services(raw).into_values() {
+        list.service(service, raw, name, root);
+    }
+    for unit in plan::units(raw) {
+        list.unit(&unit);
+    }
+    for (index, route) in plan::routes(raw).into_iter().enumerate() {
+        list.route(index, route);
+    }
+    list.0
+}
+
+#[derive(Default)]
+struct List(Vec<Explained>);
+
+impl List {
+    fn add(&mut self, key: impl Into<String>, value: String, place: Origin) {
+        self.0.push(Explained { key: key.into(), value, place });
+    }
+
+    fn given(&mut self, key: impl Into<String>, spot: &Spot, value: String) {
+        self.add(key, value, Origin::File(spot.place()));
+    }
+
+    /// A value that is absent unless it is given.
+    fn option<T>(&mut self, key: impl Into<String>, at: Option<&At<T>>, show: impl Fn(&T) -> String) {
+        if let Some(At { value, spot }) = at {
+            self.given(key, spot, show(value));
+        }
+    }
+
+    fn or_default<T>(
+        &mut self,
+        key: impl Into<String>,
+        at: Option<&At<T>>,
+        show: impl Fn(&T) -> String,
+        or: String,
+    ) {
+        match at {
+            Some(At { value, spot }) => self.given(key, spot, show(value)),
+            None => self.add(key, or, Origin::Default),
+        }
+    }
+
+    fn service(&mut self, service: &RawService, raw: &RawSystem, system: &SystemName, root: &Path) {
+        let name = &service.name.value;
+        let key = |key: &str| format!("services.{name}.{key}");
+        self.given(key("name"), &service.name.spot, quoted(name));
+        self.option(key("owner"), service.owner.as_ref(), quoted);
+        self.option(key("listen"), service.listen.as_ref(), quoted);
+        self.or_default(key("protocol"), service.protocol.as_ref(), protocol, protocol(&Protocol::default()));
+        self.option(key("timeout"), service.timeout.as_ref(), time);
+        for call in &service.calls {
+            let limits = call.timeout.as_ref();
+            self.given(key(&format!("calls.{}", call.to.value)), &call.to.spot, "{}".into());
+            self.option(key(&format!("calls.{}.timeout", call.to.value)), limits, time);
+        }
+        let database = rules::database(service, raw, system.as_str(), root);
+        if let (Some(database), Some(at)) = (database, &service.database) {
+            let url = match &database {
+                Database::Sqlite(_) => database.url(),
+                Database::Postgres(url) => rules::masked(url),
+            };
+            self.given(key("database"), &at.spot, quoted(&url));
+        }
+    }
+
+    fn unit(&mut self, unit: &plan::Planned) {
+        let prefix = unit.key();
+        let key = |key: &str| format!("{prefix}.{key}");
+        if unit.placed {
+            for service in &unit.services {
+                self.given(key("services"), unit.spot, quoted(&service.name.value));
+            }
+        }
+        self.program(&key, unit.program);
+        for (name, at) in unit.env() {
+            self.given(key(&format!("env.{name}")), &at.spot, at.spot.written().to_owned());
+        }
+        for service in unit.depends_on() {
+            self.given(key("depends_on"), &service.spot, quoted(&service.value));
+        }
+    }
+
+    fn program(&mut self, key: &dyn Fn(&str) -> String, program: &RawProgram) {
+        self.option(key("run"), program.run.as_ref(), quoted);
+        self.option(key("build"), program.build.as_ref(), quoted);
+        self.option(key("health"), program.health.as_ref(), quoted);
+        self.or_default(key("port"), program.port.as_ref(), port, port(&PortRule::Assigned));
+        self.or_default(key("replicas"), program.replicas.as_ref(), u16::to_string, "1".into());
+    }
+
+    fn route(&mut self, index: usize, route: &RawRoute) {
+        let key = |key: &str| format!("routes.{index}.{key}");
+        self.given(key("path"), &route.spot, quoted(&route.path));
+        self.option(key("host"), route.host.as_ref(), quoted);
+        for method in &route.methods {
+            self.given(key("methods"), &method.spot, quoted(&method.value));
+        }
+        for (name, value) in &route.headers {
+            self.given(key(&format!("headers.{name}")), &value.spot, quoted(&value.value));
+        }
+        for (service, weight) in &route.to {
+            self.given(key(&format!("to.{}", service.value)), &service.spot, weight.value.to_string());
+        }
+        self.option(key("timeout"), route.timeout.as_ref(), time);
+    }
+}
+
+fn quoted<T: fmt::Display + ?Sized>(text: &T) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+fn time(time: &std::time::Duration) -> String {
+    quoted(&format_duration(*time))
+}
+
+fn protocol(protocol: &Protocol) -> String {
+    quoted(match protocol {
+        Protocol::Http => "http",
+        Protocol::H2c => "h2c",
+    })
+}
+
+/// As the manifest would say it; an assigned port has no such form.
+fn port(port: &PortRule) -> String {
+    match port {
+        PortRule::Assigned => "assigned".into(),
+        PortRule::Fixed(port) => port.to_string(),
+        PortRule::None => "false".into(),
+    }
+}

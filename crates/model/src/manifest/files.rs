@@ -1,0 +1,188 @@
+//! The files of a manifest: where they are, how they are read, which ones an `include` means.
+
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use super::error::{Code, ManifestError};
+use crate::nearest;
+
+/// The name of a manifest in its folder.
+pub(super) const MANIFEST: &str = "madang.toml";
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+/// The most files that one `include` may mean.
+pub(super) const MOST_FILES: usize = 1_000;
+
+/// Where files are read from.
+pub(super) trait Files {
+    /// The text of a file.
+    fn read(&self, path: &Path) -> io::Result<String>;
+    /// The names in a folder.
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+}
+
+/// The disk of this machine.
+pub(super) struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        if fs::metadata(path)?.len() > LARGEST {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it is larger than {LARGEST} bytes"),
+            ));
+        }
+        fs::read_to_string(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(io::Result::transpose).collect()
+    }
+}
+
+/// Finds the manifest that `path` means: a folder with a `madang.toml`, or a manifest file. Gives its absolute
+/// path, in which the folder is free of symbolic links.
+pub fn find(path: &Path) -> Result<PathBuf, ManifestError> {
+    let file = if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() };
+    let no_manifest = || Err(nothing(path, &file));
+    if !file.is_file() {
+        return no_manifest();
+    }
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return no_manifest() };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match folder.canonicalize() {
+        Ok(folder) => Ok(folder.join(name)),
+        Err(_) => no_manifest(),
+    }
+}
+
+fn nothing(path: &Path, file: &Path) -> ManifestError {
+    let message = match path.is_dir() {
+        true => format!("there is no {MANIFEST} in {}", path.display()),
+        false => format!("there is no manifest at {}", path.display()),
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut others = Disk.list(folder).unwrap_or_default();
+    others.retain(|name| name.ends_with(".toml"));
+    others.sort();
+    let wanted = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifests = others.iter().filter(|name| name.starts_with("madang"));
+    let meant =
+        nearest(&wanted, others.iter().map(String::as_str)).or_else(|| manifests.map(String::as_str).next());
+    let help = match meant {
+        Some(meant) => format!("did you mean {}?", folder.join(meant).display()),
+        None => format!(
+            "name a folder with a {MANIFEST}, or a manifest file; the smallest one is\n\n[services.hello]\nrun = \"node hello.js\"\nroutes = [\"/**\"]"
+        ),
+    };
+    ManifestError::new(Code::NO_MANIFEST, message).help(help)
+}
+
+/// The files that a pattern means, in order; `*` stands for any part of one name, but for a leading dot.
+pub(super) fn matching(pattern: &str, root: &Path, files: &dyn Files) -> Vec<PathBuf> {
+    let mut found = vec![root.to_owned()];
+    let parts: Vec<Component> = Path::new(pattern).components().collect();
+    for (index, part) in parts.iter().enumerate() {
+        let last = index + 1 == parts.len();
+        let mut next = Vec::new();
+        for folder in found {
+            match part {
+                Component::Normal(name) => {
+                    let name = name.to_string_lossy();
+                    // Every part is looked up in its folder, so that what does not exist matches nothing.
+                    let Ok(mut names) = files.list(&folder) else { continue };
+                    names.retain(|candidate| fits(&name, candidate));
+                    names.sort();
+                    next.extend(names.into_iter().map(|name| folder.join(name)));
+                }
+                Component::ParentDir => next.push(folder.parent().unwrap_or(&folder).to_owned()),
+                Component::CurDir => next.push(folder),
+                root => next.push(root.as_os_str().into()),
+            }
+        }
+        next.truncate(MOST_FILES + 1);
+        found = next;
+        if last {
+            break;
+        }
+    }
+    found
+}
+
+/// Whether a name fits a pattern with stars.
+fn fits(pattern: &str, name: &str) -> bool {
+    if name.starts_with('.') && !pattern.starts_with('.') {
+        return false;
+    }
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_part_of_a_name() {
+        for (pattern, name, expected) in [
+            ("*", "orders", true),
+            ("*", ".git", false),
+            (".*", ".git", true),
+            ("service.toml", "service.toml", true),
+            ("service.toml", "service.toml2", false),
+            ("*.toml", "a.toml", true),
+            ("*.toml", "a.tomlx", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "axbybzc", true),
+            ("a*b*c", "acb", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn finds_folders_and_files_and_says_what_is_near() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let error = find(&root).unwrap_err();
+        assert_eq!(error.kind(), Code::NO_MANIFEST);
+        fs::write(root.join("madang.toml"), "").unwrap();
+        fs::write(root.join("madang.monolith.toml"), "").unwrap();
+        assert_eq!(find(&root).unwrap(), root.join("madang.toml"));
+        fs::create_dir(root.join("orders")).unwrap();
+        assert_eq!(
+            find(&root.join("orders/../madang.monolith.toml")).unwrap(),
+            root.join("madang.monolith.toml")
+        );
+        let error = find(&root.join("madang.monolit.toml")).unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("did you mean") && help.contains("madang.monolith.toml"), "{help}");
+    }
+
+    #[test]
+    fn too_large_a_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("madang.toml");
+        fs::write(&file, "#".repeat(LARGEST as usize + 1)).unwrap();
+        assert_eq!(Disk.read(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+}

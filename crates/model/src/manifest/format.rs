@@ -1,0 +1,374 @@
+//! The forms that a text of the manifest can have, and what to say of one that has it not.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{error::Code, variables};
+use crate::{ServiceName, nearest, parse_duration};
+
+/// A form of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Any text.
+    Free,
+    /// Any text, in which `${self.…}` stays until a unit starts.
+    Deferred,
+    /// The name of a system, service or unit.
+    Name,
+    /// `250ms`, `3s`.
+    Duration,
+    /// `127.0.0.1:3000`, or a port.
+    Address,
+    /// A path pattern of a route.
+    Path,
+    /// A path without patterns.
+    Health,
+    Method,
+    Host,
+    /// The name of a header.
+    Header,
+    HeaderValue,
+    /// The name of an environment variable.
+    Variable,
+    Database,
+    PostgresServer,
+    /// A path with `*` in it.
+    Glob,
+}
+
+/// The methods that a route can be for.
+pub(super) const METHODS: [&str; 18] = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "QUERY",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+];
+
+/// Why a text does not have its form.
+pub(super) struct Unfit {
+    pub code: Code,
+    /// The rule that it breaks: "a path starts with `/`".
+    pub why: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+fn unfit<T>(code: Code, why: impl Into<String>, help: impl Into<String>) -> Result<T, Unfit> {
+    Err(Unfit { code, why: why.into(), help: help.into() })
+}
+
+impl Format {
+    /// Whether a text has this form.
+    pub fn check(self, text: &str) -> Result<(), Unfit> {
+        match self {
+            Self::Free | Self::Deferred => printable(text),
+            Self::Name => name(text),
+            Self::Duration => duration(text),
+            Self::Address => address(text).map(drop),
+            Self::Path => path(text),
+            Self::Health => health(text),
+            Self::Method => method(text),
+            Self::Host => host(text),
+            Self::Header => header(text),
+            Self::HeaderValue => header_value(text),
+            Self::Variable => variable(text),
+            Self::Database => database(text),
+            Self::PostgresServer => postgres_server(text),
+            Self::Glob => glob(text),
+        }
+    }
+
+    /// A regular expression for editors: at least as wide as the form.
+    pub fn pattern(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Name => "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
+            Self::Duration => "^[0-9]+(ms|s|m|h|d)$",
+            Self::Path | Self::Health => "^/",
+            Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
+            Self::Header => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+            Self::Database => "^(sqlite|postgres|sqlite:.+|postgres(ql)?://.+)$",
+            Self::PostgresServer => "^postgres(ql)?://",
+            _ => return None,
+        })
+    }
+}
+
+/// A command, an owner or a value of the environment: no process takes a NUL.
+fn printable(text: &str) -> Result<(), Unfit> {
+    if text.trim().is_empty() && !text.is_empty() || text.contains('\0') {
+        return unfit(Code::BAD_VALUE, "it is blank or holds a NUL character", "write a text");
+    }
+    Ok(())
+}
+
+fn name(text: &str) -> Result<(), Unfit> {
+    let Err(error) = text.parse::<ServiceName>() else { return Ok(()) };
+    let slug = slug(text);
+    let help = match slug.parse::<ServiceName>() {
+        Ok(name) => format!("write \"{name}\": 1 to 63 of a to z, 0 to 9 and `-`, a letter first"),
+        Err(_) => "write 1 to 63 of a to z, 0 to 9 and `-`, a letter first".into(),
+    };
+    unfit(Code::BAD_NAME, error.to_string().split_once(": ").map_or("", |(_, rule)| rule), help)
+}
+
+/// The nearest text that follows the rule for names, if any does.
+pub(super) fn slug(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let text: String = text.chars().take(63).map(plain).collect();
+    text.trim_matches('-').to_owned()
+}
+
+fn duration(text: &str) -> Result<(), Unfit> {
+    let help = "write a whole number and a unit, such as \"250ms\", \"3s\", \"5m\" or \"1h\"";
+    match parse_duration(text) {
+        Ok(time) if time.is_zero() => {
+            unfit(Code::BAD_VALUE, "no time at all is no limit that can be met", help)
+        }
+        Ok(_) => Ok(()),
+        Err(_) => unfit(Code::BAD_VALUE, "it is not a duration", help),
+    }
+}
+
+/// Reads an address with a port, or a port on the loopback address.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Unfit> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(loopback(port));
+    }
+    text.parse().or_else(|_| {
+        unfit(
+            Code::BAD_VALUE,
+            "it is not an address with a port",
+            "write a port for this machine alone (3000), or an address and a port: \"127.0.0.1:3000\", \"[::1]:3000\"; \"0.0.0.0:3000\" is open to the network",
+        )
+    })
+}
+
+/// A port that only this machine reaches.
+pub(super) fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+const PATH_HELP: &str =
+    "a path is `/users/{id}`, `/users/*/orders` or `/users/**`, which matches `/users` and all below it";
+
+fn path(text: &str) -> Result<(), Unfit> {
+    let bad = |why: String| unfit(Code::BAD_PATH, why, PATH_HELP);
+    let Some(rest) = text.strip_prefix('/') else {
+        return unfit(Code::BAD_PATH, "a path starts with `/`", format!("write \"/{text}\""));
+    };
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let mut names = Vec::new();
+    let mut segments = rest.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "" if segments.peek().is_none() => {
+                let help =
+                    format!("write \"{0}\", or \"{0}/**\" for all below it too", text.trim_end_matches('/'));
+                return unfit(Code::BAD_PATH, "it ends with an empty segment", help);
+            }
+            "" => return bad("it has an empty segment (`//`)".into()),
+            "*" => {}
+            "**" if segments.peek().is_some() => return bad("`**` can only be the last segment".into()),
+            "**" => {}
+            _ => match parameter(segment) {
+                Some(name) if names.contains(&name) => {
+                    return bad(format!("it has the parameter `{name}` twice"));
+                }
+                Some(name) => names.push(name),
+                None if segment.contains(['*', '{', '}']) => {
+                    return bad(format!(
+                        "`{segment}` is not a whole segment: `{{name}}`, `*` and `**` stand for one"
+                    ));
+                }
+                None => literal(segment)
+                    .or_else(|why| bad(format!("`{segment}` is no segment of a path: {why}")))?,
+            },
+        }
+    }
+    Ok(())
+}
+
+/// The name in `{name}`.
+fn parameter(segment: &str) -> Option<&str> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    variables::is_variable(name).then_some(name)
+}
+
+/// A segment without wildcards that a request can have once the gateway has brought its path into one form.
+fn literal(segment: &str) -> Result<(), &'static str> {
+    let dots = segment.replace("%2e", ".").replace("%2E", ".");
+    if matches!(dots.split(';').next(), Some("." | "..")) {
+        return Err("`.` and `..` are resolved before routes are matched");
+    }
+    if segment.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '\\')) {
+        return Err("it holds a space, a control character, `?`, `#` or a backslash");
+    }
+    for (at, _) in segment.match_indices('%') {
+        let escape =
+            segment.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            None => return Err("two hexadecimal digits follow a `%`"),
+            Some(b) if b.is_ascii_control() || matches!(b, b'/' | b'\\') => {
+                return Err("requests with an escaped slash, backslash or control character are refused");
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn health(text: &str) -> Result<(), Unfit> {
+    let plain = |c: char| c.is_ascii_graphic() && c != '#';
+    if text.starts_with('/') && text.chars().all(plain) {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_VALUE,
+        "it is not a path of a URL",
+        "write the path that answers 2xx when ready, such as \"/healthz\"",
+    )
+}
+
+fn method(text: &str) -> Result<(), Unfit> {
+    if METHODS.contains(&text) {
+        return Ok(());
+    }
+    let help = match nearest(text, METHODS) {
+        Some(method) => format!("write \"{method}\""),
+        None => format!("a route can be for {}", METHODS.join(", ")),
+    };
+    unfit(Code::BAD_MATCH, "it is not a method that a route can be for", help)
+}
+
+fn host(text: &str) -> Result<(), Unfit> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if name.len() <= 253 && name.split('.').all(label) {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_MATCH,
+        "it is not a host name",
+        "write a name without a scheme and without a port: \"shop.example\", or \"*.shop.example\" for every name below it",
+    )
+}
+
+fn header(text: &str) -> Result<(), Unfit> {
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(name) if name == http::header::HOST => unfit(
+            Code::BAD_MATCH,
+            "the host has a key of its own",
+            "write host = \"shop.example\" in the route",
+        ),
+        Ok(_) => Ok(()),
+        Err(_) => unfit(
+            Code::BAD_MATCH,
+            "it is not the name of a header",
+            "write letters, digits and `-`, such as \"x-beta\"",
+        ),
+    }
+}
+
+fn header_value(text: &str) -> Result<(), Unfit> {
+    if HeaderValue::from_str(text).is_ok() && text.trim() == text {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_MATCH,
+        "it is not a value that a header can have",
+        "write visible characters without spaces around them: the value is compared as a whole",
+    )
+}
+
+fn variable(text: &str) -> Result<(), Unfit> {
+    if variables::is_variable(text) {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_NAME,
+        "a variable's name has letters, digits and `_`, and no digit first",
+        "write a name such as \"SERVER_PORT\"",
+    )
+}
+
+fn database(text: &str) -> Result<(), Unfit> {
+    let help = "write \"sqlite\", \"postgres\", \"sqlite:path/to.db\" or \"postgres://user@host/database\"";
+    let why = match text {
+        "sqlite" | "postgres" => return Ok(()),
+        _ => match (sqlite_path(text), postgres_rest(text)) {
+            (Some(""), _) => "it names no file",
+            (Some(":memory:"), _) => {
+                "a database in memory is gone with its process, and each connection has another"
+            }
+            (Some(_), _) => return Ok(()),
+            (None, Some(rest)) => match rest.split_once('/') {
+                Some((server, name))
+                    if !server.is_empty() && !name.split('?').next().unwrap_or("").is_empty() =>
+                {
+                    return Ok(());
+                }
+                _ => "it names no server or no database",
+            },
+            (None, None) => "it is not a database that Madang knows",
+        },
+    };
+    let help = match nearest(text, ["sqlite", "postgres"]) {
+        Some(word) => format!("did you mean \"{word}\"? {help}"),
+        None => help.into(),
+    };
+    unfit(Code::BAD_VALUE, why, help)
+}
+
+/// The path in `sqlite:path` and `sqlite://path`.
+pub(super) fn sqlite_path(text: &str) -> Option<&str> {
+    text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"))
+}
+
+/// What follows the scheme in `postgres://…`.
+pub(super) fn postgres_rest(text: &str) -> Option<&str> {
+    text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"))
+}
+
+fn postgres_server(text: &str) -> Result<(), Unfit> {
+    match postgres_rest(text).map(|rest| rest.trim_end_matches('/')) {
+        Some(server) if !server.is_empty() && !server.contains(['/', '?', '#']) => Ok(()),
+        _ => unfit(
+            Code::BAD_VALUE,
+            "it is not the URL of a PostgreSQL server",
+            "write a URL without a database, such as \"postgres://user@127.0.0.1:5432\": each service gets its own database there",
+        ),
+    }
+}
+
+fn glob(text: &str) -> Result<(), Unfit> {
+    if !text.is_empty() && !text.contains("**") && !text.contains(['\0', '[', '{']) {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_VALUE,
+        "it is not a pattern of files",
+        "write a path in which `*` stands for any part of one name, such as \"*/service.toml\"",
+    )
+}

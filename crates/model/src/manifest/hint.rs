@@ -1,0 +1,106 @@
+//! What to say of a key that its table does not have: where it belongs, or which one was meant.
+
+use super::{
+    check::quoted,
+    error::{Code, ManifestError},
+    keys::{GATEWAY, MANIFEST, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
+    source::Spot,
+    tree::Node,
+};
+use crate::nearest;
+
+/// The table in which a key stands.
+pub(super) struct Enclosing {
+    /// Its header, as written, and the line; none for the top of a file and for a table between braces.
+    header: Option<(String, usize)>,
+    /// Whether it is the top of its file.
+    top: bool,
+    /// Whether the file is one service's.
+    service_file: bool,
+    /// The line of the file's first header.
+    first_header: Option<usize>,
+}
+
+impl Enclosing {
+    pub fn of(node: &Node, root: &Table, first_header: Option<&Spot>) -> Self {
+        let header = node.has_header().then(|| (node.spot.written().trim().to_owned(), node.spot.line()));
+        Self {
+            header,
+            top: node.spot.range.is_empty(),
+            service_file: std::ptr::eq(root, &SERVICE_FILE),
+            first_header: first_header.map(Spot::line),
+        }
+    }
+
+    /// The problem of a key that `table` does not have.
+    pub fn unknown_key(&self, key: &str, spot: &Spot, table: &'static Table) -> ManifestError {
+        let homes = self.homes(key, table);
+        let shown = if key.len() > 60 { quoted(key) } else { format!("`{key}`") };
+        if !homes.is_empty() {
+            let homes = homes.join(" or ");
+            let message = format!("{shown} is not a key of {}: it belongs to {homes}", table.noun);
+            return ManifestError::new(Code::MISPLACED_KEY, message)
+                .at(spot, format!("belongs to {homes}"))
+                .help(self.move_it(&homes));
+        }
+        let keys: Vec<&str> = table.keys().map(|key| key.name).collect();
+        let all = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+        let help = match nearest(key, keys) {
+            Some(meant) => format!("did you mean `{meant}`? The keys of {} are {all}", table.noun),
+            None => format!("the keys of {} are {all}", table.noun),
+        };
+        ManifestError::new(Code::UNKNOWN_KEY, format!("{shown} is not a key of {}", table.noun))
+            .at(spot, "unknown key")
+            .help(help)
+    }
+
+    fn move_it(&self, homes: &str) -> String {
+        match &self.header {
+            Some((header, line)) => format!(
+                "in TOML a key belongs to the last table header above it, here {header} in line {line}: move it to {homes}"
+            ),
+            None if self.top => format!(
+                "the keys above the first table header belong to the file as a whole: move it to {homes}"
+            ),
+            None => format!("move it to {homes}"),
+        }
+    }
+
+    /// The tables that have the key, as places to move it to.
+    fn homes(&self, key: &str, table: &'static Table) -> Vec<String> {
+        let top = match self.first_header {
+            Some(line) => format!("the top of this file, above line {line}"),
+            None => "the top of this file".to_owned(),
+        };
+        let at = |place: &str| {
+            if self.service_file { format!("{place} of madang.toml") } else { place.to_owned() }
+        };
+        let places: [(&'static Table, String); 6] = match self.service_file {
+            true => [
+                (&SERVICE_FILE, top),
+                (&ROUTE, "[[routes]]".into()),
+                (&SYSTEM, at("[system]")),
+                (&GATEWAY, at("[gateway]")),
+                (&UNIT, at("[units.NAME]")),
+                (&MANIFEST, "madang.toml".into()),
+            ],
+            false => [
+                (&MANIFEST, top),
+                (&SYSTEM, "[system]".into()),
+                (&GATEWAY, "[gateway]".into()),
+                (&SERVICE, "[services.NAME]".into()),
+                (&UNIT, "[units.NAME]".into()),
+                (&ROUTE, "[[routes]]".into()),
+            ],
+        };
+        let homes =
+            places.into_iter().filter(|(home, _)| !std::ptr::eq(*home, table) && home.key(key).is_some());
+        let homes: Vec<String> = homes.map(|(_, place)| place).collect();
+        // In a service's own file, the file itself is the answer wherever else the key is known.
+        if self.service_file && SERVICE_FILE.key(key).is_some() {
+            homes.into_iter().take(1).collect()
+        } else {
+            homes
+        }
+    }
+}

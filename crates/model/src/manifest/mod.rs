@@ -1,0 +1,193 @@
+//! The manifest: from the files of a folder to a validated [`System`], or to every problem there is.
+//!
+//! In order: `files` finds and reads, `tree` parses, `check` compares with the list of `keys` and substitutes
+//! `variables`, `raw` gives typed parts that know their places, `rules` looks at all of them together,
+//! `assemble` makes the system and `explain` says where each value came from. `schema` turns the list of keys
+//! into a JSON Schema.
+
+mod assemble;
+mod check;
+mod error;
+mod explain;
+mod files;
+mod format;
+mod hint;
+mod keys;
+mod plan;
+mod raw;
+mod rules;
+mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod variables;
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use error::{Code, Errors, ManifestError};
+pub use explain::{Explained, Origin};
+pub use files::find;
+pub use schema::schema;
+pub use variables::{UnknownPlaceholder, placeholders};
+
+use crate::{System, SystemName};
+use check::Check;
+use error::Found;
+use files::{Disk, Files};
+use keys::Table;
+use raw::RawSystem;
+use source::{At, Source};
+
+/// Where the gateway listens unless the manifest says otherwise.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3000));
+/// The total time of a request unless the manifest says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A manifest that was loaded.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The system that it describes.
+    pub system: System,
+    explained: Vec<Explained>,
+}
+
+impl Loaded {
+    /// Every value in force, defaults too, each with the place that it came from.
+    pub fn explain(&self) -> &[Explained] {
+        &self.explained
+    }
+}
+
+/// Loads the manifest that `path` means, a folder or a file; `env` gives the variables of the environment.
+/// Every problem found is reported, not just the first.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
+    load_from(&find(path)?, env, &Disk)
+}
+
+/// Loads the manifest at an absolute path, from anywhere.
+fn load_from(path: &Path, env: &dyn Fn(&str) -> Option<String>, files: &dyn Files) -> Result<Loaded, Errors> {
+    let root = path.parent().unwrap_or(Path::new("/"));
+    let mut reader =
+        Reader { root, env, files, read: Vec::new(), raw: RawSystem::default(), found: Found::default() };
+    reader.manifest(path);
+    let Reader { read, raw, mut found, .. } = reader;
+    let name = name(&raw, root, &mut found);
+    rules::check(&raw, name.as_ref().map_or("system", |name| name.as_str()), root, &mut found);
+    match (found.finish(), name) {
+        (Err(errors), _) => Err(errors),
+        (Ok(()), None) => Err(no_name(root).into()),
+        (Ok(()), Some(name)) => {
+            let explained = explain::explain(&raw, &name, root);
+            Ok(Loaded { system: assemble::system(&raw, &name, root, read), explained })
+        }
+    }
+}
+
+/// Reads file after file into one raw system.
+struct Reader<'a> {
+    root: &'a Path,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    files: &'a dyn Files,
+    read: Vec<PathBuf>,
+    raw: RawSystem,
+    found: Found,
+}
+
+impl Reader<'_> {
+    fn manifest(&mut self, path: &Path) {
+        let Some(tree) = self.file(path, &keys::MANIFEST, None) else { return };
+        self.raw.manifest(&tree);
+        let mut known = BTreeSet::from([path.to_owned()]);
+        for pattern in std::mem::take(&mut self.raw.include) {
+            for file in self.included(&pattern) {
+                if known.insert(file.clone())
+                    && let Some(tree) = self.file(&file, &keys::SERVICE_FILE, Some(&pattern))
+                {
+                    self.raw.service_file(&tree);
+                }
+            }
+            self.raw.include.push(pattern);
+        }
+    }
+
+    /// Reads, parses and checks a file. An overlay would be laid over the tree before it is checked.
+    fn file(
+        &mut self,
+        path: &Path,
+        root: &'static Table,
+        because: Option<&At<String>>,
+    ) -> Option<tree::Node> {
+        let text = match self.files.read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.raw.incomplete = true;
+                let message = format!("failed to read {}: {error}", path.display());
+                let problem = ManifestError::new(Code::UNREADABLE, message).help(
+                    "a manifest's files are UTF-8 text of at most 1 MiB that the user of `madang` may read",
+                );
+                self.found.push(match because {
+                    Some(pattern) => problem.at(&pattern.spot, "included here"),
+                    None => problem,
+                });
+                return None;
+            }
+        };
+        let source: Arc<Source> = Source::new(self.read.len(), path, self.root, text);
+        self.read.push(path.to_owned());
+        let Some(mut tree) = tree::parse(&source, &mut self.found) else {
+            self.raw.incomplete = true;
+            return None;
+        };
+        Check::file(&mut tree, root, self.env, &mut self.found);
+        Some(tree)
+    }
+
+    /// The files that a pattern means.
+    fn included(&mut self, pattern: &At<String>) -> Vec<PathBuf> {
+        let files = files::matching(&pattern.value, self.root, self.files);
+        if files.is_empty() {
+            self.raw.incomplete = true;
+            self.found.push(
+                ManifestError::new(Code::INCLUDE_NOTHING, format!("no file matches \"{}\"", pattern.value))
+                    .at(&pattern.spot, "matches nothing")
+                    .help(format!(
+                        "it is looked for in {}; `*` stands for any part of one name, such as \"*/service.toml\"",
+                        self.root.display()
+                    )),
+            );
+        } else if files.len() > files::MOST_FILES {
+            self.found.push(
+                ManifestError::new(Code::BAD_VALUE, format!("\"{}\" matches too many files", pattern.value))
+                    .at(&pattern.spot, format!("more than {}", files::MOST_FILES))
+                    .help("name the folder of the services first, such as \"services/*/service.toml\""),
+            );
+            return Vec::new();
+        }
+        files
+    }
+}
+
+/// The system's name: as the manifest says, or else its folder's.
+fn name(raw: &RawSystem, root: &Path, found: &mut Found) -> Option<SystemName> {
+    if let Some(name) = &raw.name {
+        return Some(name.value.clone());
+    }
+    let folder = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = format::slug(&folder).parse().ok();
+    if name.is_none() {
+        found.push(no_name(root));
+    }
+    name
+}
+
+fn no_name(root: &Path) -> ManifestError {
+    ManifestError::new(Code::BAD_NAME, format!("the folder {} gives the system no name", root.display()))
+        .help("add one to the manifest: [system] name = \"shop\"")
+}

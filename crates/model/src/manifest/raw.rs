@@ -1,0 +1,274 @@
+//! A checked tree as typed parts in which each value keeps its place: what the rules and the system are made of.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{
+    format,
+    source::{At, Spot},
+    tree::{Entry, Node, Value},
+};
+use crate::{PortRule, Protocol, ServiceName, SystemName, UnitName, parse_duration};
+
+/// All files of a manifest.
+#[derive(Debug, Default)]
+pub(super) struct RawSystem {
+    pub name: Option<At<SystemName>>,
+    pub include: Vec<At<String>>,
+    pub postgres: Option<At<String>>,
+    /// Whether there is a `postgres`, be it a good one or not.
+    pub has_postgres: bool,
+    pub listen: Option<At<SocketAddr>>,
+    pub timeout: Option<At<Duration>>,
+    pub services: Vec<RawService>,
+    pub units: Vec<RawUnit>,
+    pub routes: Vec<RawRoute>,
+    /// Whether a file or a service's name could not be read: then names that seem unknown may exist.
+    pub incomplete: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct RawService {
+    pub name: At<ServiceName>,
+    pub folder: PathBuf,
+    pub owner: Option<At<String>>,
+    pub listen: Option<At<SocketAddr>>,
+    pub protocol: Option<At<Protocol>>,
+    pub timeout: Option<At<Duration>>,
+    pub calls: Vec<RawCall>,
+    pub database: Option<At<String>>,
+    pub program: RawProgram,
+    pub routes: Vec<RawRoute>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawCall {
+    pub to: At<ServiceName>,
+    pub timeout: Option<At<Duration>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawProgram {
+    pub run: Option<At<String>>,
+    /// Whether there is a `run`, be it a good one or not.
+    pub has_run: bool,
+    pub build: Option<At<String>>,
+    pub health: Option<At<String>>,
+    pub port: Option<At<PortRule>>,
+    pub replicas: Option<At<u16>>,
+    pub env: Vec<(String, At<String>)>,
+    pub depends_on: Vec<At<ServiceName>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawUnit {
+    pub name: At<UnitName>,
+    pub folder: PathBuf,
+    pub services: Vec<At<ServiceName>>,
+    /// The place of an empty list of services.
+    pub empty: Option<Spot>,
+    pub program: RawProgram,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct RawRoute {
+    /// The line that declares it: its path's.
+    pub spot: Spot,
+    pub host: Option<At<String>>,
+    pub path: String,
+    pub methods: Vec<At<String>>,
+    pub headers: Vec<(String, At<String>)>,
+    pub to: Vec<(At<ServiceName>, At<u32>)>,
+    /// The place of a `to` without any weight above zero, or of a route that leads nowhere.
+    pub nowhere: Option<Spot>,
+    pub timeout: Option<At<Duration>>,
+    /// Whether nothing in it was refused: only then is it known what it matches.
+    pub sound: bool,
+}
+
+// === reading ===
+
+impl RawSystem {
+    /// Reads the manifest itself.
+    pub fn manifest(&mut self, tree: &Node) {
+        if let Some(system) = tree.get("system") {
+            self.name = system.get("name").and_then(parsed);
+            self.include = system.get("include").map(texts).unwrap_or_default();
+            self.postgres = system.get("postgres").and_then(text);
+            self.has_postgres = system.get("postgres").is_some();
+        }
+        if let Some(gateway) = tree.get("gateway") {
+            self.listen = gateway.get("listen").and_then(address);
+            self.timeout = gateway.get("timeout").and_then(duration);
+        }
+        for Entry { key, key_spot, node } in tree.get("services").map(Node::entries).unwrap_or_default() {
+            match key.parse() {
+                Ok(name) => self.services.push(service(At { value: name, spot: key_spot.clone() }, node)),
+                Err(_) => self.incomplete = true,
+            }
+        }
+        for Entry { key, key_spot, node } in tree.get("units").map(Node::entries).unwrap_or_default() {
+            if let Ok(name) = key.parse() {
+                self.units.push(unit(At { value: name, spot: key_spot.clone() }, node));
+            }
+        }
+        self.routes = tree.get("routes").map(|list| routes(list, None)).unwrap_or_default();
+    }
+
+    /// Reads a service's own file.
+    pub fn service_file(&mut self, tree: &Node) {
+        match tree.get("name").and_then(parsed) {
+            Some(name) => self.services.push(service(name, tree)),
+            None => self.incomplete = true,
+        }
+    }
+}
+
+fn service(name: At<ServiceName>, node: &Node) -> RawService {
+    RawService {
+        folder: name.spot.source.folder().to_owned(),
+        owner: node.get("owner").and_then(text),
+        listen: node.get("listen").and_then(address),
+        protocol: node.get("protocol").and_then(protocol),
+        timeout: node.get("timeout").and_then(duration),
+        calls: node.get("calls").map(calls).unwrap_or_default(),
+        database: node.get("database").and_then(text),
+        program: program(node),
+        routes: node.get("routes").map(|list| routes(list, Some(&name))).unwrap_or_default(),
+        name,
+    }
+}
+
+fn unit(name: At<UnitName>, node: &Node) -> RawUnit {
+    let services = node.get("services");
+    let none = services.filter(|list| matches!(&list.value, Value::List(items) if items.is_empty()));
+    RawUnit {
+        folder: name.spot.source.folder().to_owned(),
+        services: services.map(names).unwrap_or_default(),
+        empty: none.map(|list| list.spot.clone()),
+        program: program(node),
+        name,
+    }
+}
+
+fn program(node: &Node) -> RawProgram {
+    let env = node.get("env").map(Node::entries).unwrap_or_default();
+    RawProgram {
+        run: node.get("run").and_then(text),
+        has_run: node.get("run").is_some(),
+        build: node.get("build").and_then(text),
+        health: node.get("health").and_then(text),
+        port: node.get("port").and_then(port),
+        replicas: node.get("replicas").and_then(whole),
+        env: env.iter().filter_map(|e| Some((e.key.clone(), text(&e.node)?))).collect(),
+        depends_on: node.get("depends_on").map(names).unwrap_or_default(),
+    }
+}
+
+fn calls(node: &Node) -> Vec<RawCall> {
+    let named = names(node).into_iter().map(|to| RawCall { to, timeout: None });
+    let limited = node.entries().iter().filter_map(|Entry { key, key_spot, node }| {
+        let to = At { value: key.parse().ok()?, spot: key_spot.clone() };
+        Some(RawCall { to, timeout: node.get("timeout").and_then(duration) })
+    });
+    named.chain(limited).collect()
+}
+
+fn routes(list: &Node, of: Option<&At<ServiceName>>) -> Vec<RawRoute> {
+    list.items().iter().filter_map(|node| route(node, of)).collect()
+}
+
+/// Reads a path, or a table with one; nothing if the path is not known, since then nothing is.
+fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
+    let path = text(node).or_else(|| node.get("path").and_then(text))?;
+    let headers = node.get("headers").map(Node::entries).unwrap_or_default();
+    let (to, nowhere) = match (node.get("to"), of) {
+        (Some(to), _) => targets(to),
+        (None, Some(of)) => {
+            let to = At { value: of.value.clone(), spot: path.spot.clone() };
+            (vec![(to, At { value: 1, spot: path.spot.clone() })], None)
+        }
+        (None, None) => (Vec::new(), Some(path.spot.clone())),
+    };
+    Some(RawRoute {
+        host: node
+            .get("host")
+            .and_then(text)
+            .map(|host| At { value: host.value.to_ascii_lowercase(), ..host }),
+        path: path.value,
+        spot: path.spot,
+        methods: node.get("methods").map(texts).unwrap_or_default(),
+        headers: headers.iter().filter_map(|e| Some((e.key.to_ascii_lowercase(), text(&e.node)?))).collect(),
+        to,
+        nowhere,
+        timeout: node.get("timeout").and_then(duration),
+        sound: !node.is_broken(),
+    })
+}
+
+/// Reads `to`, and its place if it leads nowhere although nothing in it was refused.
+fn targets(node: &Node) -> (Vec<(At<ServiceName>, At<u32>)>, Option<Spot>) {
+    if let Some(name) = parsed(node) {
+        let weight = At { value: 1, spot: name.spot.clone() };
+        return (vec![(name, weight)], None);
+    }
+    let target = |e: &Entry| {
+        let name = At { value: e.key.parse().ok()?, spot: e.key_spot.clone() };
+        Some((name, whole(&e.node)?))
+    };
+    let targets: Vec<_> = node.entries().iter().filter_map(target).collect();
+    let all_read = matches!(node.value, Value::Table(_)) && targets.len() == node.entries().len();
+    let nowhere = all_read && targets.iter().all(|(_, weight)| weight.value == 0);
+    (targets, nowhere.then(|| node.spot.clone()))
+}
+
+fn at<T>(node: &Node, value: T) -> Option<At<T>> {
+    Some(At { value, spot: node.spot.clone() })
+}
+
+fn text(node: &Node) -> Option<At<String>> {
+    let Value::Text(text) = &node.value else { return None };
+    at(node, text.clone())
+}
+
+fn parsed<T: std::str::FromStr>(node: &Node) -> Option<At<T>> {
+    at(node, text(node)?.value.parse().ok()?)
+}
+
+fn texts(list: &Node) -> Vec<At<String>> {
+    list.items().iter().filter_map(text).collect()
+}
+
+fn names(list: &Node) -> Vec<At<ServiceName>> {
+    list.items().iter().filter_map(parsed).collect()
+}
+
+fn whole<T: TryFrom<i64>>(node: &Node) -> Option<At<T>> {
+    let Value::Whole(number) = node.value else { return None };
+    at(node, number.try_into().ok()?)
+}
+
+fn duration(node: &Node) -> Option<At<Duration>> {
+    at(node, parse_duration(&text(node)?.value).ok()?)
+}
+
+fn address(node: &Node) -> Option<At<SocketAddr>> {
+    match &node.value {
+        Value::Whole(_) => at(node, format::loopback(whole(node)?.value)),
+        _ => at(node, format::address(&text(node)?.value).ok()?),
+    }
+}
+
+fn protocol(node: &Node) -> Option<At<Protocol>> {
+    let protocol = match text(node)?.value.as_str() {
+        "h2c" => Protocol::H2c,
+        _ => Protocol::Http,
+    };
+    at(node, protocol)
+}
+
+fn port(node: &Node) -> Option<At<PortRule>> {
+    match node.value {
+        Value::Boolean(_) => at(node, PortRule::None),
+        _ => at(node, PortRule::Fixed(whole(node)?.value)),
+    }
+}

@@ -1,0 +1,20 @@
+//! The rules that span more than one value: each looks at the whole system and reports all that breaks it.
+
+mod databases;
+mod order;
+mod ports;
+mod routes;
+mod services;
+
+use super::{error::Found, raw::RawSystem};
+pub(super) use databases::{database, masked};
+
+/// Applies every rule.
+pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found: &mut Found) {
+    services::names(raw, found);
+    services::placement(raw, found);
+    ports::check(raw, found);
+    order::check(raw, found);
+    routes::check(raw, found);
+    databases::check(raw, system, root, found);
+}

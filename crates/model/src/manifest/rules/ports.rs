@@ -1,0 +1,162 @@
+//! Each port is one listener's.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use crate::{
+    PortRule,
+    manifest::{
+        DEFAULT_LISTEN,
+        error::{Code, Found, ManifestError},
+        plan::{self, Planned},
+        raw::RawSystem,
+        source::{At, Spot},
+    },
+};
+
+/// Somebody who wants a port.
+struct Listener<'a> {
+    who: String,
+    /// The address, or nothing for a program, of which only the port is known.
+    ip: Option<IpAddr>,
+    spot: Option<&'a Spot>,
+    /// The unit that it belongs to and whether it is that unit's program.
+    unit: Option<(usize, bool)>,
+}
+
+impl Listener<'_> {
+    fn clashes(&self, other: &Self) -> bool {
+        match (self.ip, other.ip) {
+            (Some(a), Some(b)) => a == b || a.is_unspecified() || b.is_unspecified(),
+            _ => true,
+        }
+    }
+
+    /// Whether these are a unit's program and Madang's listener for a service in it.
+    fn of_one_unit(&self, other: &Self) -> bool {
+        matches!((self.unit, other.unit), (Some((a, mine)), Some((b, theirs))) if a == b && mine != theirs)
+    }
+}
+
+pub(super) fn check(raw: &RawSystem, found: &mut Found) {
+    let units = plan::units(raw);
+    for unit in &units {
+        replicas(unit, found);
+        worker(raw, unit, found);
+    }
+    let mut taken: HashMap<u16, Vec<Listener>> = HashMap::new();
+    for (port, listener) in listeners(raw, &units) {
+        let earlier = taken.entry(port).or_default();
+        if let Some(other) = earlier.iter().find(|other| other.clashes(&listener)) {
+            found.push(clash(port, other, &listener));
+        }
+        earlier.push(listener);
+    }
+}
+
+/// Everybody who wants a port other than 0, which stands for any that is free.
+fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listener<'a>)> {
+    let listen = raw.listen.as_ref();
+    let address = listen.map_or(DEFAULT_LISTEN, |at| at.value);
+    let gateway = Listener {
+        who: "the gateway".into(),
+        ip: Some(address.ip()),
+        spot: listen.map(|at| &at.spot),
+        unit: None,
+    };
+    let mut all = vec![(address.port(), gateway)];
+    for (index, unit) in units.iter().enumerate() {
+        if let Some(At { value: PortRule::Fixed(port), spot }) = &unit.program.port {
+            let who = format!("the program of {}", unit.name);
+            all.push((*port, Listener { who, ip: None, spot: Some(spot), unit: Some((index, true)) }));
+        }
+        for service in &unit.services {
+            if let Some(At { value: address, spot }) = &service.listen {
+                let who = format!("Madang's listener for {}", service.name.value);
+                let unit = Some((index, false));
+                all.push((address.port(), Listener { who, ip: Some(address.ip()), spot: Some(spot), unit }));
+            }
+        }
+    }
+    all.retain(|(port, _)| *port != 0);
+    all
+}
+
+fn clash(port: u16, earlier: &Listener, later: &Listener) -> ManifestError {
+    // Only the gateway's default has no place, and it comes first.
+    let spot = later.spot.or(earlier.spot);
+    let (code, message, help) = if earlier.of_one_unit(later) {
+        (
+            Code::LISTEN_IS_PORT,
+            format!("`listen` and `port` are both {port}, but two processes cannot share a port"),
+            "`listen` is Madang's port, `port` the program's: keep `listen` and remove `port` if the program reads PORT, else keep `port` alone".to_owned(),
+        )
+    } else {
+        let default = if earlier.spot.is_none() {
+            ": the gateway has it unless [gateway] `listen` says otherwise"
+        } else {
+            ""
+        };
+        (
+            Code::PORT_TAKEN,
+            format!("port {port} is wanted by {} and by {}", earlier.who, later.who),
+            format!("give one of them another port{default}"),
+        )
+    };
+    let mut error = ManifestError::new(code, message).help(help);
+    if let Some(spot) = spot {
+        error = error.at(spot, format!("wanted by {}", later.who));
+    }
+    match earlier.spot {
+        Some(first) => error.also(first, format!("wanted by {}", earlier.who)),
+        None => error,
+    }
+}
+
+/// A fixed port is one instance's.
+fn replicas(unit: &Planned, found: &mut Found) {
+    let (Some(At { value: PortRule::Fixed(port), spot }), Some(replicas)) =
+        (&unit.program.port, &unit.program.replicas)
+    else {
+        return;
+    };
+    if replicas.value > 1 {
+        found.push(
+            ManifestError::new(
+                Code::FIXED_PORT_REPLICAS,
+                format!("{} replicas of \"{}\" cannot all listen on port {port}", replicas.value, unit.name),
+            )
+            .at(&replicas.spot, "more than one instance")
+            .also(spot, "one port for all of them")
+            .help(format!("write `listen = {port}` instead of `port = {port}` and let the program read PORT, or keep one replica")),
+        );
+    }
+}
+
+/// Nothing is sent to a worker, which has no port.
+fn worker(raw: &RawSystem, unit: &Planned, found: &mut Found) {
+    let Some(At { value: PortRule::None, spot }) = &unit.program.port else { return };
+    let mut refuse = |at: &Spot, what: String| {
+        found.push(
+            ManifestError::new(Code::NO_PORT, format!("{what}, but \"{}\" has no port", unit.name))
+                .at(at, "nothing listens there")
+                .also(spot, "a worker without a port")
+                .help("remove `port = false` if the program serves HTTP, or remove this"),
+        );
+    };
+    if let Some(health) = &unit.program.health {
+        refuse(&health.spot, "`health` is asked over HTTP".into());
+    }
+    for service in &unit.services {
+        let name = &service.name.value;
+        if let Some(listen) = &service.listen {
+            refuse(&listen.spot, format!("requests to `listen` go to {name}"));
+        }
+        for call in raw.services.iter().flat_map(|s| &s.calls).filter(|call| call.to.value == *name) {
+            refuse(&call.to.spot, format!("calls go to {name}"));
+        }
+        let routes = raw.services.iter().flat_map(|s| &s.routes).chain(&raw.routes);
+        for (to, _) in routes.flat_map(|route| &route.to).filter(|(to, _)| to.value == *name) {
+            refuse(&to.spot, format!("a route leads to {name}"));
+        }
+    }
+}
