@@ -5,7 +5,7 @@
 use super::{
     error::{Code, Found, ManifestError},
     hint,
-    keys::{Shape, Table},
+    keys::{Key, Shape, Table},
     source::Spot,
     tree::{Entry, Node, Value},
     variables::{self, Fault, SELF},
@@ -35,14 +35,14 @@ impl<'a> Check<'a> {
         Check { env, root, first_header, found }.table(tree, root);
     }
 
-    fn value(&mut self, node: &mut Node, shape: &'static Shape, key: &str) {
+    fn value(&mut self, node: &mut Node, shape: &'static Shape, key: &'static Key) {
         match (shape, &mut node.value) {
             (_, Value::Broken) => {}
             (Shape::Text(format), Value::Text(_)) => self.text(node, *format, key),
             (Shape::Choice(words), Value::Text(_)) => self.choice(node, words, key),
             (Shape::Whole(least, most), Value::Whole(number)) => {
                 if !(*least..=*most).contains(number) {
-                    let message = format!("`{key}` is out of bounds: {number}");
+                    let message = format!("`{}` cannot be {number}", key.name);
                     self.found.push(
                         ManifestError::new(Code::BAD_VALUE, message)
                             .at(&node.spot, format!("not within {least} and {most}"))
@@ -69,45 +69,48 @@ impl<'a> Check<'a> {
 
     fn table(&mut self, node: &mut Node, table: &'static Table) {
         for key in table.keys().filter(|key| key.required && node.get(key.name).is_none()) {
-            self.missing(node, table, key.name, key.doc);
+            self.missing(node, table, key);
         }
         let misplaced = hint::Enclosing::of(node, self.root, self.first_header.as_ref());
         let Value::Table(entries) = &mut node.value else { return };
         for entry in entries {
             match table.key(&entry.key) {
-                Some(key) => self.value(&mut entry.node, &key.shape, key.name),
+                Some(key) => self.value(&mut entry.node, &key.shape, key),
                 None => {
-                    self.found.push(misplaced.unknown_key(&entry.key, &entry.key_spot, table));
+                    self.found.push(misplaced.unknown_key(entry, table));
                     entry.node.value = Value::Broken;
                 }
             }
         }
     }
 
-    fn missing(&mut self, node: &Node, table: &Table, key: &str, doc: &str) {
-        let message = format!("{} needs the key `{key}`", table.noun);
+    fn missing(&mut self, node: &Node, table: &Table, key: &Key) {
+        let message = format!("{} needs the key `{}`", table.noun, key.name);
         self.found.push(
             ManifestError::new(Code::MISSING_KEY, message)
-                .at(&node.spot, format!("`{key}` is missing"))
-                .help(format!("add `{key}`: {}", lower_first(doc))),
+                .at(&node.spot, format!("`{}` is missing", key.name))
+                .help(format!("add {}", key.hint())),
         );
     }
 
-    fn map(&mut self, entries: &mut [Entry], name: Format, value: &'static Shape, key: &str) {
+    fn map(&mut self, entries: &mut [Entry], name: Format, value: &'static Shape, key: &'static Key) {
         for Entry { key: given, key_spot, node } in entries {
             self.value(node, value, key);
             if let Err(unfit) = name.check(given) {
                 self.found.push(
-                    ManifestError::new(unfit.code, format!("{} is not a name for `{key}`", quoted(given)))
-                        .at(key_spot, unfit.why)
-                        .help(unfit.help),
+                    ManifestError::new(
+                        unfit.code,
+                        format!("`{}` cannot have {} for a name", key.name, quoted(given)),
+                    )
+                    .at(key_spot, unfit.why)
+                    .help(unfit.help),
                 );
                 node.value = Value::Broken;
             }
         }
     }
 
-    fn text(&mut self, node: &mut Node, format: Format, key: &str) {
+    fn text(&mut self, node: &mut Node, format: Format, key: &Key) {
         let Value::Text(text) = &node.value else { return };
         match variables::substitute(text, format == Format::Deferred, self.env) {
             Err(faults) => {
@@ -120,7 +123,7 @@ impl<'a> Check<'a> {
                 Ok(()) => node.value = Value::Text(text),
                 Err(unfit) => {
                     self.found.push(
-                        ManifestError::new(unfit.code, format!("{} does not do for `{key}`", quoted(&text)))
+                        ManifestError::new(unfit.code, format!("`{}` cannot be {}", key.name, quoted(&text)))
                             .at(&node.spot, unfit.why)
                             .help(unfit.help),
                     );
@@ -130,42 +133,43 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn choice(&mut self, node: &mut Node, words: &[&'static str], key: &str) {
+    fn choice(&mut self, node: &mut Node, words: &[&'static str], key: &Key) {
         self.text(node, Format::Free, key);
         let Value::Text(text) = &node.value else { return };
         if words.contains(&text.as_str()) {
             return;
         }
+        let name = key.name;
         let all = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
         let help = match nearest(text, words.iter().copied()) {
-            Some(word) => format!("did you mean \"{word}\"? `{key}` takes {all}"),
-            None => format!("`{key}` takes {all}"),
+            Some(word) => format!("did you mean \"{word}\"? `{name}` takes {all}"),
+            None => format!("`{name}` takes {all}"),
         };
         self.found.push(
-            ManifestError::new(Code::BAD_VALUE, format!("{} does not do for `{key}`", quoted(text)))
+            ManifestError::new(Code::BAD_VALUE, format!("`{name}` cannot be {}", quoted(text)))
                 .at(&node.spot, "not one of its values")
                 .help(help),
         );
         node.value = Value::Broken;
     }
 
-    fn wrong_type(&mut self, node: &mut Node, shape: &Shape, key: &str) {
-        let expected = shape.words();
+    fn wrong_type(&mut self, node: &mut Node, shape: &Shape, key: &Key) {
+        let (name, expected) = (key.name, shape.words());
         let help = match (&node.value, shape) {
-            (Value::Text(_), Shape::List(_)) => format!("write an array: {key} = [{}]", node.spot.written()),
+            (Value::Text(_), Shape::List(_)) => format!("write an array: {name} = [{}]", node.spot.written()),
             (Value::Text(text), shape) if shape.takes(&Value::Whole(0)) && text.parse::<u32>().is_ok() => {
-                format!("write the number without quotes: {key} = {text}")
+                format!("write the number without quotes: {name} = {text}")
             }
             (Value::Whole(_), Shape::Text(Format::Duration)) => {
-                format!("write the unit too: {key} = \"{}s\"", node.spot.written())
+                format!("write the unit too: {name} = \"{}s\"", node.spot.written())
             }
             (Value::Whole(_) | Value::Boolean(_), Shape::Text(_)) => {
-                format!("write it in quotes: {key} = \"{}\"", node.spot.written())
+                format!("write it in quotes: {name} = \"{}\"", node.spot.written())
             }
-            _ => format!("`{key}` takes {expected}"),
+            _ => key.hint(),
         };
         self.found.push(
-            ManifestError::new(Code::WRONG_TYPE, format!("`{key}` takes {expected}"))
+            ManifestError::new(Code::WRONG_TYPE, format!("`{name}` takes {expected}"))
                 .at(&node.spot, format!("this is {}", node.kind()))
                 .help(help),
         );
@@ -175,7 +179,7 @@ impl<'a> Check<'a> {
 
 impl Shape {
     /// Whether a value has the type of this shape.
-    fn takes(&self, value: &Value) -> bool {
+    pub fn takes(&self, value: &Value) -> bool {
         match self {
             Self::Text(_) | Self::Choice(_) => matches!(value, Value::Text(_)),
             Self::Whole(..) => matches!(value, Value::Whole(_)),
@@ -199,7 +203,7 @@ impl Shape {
     }
 }
 
-fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &str) -> ManifestError {
+fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestError {
     let spot = &spot.narrowed(written);
     let what = quoted(written);
     match fault {
@@ -209,13 +213,12 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &str) -> ManifestE
         Fault::Malformed => ManifestError::new(Code::VARIABLE, format!("{what} is not a variable"))
             .at(spot, "not a variable")
             .help("write ${NAME} or ${NAME:-default}; a dollar sign before a brace is written $$"),
-        Fault::TooEarly => {
-            ManifestError::new(Code::PLACEHOLDER, format!("{what} has no value yet when `{key}` is read"))
-                .at(spot, "known only when an instance starts")
-                .help(
-                    "only `run` and `env` can hold it; elsewhere use ${NAME}, a variable of the environment",
-                )
-        }
+        Fault::TooEarly => ManifestError::new(
+            Code::PLACEHOLDER,
+            format!("{what} has no value yet when `{}` is read", key.name),
+        )
+        .at(spot, "known only when an instance starts")
+        .help("only `run` and `env` can hold it; elsewhere use ${NAME}, a variable of the environment"),
         Fault::UnknownSelf(name) => {
             let known = SELF.map(|name| format!("${{self.{name}}}")).join(", ");
             let help = match nearest(&name, SELF) {
@@ -240,7 +243,9 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-fn lower_first(doc: &str) -> String {
-    let mut chars = doc.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+impl Key {
+    /// The key and what it is for.
+    fn hint(&self) -> String {
+        format!("`{}`: {}", self.name, self.doc.trim_end_matches('.'))
+    }
 }

@@ -128,10 +128,8 @@ impl List {
     fn unit(&mut self, unit: &plan::Planned) {
         let prefix = unit.key();
         let key = |key: &str| format!("{prefix}.{key}");
-        if unit.placed {
-            for service in &unit.services {
-                self.given(key("services"), unit.spot, quoted(&service.name.value));
-            }
+        for (service, spot) in unit.services.iter().zip(&unit.named) {
+            self.given(key("services"), spot, quoted(&service.name.value));
         }
         self.program(&key, unit.program);
         for (name, at) in unit.env() {

@@ -335,7 +335,7 @@ fn database(text: &str) -> Result<(), Unfit> {
         },
     };
     let help = match nearest(text, ["sqlite", "postgres"]) {
-        Some(word) => format!("did you mean \"{word}\"? {help}"),
+        Some(word) => format!("did you mean \"{word}\"? Otherwise {help}"),
         None => help.into(),
     };
     unfit(Code::BAD_VALUE, why, help)

@@ -5,7 +5,7 @@ use super::{
     error::{Code, ManifestError},
     keys::{GATEWAY, MANIFEST, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
     source::Spot,
-    tree::Node,
+    tree::{Entry, Node},
 };
 use crate::nearest;
 
@@ -33,8 +33,9 @@ impl Enclosing {
     }
 
     /// The problem of a key that `table` does not have.
-    pub fn unknown_key(&self, key: &str, spot: &Spot, table: &'static Table) -> ManifestError {
-        let homes = self.homes(key, table);
+    pub fn unknown_key(&self, entry: &Entry, table: &'static Table) -> ManifestError {
+        let (key, spot) = (entry.key.as_str(), &entry.key_spot);
+        let homes = self.homes(entry, table);
         let shown = if key.len() > 60 { quoted(key) } else { format!("`{key}`") };
         if !homes.is_empty() {
             let homes = homes.join(" or ");
@@ -66,8 +67,9 @@ impl Enclosing {
         }
     }
 
-    /// The tables that have the key, as places to move it to.
-    fn homes(&self, key: &str, table: &'static Table) -> Vec<String> {
+    /// The tables that have the key and take such a value, as places to move it to.
+    fn homes(&self, entry: &Entry, table: &'static Table) -> Vec<String> {
+        let key = entry.key.as_str();
         let top = match self.first_header {
             Some(line) => format!("the top of this file, above line {line}"),
             None => "the top of this file".to_owned(),
@@ -93,8 +95,8 @@ impl Enclosing {
                 (&ROUTE, "[[routes]]".into()),
             ],
         };
-        let homes =
-            places.into_iter().filter(|(home, _)| !std::ptr::eq(*home, table) && home.key(key).is_some());
+        let fits = |home: &Table| home.key(key).is_some_and(|key| key.shape.takes(&entry.node.value));
+        let homes = places.into_iter().filter(|(home, _)| !std::ptr::eq(*home, table) && fits(home));
         let homes: Vec<String> = homes.map(|(_, place)| place).collect();
         // In a service's own file, the file itself is the answer wherever else the key is known.
         if self.service_file && SERVICE_FILE.key(key).is_some() {

@@ -19,6 +19,8 @@ pub(super) struct Planned<'a> {
     pub folder: &'a Path,
     pub program: &'a RawProgram,
     pub services: Vec<&'a RawService>,
+    /// Where each of them is placed in it, in the same order; empty if nobody placed it.
+    pub named: Vec<&'a Spot>,
     /// Whether `[units.NAME]` declares it.
     pub placed: bool,
 }
@@ -46,17 +48,26 @@ pub(super) fn units(raw: &RawSystem) -> Vec<Planned<'_>> {
     let mut placed = HashMap::new();
     let mut units = Vec::new();
     for unit in &raw.units {
-        let mut hosted = Vec::new();
+        let (mut hosted, mut named) = (Vec::new(), Vec::new());
         for name in &unit.services {
             if let Some(service) = services.get(&name.value)
                 && placed.insert(&name.value, ()).is_none()
             {
                 hosted.push(*service);
+                named.push(&name.spot);
             }
         }
         let (spot, folder) = (&unit.name.spot, unit.folder.as_path());
         let name = unit.name.value.clone();
-        units.push(Planned { name, spot, folder, program: &unit.program, services: hosted, placed: true });
+        units.push(Planned {
+            name,
+            spot,
+            folder,
+            program: &unit.program,
+            services: hosted,
+            named,
+            placed: true,
+        });
     }
     let alone = services.values().filter(|service| !placed.contains_key(&service.name.value));
     units.extend(alone.map(|service| Planned {
@@ -65,6 +76,7 @@ pub(super) fn units(raw: &RawSystem) -> Vec<Planned<'_>> {
         folder: &service.folder,
         program: &service.program,
         services: vec![service],
+        named: Vec::new(),
         placed: false,
     }));
     units

@@ -111,15 +111,38 @@ pub(super) fn parse(source: &Arc<Source>, found: &mut Found) -> Option<Node> {
         return Some(Node { value: Value::Table(entries(table.into_inner(), source)), spot: whole });
     }
     for error in errors {
-        let spot = Spot { source: source.clone(), range: within(error.span().unwrap_or(0..0), &source.text) };
-        let (message, label) = error.message().split_once(", ").unwrap_or((error.message(), "here"));
-        found.push(
-            ManifestError::new(Code::SYNTAX, format!("{} is not TOML: {message}", source.shown.display()))
-                .at(&spot, label)
-                .help("a manifest is TOML: `key = \"text\"`, `key = 3`, `[table]`; see https://toml.io"),
-        );
+        let range = visible(within(error.span().unwrap_or(0..0), &source.text), &source.text);
+        found.push(syntax(error.message(), Spot { source: source.clone(), range }));
     }
     None
+}
+
+fn syntax(message: &str, spot: Spot) -> ManifestError {
+    let (what, expected) = message.split_once(", ").unwrap_or((message, "here"));
+    let (label, help) = match what {
+        "duplicate key" => (
+            "written before",
+            "each key and each table is written once: rename one, or merge what is below them".into(),
+        ),
+        "string values must be quoted" => {
+            ("a text without quotes", format!("write it in quotes: {:?}", spot.written()))
+        }
+        _ => (
+            expected,
+            "a manifest is TOML: `key = \"text\"`, `key = 3`, `[table]`; see https://toml.io".to_owned(),
+        ),
+    };
+    ManifestError::new(Code::SYNTAX, format!("{} is not TOML: {what}", spot.source.shown.display()))
+        .at(&spot, label)
+        .help(help)
+}
+
+/// The span, or if it is empty the character before it, so that there is something to point at.
+fn visible(span: std::ops::Range<usize>, text: &str) -> std::ops::Range<usize> {
+    match text[..span.start].chars().next_back() {
+        Some(before) if span.is_empty() => span.start - before.len_utf8()..span.start,
+        _ => span,
+    }
 }
 
 /// A span that lies on characters of the text, whatever was given.

@@ -39,7 +39,7 @@ pub(super) fn names(raw: &RawSystem, found: &mut Found) {
         }
         let known = first.keys().map(|name| name.as_str());
         let help = match nearest(name.value.as_str(), known.clone()) {
-            Some(meant) => format!("did you mean \"{meant}\"? {}", list("the services are", known)),
+            Some(meant) => format!("did you mean \"{meant}\"? {}", list("The services are", known)),
             None => list("the services are", known),
         };
         found.push(

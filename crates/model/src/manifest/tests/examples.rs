@@ -245,8 +245,8 @@ fn every_value_is_explained() {
         services.users.name = "users"  # users/service.toml:2
         services.users.protocol = "http"  # default
         services.users.database = "sqlite:/shop/users/data/users.db"  # users/service.toml:6
-        units.core.services = "users"  # madang.toml:19
-        units.core.services = "catalog"  # madang.toml:19
+        units.core.services = "users"  # madang.toml:20
+        units.core.services = "catalog"  # madang.toml:20
         units.core.run = "target/release/shop"  # madang.toml:21
         units.core.port = assigned  # default
         units.core.replicas = 1  # default
@@ -275,7 +275,8 @@ fn every_value_is_explained() {
         routes.1.to.orders = 1  # orders/service.toml:15
         routes.2.path = "/users/**"  # users/service.toml:7
         routes.2.to.users = 1  # users/service.toml:7
-    "#]].assert_eq(&lines.concat());
+    "#]]
+    .assert_eq(&lines.concat());
 }
 
 #[test]

@@ -1,1 +1,168 @@
+//! The list of keys, the reader and the JSON Schema agree.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Memory, env};
+use crate::manifest::{
+    error::Found,
+    keys::{CALL, GATEWAY, MANIFEST, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
+    schema,
+    source::Source,
+    tree,
+};
+
+/// Every key with a value other than the default, so that one that nobody reads is missed.
+const EVERYTHING: &str = r#"
+[system]
+name = "everything"
+include = ["service.toml"]
+postgres = "postgres://db"
+
+[gateway]
+listen = 4000
+timeout = "1s"
+
+[services.a]
+owner = "team"
+run = "a"
+build = "build a"
+health = "/healthz"
+port = 4001
+env = { A = "1" }
+listen = 4002
+protocol = "h2c"
+timeout = "2s"
+calls = { b = { timeout = "3s" } }
+database = "postgres"
+depends_on = ["b"]
+routes = ["/a"]
+
+[services.c]
+run = "c"
+replicas = 2
+
+[[services.c.routes]]
+path = "/c/{id}"
+host = "shop.example"
+methods = ["GET"]
+headers = { x-a = "1" }
+to = { c = 2, a = 1 }
+timeout = "4s"
+
+[services.d]
+
+[[routes]]
+path = "/d"
+to = "d"
+host = "shop.example"
+methods = ["GET"]
+headers = { x-a = "1" }
+timeout = "4s"
+
+[units.u]
+services = ["d"]
+run = "u"
+build = "build u"
+port = 4003
+health = "/healthz"
+env = { B = "1" }
+depends_on = ["b"]
+
+[units.v]
+services = ["e"]
+run = "v"
+replicas = 3
+
+[services.e]
+"#;
+
+const SERVICE_TOML: &str = r#"
+name = "b"
+owner = "team"
+run = "b"
+build = "build b"
+health = "/healthz"
+replicas = 2
+env = { A = "1" }
+listen = 4004
+protocol = "h2c"
+timeout = "2s"
+calls = ["a"]
+database = "sqlite"
+depends_on = ["e"]
+
+[[routes]]
+path = "/b"
+"#;
+
+/// The keys that a schema's definition has.
+fn in_schema(table: &Table) -> BTreeSet<String> {
+    let schema = schema();
+    let properties = schema["$defs"][table.schema]["properties"].as_object().unwrap();
+    assert_eq!(schema["$defs"][table.schema]["additionalProperties"], Value::Bool(false));
+    properties.keys().cloned().collect()
+}
+
+#[test]
+fn the_schema_has_exactly_the_keys_of_the_parser() {
+    for table in [&MANIFEST, &SYSTEM, &GATEWAY, &SERVICE, &SERVICE_FILE, &UNIT, &ROUTE, &CALL] {
+        let keys: BTreeSet<String> = table.keys().map(|key| key.name.to_owned()).collect();
+        assert_eq!(keys, in_schema(table), "{}", table.noun);
+        assert_eq!(keys.len(), table.keys().count(), "{} has a key twice", table.noun);
+        assert!(
+            table.keys().all(|key| key.doc.ends_with('.')),
+            "{}: each key says what it is for",
+            table.noun
+        );
+    }
+}
+
+/// What `explain` shows comes from what the system is built of: each key of a manifest that has them all must
+/// leave a line there that names its file and line.
+#[test]
+fn every_key_is_read() {
+    let files = [("madang.toml", EVERYTHING), ("service.toml", SERVICE_TOML)];
+    let loaded = match Memory::new(files).load() {
+        Ok(loaded) => loaded,
+        Err(errors) => panic!("{}", super::rendered(&errors)),
+    };
+    let places: BTreeSet<String> = loaded.explain().iter().map(|line| line.place.to_string()).collect();
+    for (file, text) in files {
+        for (index, line) in text.lines().enumerate() {
+            let Some((key, _)) = line.split_once(" = ") else { continue };
+            // A service's own commands stay unread beside a unit; these manifests have none of those.
+            assert!(
+                places.contains(&format!("{file}:{}", index + 1)),
+                "{key} in {file}:{} is never read",
+                index + 1
+            );
+        }
+    }
+}
+
+/// Nor is a key forgotten by the manifest above.
+#[test]
+fn every_key_is_tried() {
+    let tree = |text: &str| {
+        let source = Source::new(0, "/shop/x.toml".as_ref(), "/shop".as_ref(), text.to_owned());
+        tree::parse(&source, &mut Found::default()).unwrap()
+    };
+    let (manifest, file) = (tree(EVERYTHING), tree(SERVICE_TOML));
+    let keys = |nodes: &[&tree::Node]| -> BTreeSet<String> {
+        nodes.iter().flat_map(|node| node.entries()).map(|entry| entry.key.clone()).collect()
+    };
+    let services: Vec<_> = manifest.get("services").unwrap().entries().iter().map(|e| &e.node).collect();
+    let units: Vec<_> = manifest.get("units").unwrap().entries().iter().map(|e| &e.node).collect();
+    let routes: Vec<_> = manifest.get("routes").unwrap().items().iter().collect();
+    assert_eq!(keys(&[&manifest]), in_schema(&MANIFEST));
+    assert_eq!(keys(&[manifest.get("system").unwrap()]), in_schema(&SYSTEM));
+    assert_eq!(keys(&[manifest.get("gateway").unwrap()]), in_schema(&GATEWAY));
+    assert_eq!(keys(&services), in_schema(&SERVICE));
+    assert_eq!(keys(&units), in_schema(&UNIT));
+    assert_eq!(keys(&routes), in_schema(&ROUTE));
+    let missing: Vec<_> = in_schema(&SERVICE_FILE).difference(&keys(&[&file])).cloned().collect();
+    assert_eq!(missing, ["port"], "which has no replicas beside it");
+    assert!(env("NONE").is_none());
+}

@@ -67,7 +67,6 @@ fn loaded(manifest: &str) -> Loaded {
 /// The report that a person sees, without colour.
 fn rendered(errors: &Errors) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(110);
-    let handler = handler.with_context_lines(0);
     let mut text = String::new();
     for error in errors {
         handler.render_report(&mut text, error).unwrap();
