@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, Request, header};
-use madang_calls::{Body, CallError, Client, Context, Deadline, Directory, Policy, Upstream};
+use madang_calls::{Body, CallError, Client, Context, Deadline, Directory, Policy};
 use madang_model::ServiceName;
 use madang_wire::headers;
 use serde::Serialize;
@@ -150,12 +150,13 @@ impl Call {
             (_, Some(mistake)) => return Err(malformed(name, mistake)),
         };
         let outbound = &calls.outbound;
-        let (upstream, mut policy) = outbound.resolve(&service, timeout, calls.context.as_ref()).await?;
+        let mut context = outbound.context(calls.context, request.headers());
+        let mut policy = outbound.policy(&service, timeout, &mut context).await?;
         if let Some(timeout) = timeout {
             policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
         }
-        let context = outbound.context(calls.context, request.headers());
         request.extensions_mut().insert(context);
+        let upstream = outbound.directory.upstream(&service);
         let response = outbound.client.call(&upstream, &policy, request).await?;
         Ok(Reply::new(service, response))
     }
@@ -173,23 +174,30 @@ fn malformed(service: String, reason: String) -> CallError {
 // === impl Outbound ===
 
 impl Outbound {
-    /// The upstream and the limits of a call to this service, if it is declared. Waits, within the call's own
-    /// time, for the first answer of the service API.
-    async fn resolve(
+    /// The limits of a call to this service, if it is declared.
+    async fn policy(
         &self,
         service: &ServiceName,
         timeout: Option<Duration>,
-        context: Option<&Context>,
-    ) -> Result<(Arc<Upstream>, Arc<Policy>), CallError> {
-        let wait = timeout.unwrap_or(Policy::default().timeout);
-        let left = context.and_then(|context| context.deadline).map_or(wait, Deadline::remaining);
-        let no_instance =
-            || CallError::NoInstance { service: service.clone(), retry_after: Duration::from_secs(1) };
-        let known = self.declared.known(wait.min(left)).await.ok_or_else(no_instance)?;
-        match known.get(service) {
-            Some(policy) => Ok((self.directory.upstream(service), policy.clone())),
-            None => Err(CallError::Undeclared { caller: self.caller.clone(), service: service.clone() }),
-        }
+        context: &mut Context,
+    ) -> Result<Arc<Policy>, CallError> {
+        let known = match self.declared.known() {
+            Some(known) => known,
+            // Only at the start of the process. The wait is part of the call's time.
+            None => {
+                let limit = Deadline::after(timeout.unwrap_or(Policy::default().timeout));
+                let due = context.deadline.map_or(limit, |deadline| deadline.min(limit));
+                context.deadline = Some(due);
+                self.declared.become_known(due).await.ok_or_else(|| CallError::NoInstance {
+                    service: service.clone(),
+                    retry_after: Duration::from_secs(1),
+                })?
+            }
+        };
+        known
+            .get(service)
+            .cloned()
+            .ok_or_else(|| CallError::Undeclared { caller: self.caller.clone(), service: service.clone() })
     }
 
     /// The context that a call starts from: that of the request it is made for, or a new one.

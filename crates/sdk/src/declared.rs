@@ -1,8 +1,8 @@
 //! Which services one may call, and within which limits.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use madang_calls::Policy;
+use madang_calls::{Deadline, Policy};
 use madang_model::ServiceName;
 use tokio::sync::watch;
 
@@ -24,13 +24,15 @@ impl Declared {
         self.0.send_replace(Some(Arc::new(known)));
     }
 
-    /// What is known, or becomes known within this time.
-    pub(crate) async fn known(&self, wait: Duration) -> Option<Arc<Known>> {
-        if let Some(known) = self.0.borrow().clone() {
-            return Some(known);
-        }
+    /// What is known.
+    pub(crate) fn known(&self) -> Option<Arc<Known>> {
+        self.0.borrow().clone()
+    }
+
+    /// What becomes known by then.
+    pub(crate) async fn become_known(&self, due: Deadline) -> Option<Arc<Known>> {
         let mut changes = self.0.subscribe();
-        let known = tokio::time::timeout(wait, changes.wait_for(Option::is_some)).await.ok()?.ok()?;
+        let known = tokio::time::timeout_at(due.0, changes.wait_for(Option::is_some)).await.ok()?.ok()?;
         known.clone()
     }
 }

@@ -1,6 +1,11 @@
 //! Where the services are that one may call: told by the node, or by the environment where there is no node.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, header};
@@ -10,7 +15,6 @@ use hyper_util::rt::TokioIo;
 use madang_calls::{BoxError, Directory, Policy};
 use madang_model::{InstanceId, Protocol, ServiceName};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
-use rand::RngExt;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -28,48 +32,70 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest line that is read.
 const LINE_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Without a node: the services are where the environment says, or in this process.
-pub(crate) fn standalone<'a>(
-    directory: &Directory,
-    declared: &Declared,
-    services: &'a BTreeMap<ServiceName, SocketAddr>,
-    hosted: impl Iterator<Item = &'a ServiceName>,
-) {
-    let mut endpoints = Endpoints { version: 1, ..Endpoints::default() };
-    for (service, address) in services {
-        let instance = InstanceId(format!("{service}-{address}").into());
-        let endpoint = Endpoint { instance, address: *address, protocol: Protocol::Http };
-        let one = ServiceEndpoints { instances: vec![endpoint], timeout_ms: None };
-        endpoints.services.insert(service.clone(), one);
-    }
-    directory.apply(&endpoints);
-    let policy = Arc::new(Policy::default());
-    declared.set(services.keys().chain(hosted).map(|service| (service.clone(), policy.clone())).collect());
+/// What one service learns of those that it may call.
+pub(crate) struct Reach {
+    directory: Directory,
+    declared: Declared,
+    /// The services of this process, which are called in it.
+    hosted: BTreeSet<ServiceName>,
+    /// How often something was learnt.
+    version: u64,
 }
 
-/// Follows what the node says for as long as it is polled. What was last known stays in force while the node is
-/// away.
-pub(crate) async fn watch(api: ServiceApi, caller: ServiceName, directory: Directory, declared: Declared) {
-    let mut pause = PAUSE;
-    loop {
-        let mut heard = false;
-        let ended = follow(&api, &caller, |endpoints| {
-            heard = true;
-            directory.apply(endpoints);
-            declared.set(known(endpoints));
-        })
-        .await;
-        if heard {
-            pause = PAUSE;
+// === impl Reach ===
+
+impl Reach {
+    pub(crate) fn new(directory: Directory, declared: Declared, hosted: BTreeSet<ServiceName>) -> Self {
+        Self { directory, declared, hosted, version: 0 }
+    }
+
+    /// Without a node: the services are where the environment says, or in this process.
+    pub(crate) fn standalone(mut self, services: &BTreeMap<ServiceName, SocketAddr>) {
+        let mut endpoints = Endpoints::default();
+        for service in &self.hosted {
+            endpoints.services.insert(service.clone(), ServiceEndpoints::default());
         }
-        if let Err(error) = ended {
-            let error = chain(error.as_ref());
-            tracing::warn!(service = %caller, error, "lost the node's service API; what was known stays in force");
+        for (service, address) in services {
+            let instance = InstanceId(format!("{service}-{address}").into());
+            let endpoint = Endpoint { instance, address: *address, protocol: Protocol::Http };
+            let one = ServiceEndpoints { instances: vec![endpoint], timeout_ms: None };
+            endpoints.services.insert(service.clone(), one);
         }
-        // Full jitter: the processes of a node that restarts do not all come back at once.
-        let jittered = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
-        tokio::time::sleep(jittered).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        self.learn(endpoints);
+    }
+
+    /// Follows what the node says for as long as it is polled. What was last known stays in force while the
+    /// node is away.
+    pub(crate) async fn follow(mut self, api: ServiceApi, caller: ServiceName) {
+        let mut pause = PAUSE;
+        loop {
+            let before = self.version;
+            let ended = follow(&api, &caller, |endpoints| self.learn(endpoints)).await;
+            if self.version > before {
+                pause = PAUSE;
+            }
+            if let Err(error) = ended {
+                let error = chain(error.as_ref());
+                tracing::warn!(service = %caller, error, "lost the service API; what was known stays in force");
+            }
+            // Jitter, so that the processes of a node that restarts do not come back all at once.
+            let jittered = pause.mul_f64(rand::random_range(0.5..=1.0));
+            tokio::time::sleep(jittered).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn learn(&mut self, mut endpoints: Endpoints) {
+        self.declared.set(known(&endpoints));
+        for (service, endpoints) in &mut endpoints.services {
+            if self.hosted.contains(service) {
+                endpoints.instances.clear();
+            }
+        }
+        // What a stream says last holds, also if the node has begun to count anew.
+        self.version += 1;
+        endpoints.version = self.version;
+        self.directory.apply(&endpoints);
     }
 }
 
@@ -89,7 +115,7 @@ fn known(endpoints: &Endpoints) -> Known {
 async fn follow(
     api: &ServiceApi,
     caller: &ServiceName,
-    mut heard: impl FnMut(&Endpoints),
+    mut heard: impl FnMut(Endpoints),
 ) -> Result<(), BoxError> {
     let (mut body, _connection) = tokio::time::timeout(SILENCE, open(api, caller)).await??;
     let mut line = BytesMut::new();
@@ -98,7 +124,7 @@ async fn follow(
         line.extend_from_slice(&data);
         while let Some(end) = line.iter().position(|&byte| byte == b'\n') {
             let whole = line.split_to(end + 1);
-            heard(&serde_json::from_slice(&whole)?);
+            heard(serde_json::from_slice(&whole)?);
         }
         if line.len() > LINE_LIMIT {
             return Err("a line of the service API is too long".into());

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use madang_calls::{BoxError, CallError};
+use madang_calls::{BoxError, CallError, Context};
 use madang_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::ReplyError;
@@ -169,8 +169,15 @@ impl From<CallError> for Error {
     }
 }
 
+/// A response that says a problem to the request of this context.
+pub(crate) fn answer(mut problem: Problem, context: &Context) -> Response {
+    problem.request_id = context.request_id.0.to_str().ok().map(str::to_owned);
+    problem.trace_id = Some(format!("{:032x}", context.trace.trace_id));
+    problem_response(&problem)
+}
+
 /// A response that says a problem and nothing else.
-pub(crate) fn problem_response(problem: &Problem) -> Response {
+fn problem_response(problem: &Problem) -> Response {
     let mut response = Response::new(problem.to_json().into());
     *response.status_mut() = problem.status_code();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

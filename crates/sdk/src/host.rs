@@ -5,111 +5,27 @@ use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use futures_util::{FutureExt, future::try_join_all};
-use http::{Request, Response, header};
-use madang_calls::{Body, Client, ClientConfig, Directory, LocalService};
-use madang_model::{InvalidName, ServiceName};
-use madang_wire::{Code, Hop, Problem, headers};
+use madang_calls::{Client, ClientConfig, Directory, LocalService};
+use madang_model::ServiceName;
+use madang_wire::Hop;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{service_fn, util::BoxCloneSyncService};
 use tracing::Instrument;
 
 use crate::{
-    Error, Resources, Service,
+    Resources, Service, StartError,
     calls::Outbound,
     database,
     declared::Declared,
-    discover,
+    discover::Reach,
     environment::Environment,
-    error::problem_response,
+    front::{ask, unready},
     stack::{panic_message, stack},
 };
-
-/// Why a process cannot start, or must end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// There is nothing to run.
-    #[error("no service is given to run")]
-    NoService,
-    /// A service's name breaks the rule for names.
-    #[error("a service cannot have this name")]
-    Name(#[from] InvalidName),
-    /// A service is given twice.
-    #[error("{0} is given twice")]
-    Twice(ServiceName),
-    /// Two services would share a database.
-    #[error("{first} and {second} have the same database: each has one of its own")]
-    SharedDatabase {
-        /// One service.
-        first: String,
-        /// The other.
-        second: String,
-    },
-    /// A variable of the environment has a bad value.
-    #[error("the variable {name} is not as expected: {expected}")]
-    Variable {
-        /// The variable.
-        name: String,
-        /// What it should be.
-        expected: String,
-    },
-    /// A service keeps rows and is not told where.
-    #[error("{service} keeps a database: set {variable}, such as sqlite:{service}.db")]
-    NoDatabaseUrl {
-        /// The service.
-        service: ServiceName,
-        /// The variable that says where.
-        variable: String,
-    },
-    /// The URL of a database is not one that the service can use.
-    #[error("{service} cannot use its database URL: {reason}")]
-    DatabaseUrl {
-        /// The service.
-        service: String,
-        /// Why not.
-        reason: String,
-    },
-    /// A database cannot be opened or migrated.
-    #[error("failed to open and migrate the database of {service}")]
-    Database {
-        /// The service.
-        service: String,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// What a service does before it is ready failed.
-    #[error("failed to prepare {service}")]
-    Prepare {
-        /// The service.
-        service: ServiceName,
-        /// Why.
-        source: Error,
-    },
-    /// The port cannot be listened on.
-    #[error("failed to listen on 127.0.0.1:{port}")]
-    Listen {
-        /// The port.
-        port: u16,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The runtime or a signal cannot be set up.
-    #[error("failed to set up the process")]
-    Process(#[source] std::io::Error),
-    /// A background task panicked.
-    #[error("a background task of {service} panicked: {message}")]
-    Background {
-        /// The service.
-        service: String,
-        /// What the panic said.
-        message: String,
-    },
-}
 
 /// The services of one process.
 #[derive(Clone)]
@@ -145,7 +61,7 @@ impl Host {
         stopping: CancellationToken,
     ) -> Result<Self, StartError> {
         let names = names(&services)?;
-        let client = Client::new(ClientConfig { hop: Hop::Sdk, records: 0 });
+        let client = Client::new(ClientConfig { records: 0, ..ClientConfig::new(Hop::Sdk) });
         let mut hosted = BTreeMap::new();
         for (name, service) in names.iter().zip(services) {
             let outbound = Arc::new(Outbound {
@@ -171,22 +87,18 @@ impl Host {
     }
 
     fn connect(&self, environment: &Environment) {
-        for (caller, hosted) in &self.0.services {
-            let Outbound { directory, declared, .. } = &*hosted.outbound;
-            for callee in self.0.services.keys() {
+        let hosted: BTreeSet<ServiceName> = self.names().cloned().collect();
+        for (caller, one) in &self.0.services {
+            let directory = &one.outbound.directory;
+            for callee in &hosted {
                 directory.host(callee.clone(), self.local(callee.clone()));
             }
+            let known = Reach::new(directory.clone(), one.outbound.declared.clone(), hosted.clone());
             match &environment.service_api {
-                None => {
-                    discover::standalone(directory, declared, &environment.services, self.0.services.keys())
-                }
+                None => known.standalone(&environment.services),
                 Some(api) => {
-                    let watch =
-                        discover::watch(api.clone(), caller.clone(), directory.clone(), declared.clone());
-                    let stopped = self.0.stopping.clone().cancelled_owned();
-                    self.0.tasks.spawn(async move {
-                        tokio::select! { () = stopped => (), () = watch => () }
-                    });
+                    let follow = known.follow(api.clone(), caller.clone());
+                    self.0.tasks.spawn(self.0.stopping.clone().run_until_cancelled_owned(follow));
                 }
             }
         }
@@ -202,13 +114,11 @@ impl Host {
             async move {
                 // An error says that the host is gone, which the next line finds out too.
                 let _ = ready.wait_for(|ready| *ready).await;
-                let Some(host) = host.upgrade().map(Host) else {
-                    return Ok::<_, Infallible>(unready("the process is stopping"));
-                };
-                match host.0.services.get(&name).and_then(|hosted| hosted.started.get()) {
-                    Some(started) => started.answers.clone().oneshot(request).await,
-                    None => Ok(unready("the service is starting")),
-                }
+                let service = host.upgrade().and_then(|host| Host(host).started(name.as_str()));
+                Ok::<_, Infallible>(match service {
+                    Some(service) => ask(service, request).await,
+                    None => unready(request.headers(), "the process is stopping"),
+                })
             }
         }))
     }
@@ -263,6 +173,26 @@ impl Host {
         self.0.tasks.spawn(watched.instrument(span));
     }
 
+    /// The names of the services.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.0.services.keys()
+    }
+
+    /// Whether all services are ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.0.ready.borrow()
+    }
+
+    /// What answers for a service, once it is started.
+    pub(crate) fn started(&self, name: &str) -> Option<LocalService> {
+        self.0.services.get(name)?.started.get().map(|started| started.answers.clone())
+    }
+
+    /// What a service has, once it is started.
+    pub(crate) fn resources(&self, name: &str) -> Option<Resources> {
+        self.0.services.get(name)?.started.get().map(|started| started.resources.clone())
+    }
+
     /// Waits until a background task panicked.
     pub(crate) async fn failed(&self) -> StartError {
         let mut failed = self.0.failed.subscribe();
@@ -277,60 +207,12 @@ impl Host {
     pub(crate) async fn stop(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.close().await;
-    }
-
-    /// Closes the databases, whoever still uses them.
-    pub(crate) async fn close(&self) {
         for started in self.0.services.values().filter_map(|hosted| hosted.started.get()) {
             if let Some(pool) = started.resources.pool() {
                 pool.close().await;
             }
         }
     }
-
-    /// Answers a request from outside of the process.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let ready = *self.0.ready.borrow();
-        match request.uri().path() {
-            "/livez" => return Response::new(Body::from("alive\n")),
-            "/healthz" if ready => return Response::new(Body::from("ready\n")),
-            _ if !ready => return unready("the service is starting"),
-            _ => (),
-        }
-        match self.chosen(&request).and_then(|hosted| hosted.started.get()) {
-            Some(started) => match started.answers.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
-            None => self.which(&request),
-        }
-    }
-
-    /// The service that a request is for: the one that it names, or the only one.
-    fn chosen(&self, request: &Request<Body>) -> Option<&Hosted> {
-        match request.headers().get(headers::SERVICE) {
-            Some(name) => self.0.services.get(name.to_str().ok()?),
-            None if self.0.services.len() == 1 => self.0.services.values().next(),
-            None => None,
-        }
-    }
-
-    fn which(&self, request: &Request<Body>) -> Response<Body> {
-        let hosted: Vec<_> = self.0.services.keys().map(ServiceName::as_str).collect();
-        let named = match request.headers().get(headers::SERVICE) {
-            Some(name) => format!("it names \"{}\"", name.to_str().unwrap_or_default()),
-            None => format!("it has no header {}", headers::SERVICE),
-        };
-        let detail = format!("{named}; here are: {}", hosted.join(", "));
-        problem_response(&Problem::new(Code::WHICH_SERVICE).detail(detail)).map(Body::new)
-    }
-}
-
-fn unready(detail: &str) -> Response<Body> {
-    let mut response = problem_response(&Problem::new(Code::NO_INSTANCE).detail(detail)).map(Body::new);
-    response.headers_mut().insert(header::RETRY_AFTER, 1.into());
-    response
 }
 
 fn names(services: &[Service]) -> Result<Vec<ServiceName>, StartError> {
@@ -375,6 +257,3 @@ fn refuse_shared_databases(services: &BTreeMap<ServiceName, Hosted>) -> Result<(
     }
     Ok(())
 }
-
-/// How long a stop waits for what is under way.
-pub(crate) const DRAIN: Duration = Duration::from_secs(8);

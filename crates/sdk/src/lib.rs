@@ -8,6 +8,7 @@ mod discover;
 mod environment;
 mod error;
 mod extract;
+mod front;
 mod host;
 mod logs;
 mod process;
@@ -17,6 +18,7 @@ mod run;
 mod serve;
 mod service;
 mod stack;
+mod start;
 pub mod test;
 
 pub use axum;
@@ -32,9 +34,9 @@ pub use crate::{
     database::begin_write,
     error::{Error, Result},
     extract::{Json, Path, Postgres, Query, Sqlite},
-    host::StartError,
     reply::{Reply, ReplyError},
     resources::Resources,
     run::run,
     service::{IntoServices, Service},
+    start::StartError,
 };

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,
@@ -39,8 +40,8 @@ pub(crate) fn start(environment: &Environment, services: &[Service]) {
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        let message = crate::stack::panic_message(panic.payload());
-        tracing::error!(message, place, "panicked");
+        let panic = crate::stack::panic_message(panic.payload());
+        tracing::error!(panic, place, "panicked");
     }));
 }
 
@@ -95,26 +96,43 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut own = Fields(Map::new());
-        event.record(&mut own);
-        let metadata = event.metadata();
-        let mut line = Map::new();
-        line.insert("timestamp".into(), now().into());
-        line.insert("level".into(), metadata.level().as_str().into());
-        line.insert("message".into(), own.0.remove("message").unwrap_or_default());
-        line.insert("target".into(), metadata.target().into());
-        line.insert("service".into(), self.service.clone().into());
+        let mut fields = Map::from_iter([("service".to_owned(), self.service.clone().into())]);
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(Fields(fields)) = span.extensions().get() {
-                line.extend(fields.clone());
+            if let Some(Fields(span)) = span.extensions().get() {
+                fields.extend(span.clone());
             }
         }
-        line.extend(own.0);
-        let mut text = Value::Object(line).to_string();
-        text.push('\n');
+        let mut own = Fields(fields);
+        event.record(&mut own);
+        let text = line(event.metadata(), own.0);
         // A log that cannot be written cannot be reported either.
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
     }
+}
+
+/// One line, with what every line has in front.
+fn line(metadata: &tracing::Metadata<'_>, mut fields: Map<String, Value>) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        timestamp: String,
+        level: &'a str,
+        message: Value,
+        target: &'a str,
+        #[serde(flatten)]
+        fields: Map<String, Value>,
+    }
+    let message = fields.remove("message").unwrap_or_default();
+    for taken in ["timestamp", "level", "target"] {
+        if let Some(value) = fields.remove(taken) {
+            fields.insert(format!("field.{taken}"), value);
+        }
+    }
+    let (level, target) = (metadata.level().as_str(), metadata.target());
+    let line = Line { timestamp: now(), level, message, target, fields };
+    // A map with text for keys always is JSON.
+    let mut text = serde_json::to_string(&line).unwrap_or_default();
+    text.push('\n');
+    text
 }
 
 impl Visit for Fields {

@@ -1,16 +1,14 @@
 //! One process of services, from its listener to its last request.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Service, StartError,
-    environment::Environment,
-    host::{DRAIN, Host},
-    serve::serve,
-};
+use crate::{Resources, Service, StartError, environment::Environment, host::Host, serve::serve};
+
+/// How long a stop waits for what is under way.
+const DRAIN: Duration = Duration::from_secs(8);
 
 /// One process of services: listening, and once started, ready.
 pub(crate) struct Process {
@@ -35,6 +33,11 @@ impl Process {
     /// Makes the services ready.
     pub(crate) async fn start(&self) -> Result<(), StartError> {
         self.host.start().await
+    }
+
+    /// What one of its services has, once it is started.
+    pub(crate) fn resources(&self, service: &str) -> Option<Resources> {
+        self.host.resources(service)
     }
 
     /// Waits for what ends a process from within.

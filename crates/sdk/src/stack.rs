@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use crate::{
     Error, Resources, Service,
-    error::{Failure, chain, problem_response},
+    error::{Failure, answer, chain},
 };
 
 /// How long past its deadline a request is still served. Its caller gives up at the deadline itself, and so is
@@ -130,10 +130,8 @@ fn finish(mut response: Response, method: &Method, context: &Context) -> Respons
     } else {
         tracing::debug!(%method, status = status.as_u16(), "request answered");
     }
-    let Some(Failure { mut problem, .. }) = failure else { return response };
-    problem.request_id = context.request_id.0.to_str().ok().map(str::to_owned);
-    problem.trace_id = Some(format!("{:032x}", context.trace.trace_id));
-    let (mut parts, body) = problem_response(&problem).into_parts();
+    let Some(Failure { problem, .. }) = failure else { return response };
+    let (mut parts, body) = answer(problem, context).into_parts();
     parts.extensions = response.extensions().clone();
     let replaced = [header::CONTENT_TYPE, header::CONTENT_LENGTH];
     for (name, value) in response.headers() {

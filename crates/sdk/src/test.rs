@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::{
-    IntoServices, Service,
+    Calls, IntoServices, Resources, Service,
     environment::Environment,
     process::{Process, bind},
 };
@@ -34,6 +34,7 @@ pub enum Placement {
 pub struct TestApp {
     services: Vec<Service>,
     placement: Placement,
+    databases: BTreeMap<String, String>,
     folder: Folder,
     processes: Vec<Process>,
     addresses: BTreeMap<String, SocketAddr>,
@@ -63,9 +64,25 @@ impl TestApp {
 
     /// Starts services in this placement.
     pub async fn placed(placement: Placement, services: impl IntoServices) -> Self {
-        let services = services.into_services();
-        let folder = Folder::new();
-        let mut app = Self { services, placement, folder, processes: Vec::new(), addresses: BTreeMap::new() };
+        Self::with_databases(placement, services, &[]).await
+    }
+
+    /// Starts services in this placement. Those named have their database at the URL given; the others have a
+    /// SQLite file in a temporary folder.
+    pub async fn with_databases(
+        placement: Placement,
+        services: impl IntoServices,
+        databases: &[(&str, &str)],
+    ) -> Self {
+        let owned = |(service, url): &(&str, &str)| ((*service).to_owned(), (*url).to_owned());
+        let mut app = Self {
+            services: services.into_services(),
+            placement,
+            databases: databases.iter().map(owned).collect(),
+            folder: Folder::new(),
+            processes: Vec::new(),
+            addresses: BTreeMap::new(),
+        };
         app.launch().await;
         app
     }
@@ -83,13 +100,25 @@ impl TestApp {
 
     /// The URL of a service's database.
     pub fn database_url(&self, service: &str) -> String {
-        format!("sqlite:{}", self.folder.0.join(format!("{service}.db")).display())
+        let file = || format!("sqlite:{}", self.folder.0.join(format!("{service}.db")).display());
+        self.databases.get(service).cloned().unwrap_or_else(file)
     }
 
     /// Where a service listens.
     pub fn address(&self, service: &str) -> SocketAddr {
         let address = self.addresses.get(service);
         *address.unwrap_or_else(|| panic!("{service} is not one of the services of this test"))
+    }
+
+    /// What a service has while it runs: its database, its calls.
+    pub fn resources(&self, service: &str) -> Resources {
+        let found = self.processes.iter().find_map(|process| process.resources(service));
+        found.unwrap_or_else(|| panic!("{service} is not one of the services of this test"))
+    }
+
+    /// Calls in the name of a service.
+    pub fn calls(&self, service: &str) -> Calls {
+        self.resources(service).calls()
     }
 
     /// A `GET`.
