@@ -6,26 +6,44 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
+
+use crate::{endpoint::InFlight, pool::Lease, upload::Sending, watch::Watch};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of every request and response: whole in memory, off a connection, or anything else behind a box.
-pub struct Body(Kind);
+///
+/// The body of an answer also carries what must last as long as it does: its connection, its place among the
+/// requests in flight and its time limit. They are kept beside it rather than around it, which saves a box.
+pub struct Body {
+    kind: Kind,
+    lease: Option<Lease>,
+    in_flight: Option<InFlight>,
+    watch: Option<Watch>,
+}
 
 enum Kind {
-    Whole(Full<Bytes>),
+    Whole(Bytes),
     Incoming(Incoming),
+    Sending(Sending),
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
+
+// === impl Body ===
 
 impl Body {
     /// A body of no bytes.
     pub fn empty() -> Self {
-        Self(Kind::Whole(Full::default()))
+        Self::of(Kind::Whole(Bytes::new()))
+    }
+
+    /// A body off a connection.
+    pub fn incoming(body: Incoming) -> Self {
+        Self::of(Kind::Incoming(body))
     }
 
     /// A body behind a box.
@@ -34,7 +52,77 @@ impl Body {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(Kind::Boxed(body.map_err(Into::into).boxed_unsync()))
+        Self::of(Kind::Boxed(body.map_err(Into::into).boxed_unsync()))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, lease: None, in_flight: None, watch: None }
+    }
+
+    /// A request's body as one attempt sends it.
+    pub(crate) fn sending(sending: Sending) -> Self {
+        Self::of(Kind::Sending(sending))
+    }
+
+    /// An answer's body, and the connection that it comes over.
+    pub(crate) fn leased(body: Incoming, lease: Lease) -> Self {
+        let mut body = Self { lease: Some(lease), ..Self::incoming(body) };
+        body.release_at_end();
+        body
+    }
+
+    /// All of it, if it is in memory or empty.
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        if let Kind::Whole(bytes) = &mut self.kind {
+            return Some(std::mem::take(bytes));
+        }
+        self.is_end_stream().then(Bytes::new)
+    }
+
+    /// Counts as in flight until it ends.
+    pub(crate) fn hold_in_flight(&mut self, in_flight: InFlight) {
+        if !self.is_end_stream() {
+            self.in_flight = Some(in_flight);
+        }
+    }
+
+    /// Ends with an error when its time is over. The first watch stays: it is that of the shorter limit.
+    pub(crate) fn watch(&mut self, watch: impl FnOnce() -> Watch) {
+        if self.watch.is_none() && !self.is_end_stream() {
+            self.watch = Some(watch());
+        }
+    }
+
+    /// Lets go of everything once the last frame is out, which may be long before the body is dropped.
+    fn release_at_end(&mut self) {
+        if self.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.ended();
+        }
+        self.in_flight = None;
+        self.watch = None;
+    }
+
+    /// Ends it without letting its connection be used again.
+    fn abort(&mut self) {
+        self.lease = None;
+        self.kind = Kind::Whole(Bytes::new());
+        self.release();
+    }
+
+    fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.kind {
+            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Sending(body) => body.poll_frame(cx),
+            Kind::Boxed(body) => Pin::new(body).poll_frame(cx),
+        }
     }
 }
 
@@ -46,14 +134,13 @@ impl Default for Body {
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
-        Self(Kind::Whole(Full::new(bytes.into())))
+        Self::of(Kind::Whole(bytes.into()))
     }
 }
 
-impl Body {
-    /// A body off a connection.
-    pub fn incoming(body: Incoming) -> Self {
-        Self(Kind::Incoming(body))
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("size", &self.size_hint()).finish_non_exhaustive()
     }
 }
 
@@ -65,25 +152,45 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
-            Kind::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Kind::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Kind::Boxed(body) => Pin::new(body).poll_frame(cx),
+        match self.poll_kind(cx) {
+            Poll::Pending => {
+                let expired = self.watch.as_mut().and_then(|watch| watch.poll_expired(cx));
+                let Some(expired) = expired else { return Poll::Pending };
+                self.abort();
+                Poll::Ready(Some(Err(expired.into())))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.abort();
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                self.release();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(watch) = &mut self.watch {
+                    watch.progressed();
+                }
+                self.release_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Whole(body) => body.is_end_stream(),
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Incoming(body) => body.is_end_stream(),
+            Kind::Sending(body) => body.is_end_stream(),
             Kind::Boxed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Whole(body) => body.size_hint(),
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Incoming(body) => body.size_hint(),
+            Kind::Sending(body) => body.size_hint(),
             Kind::Boxed(body) => body.size_hint(),
         }
     }

@@ -1,47 +1,117 @@
-//! What one worker owns, and the stack that a call goes through.
+//! What one worker owns, and the calls that it makes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::{Request, Response};
-use madang_wire::RequestRecord;
+use http::{Method, Request, Response};
+use madang_model::ServiceName;
+use madang_wire::{Code, Hop, RequestRecord};
+use tokio::time::Instant;
+use tower::Service;
 
-use crate::{Body, CallError, Policy, Upstream};
+use crate::{
+    Body, CallError, Context, Counters, Policy, Upstream, exchange::Exchange, ledger::Ledger, pool::Pool,
+    random::Random, stack::stack, timer::Timer,
+};
 
 /// How a [`Client`] is set up.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Where its calls are made: decides `hop` in its records.
-    pub hop: madang_wire::Hop,
+    pub hop: Hop,
     /// How many records are kept until somebody drains them.
     pub records: usize,
+    /// How long a connection may be idle; below the 5 s after which common servers close it.
+    pub idle: Duration,
+    /// How many HTTP/1.1 connections an instance may have, over all clients of this process.
+    pub connections: usize,
+    /// Where randomness begins: equal seeds make equal choices of instances and pauses.
+    pub seed: u64,
 }
 
 /// What one worker owns: upstream connections, a coarse timer and a ring of request records. Cloning it is
 /// cheap and gives the same client. Made inside the runtime on which it is used.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<ClientConfig>,
+    worker: Arc<Worker>,
 }
+
+/// What one worker owns.
+pub(crate) struct Worker {
+    pub(crate) config: ClientConfig,
+    pub(crate) pool: Pool,
+    pub(crate) timer: Timer,
+    pub(crate) ledger: Ledger,
+    pub(crate) random: Random,
+}
+
+// === impl ClientConfig ===
+
+impl ClientConfig {
+    /// The defaults: 4,096 records, 4 s idle, 1,024 connections per instance and a random seed.
+    pub fn new(hop: Hop) -> Self {
+        Self {
+            hop,
+            records: 4096,
+            idle: Duration::from_secs(4),
+            connections: 1024,
+            seed: rand::random(),
+        }
+    }
+}
+
+// === impl Client ===
 
 impl Client {
     /// A client without connections.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime: its timer is a task.
     pub fn new(config: ClientConfig) -> Self {
-        Self { inner: Arc::new(config) }
+        let worker = Worker {
+            pool: Pool::new(config.idle),
+            timer: Timer::start(),
+            ledger: Ledger::new(config.hop, config.records),
+            random: Random::seeded(config.seed),
+            config,
+        };
+        Self { worker: Arc::new(worker) }
     }
 
-    /// Calls a service. The request's extensions carry its [`crate::Context`]; without one, a new one is made.
+    /// Calls a service. The request's extensions carry its [`Context`]; without one, a new one is made, as for
+    /// a request from outside. The other extensions are dropped.
+    ///
+    /// The answer's body holds its connection: drop it or read it to its end.
+    ///
+    /// # Errors
+    /// Only if the service gave no answer; an answer with an error status is an answer.
     pub async fn call(
         &self,
-        _upstream: &Arc<Upstream>,
-        _policy: &Arc<Policy>,
-        _request: Request<Body>,
+        upstream: &Arc<Upstream>,
+        policy: &Arc<Policy>,
+        request: Request<Body>,
     ) -> Result<Response<Body>, CallError> {
-        unimplemented!("skeleton")
+        let exchange = Exchange::new(self.worker.clone(), upstream.clone(), policy.clone(), request);
+        stack().call(exchange.attempt(1, None, false)).await
     }
 
-    /// Takes the records so far, and how many were dropped because the ring was full.
+    /// Leaves a record of a request that was answered here with a problem and led to no call.
+    pub fn record_answered(&self, context: &Context, method: &Method, code: Code, started: Instant) {
+        self.worker.ledger.enter_answered(context, method, code, started);
+    }
+
+    /// Takes the records so far, and how many were dropped because the ring was full, since the last time.
     pub fn drain_records(&self) -> (Vec<RequestRecord>, u64) {
-        let _ = &self.inner;
-        unimplemented!("skeleton")
+        self.worker.ledger.drain()
+    }
+
+    /// What this client counted of its calls to each service since it was made.
+    pub fn counters(&self) -> BTreeMap<ServiceName, Counters> {
+        self.worker.ledger.counters()
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("config", &self.worker.config).finish_non_exhaustive()
     }
 }

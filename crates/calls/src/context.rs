@@ -2,44 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use madang_model::ServiceName;
+use madang_wire::headers;
 use tokio::time::Instant;
+
+use crate::{
+    TraceContext,
+    trace::{ascii, write_hex},
+};
 
 /// The id of a request from outside, the same over all calls made on its behalf: 1 to 64 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(pub HeaderValue);
 
-/// A position in a distributed trace (W3C Trace Context, level 1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceContext {
-    /// The id of the whole trace; never zero.
-    pub trace_id: u128,
-    /// The span that is current here; never zero.
-    pub span_id: u64,
-    /// The span that caused it, in the process before; absent at the root.
-    pub parent_id: Option<u64>,
-    /// The flags; bit 0 says sampled.
-    pub flags: u8,
-    /// What tracing vendors add, unchanged.
-    pub state: Option<HeaderValue>,
-}
-
 /// When an answer is due; monotonic, and of this process only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(pub Instant);
-
-impl Deadline {
-    /// Due after this time from now.
-    pub fn after(time: Duration) -> Self {
-        Self(Instant::now() + time)
-    }
-
-    /// The time left; zero once it is past.
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-}
 
 /// Who the request is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,4 +46,147 @@ pub struct Context {
     pub attempt: u32,
     /// The client's key for an effect that must happen once.
     pub idempotency_key: Option<HeaderValue>,
+}
+
+// === impl RequestId ===
+
+impl RequestId {
+    /// A new, random one: 32 hexadecimal digits.
+    pub fn random() -> Self {
+        let mut text = [0; 32];
+        write_hex(rand::random(), &mut text);
+        Self(ascii(&text))
+    }
+
+    /// The id that a request carries, if it is valid.
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let given = headers.get(headers::REQUEST_ID)?.as_bytes();
+        let valid = (1..=64).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic);
+        // Copied, because the value as received keeps the whole buffer that it was read into.
+        valid.then(|| Self(ascii(given)))
+    }
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    /// Due after this time from now.
+    pub fn after(time: Duration) -> Self {
+        Self(later(Instant::now(), time))
+    }
+
+    /// The time left; zero once it is past.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A time later by this much, or by a day if that is more: no deadline is further off.
+pub(crate) fn later(start: Instant, time: Duration) -> Instant {
+    start + time.min(Duration::from_secs(86_400))
+}
+
+// === impl Context ===
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::root()
+    }
+}
+
+impl Context {
+    /// The context of work that no request caused: a new request id and a new trace.
+    pub fn root() -> Self {
+        Self {
+            request_id: RequestId::random(),
+            trace: TraceContext::root(),
+            route: None,
+            caller: None,
+            principal: None,
+            deadline: None,
+            attempt: 1,
+            idempotency_key: None,
+        }
+    }
+
+    /// The context of a request that arrived with these headers.
+    ///
+    /// From outside (`trusted` is false) only a valid request id, a valid trace context and the client's
+    /// idempotency key are taken; whatever Madang's own headers say is not. From inside, the caller, the
+    /// attempt and the time left are taken too.
+    pub fn from_headers(headers: &HeaderMap, trusted: bool) -> Self {
+        let context = Self {
+            request_id: RequestId::from_headers(headers).unwrap_or_else(RequestId::random),
+            trace: TraceContext::from_headers(headers).unwrap_or_else(TraceContext::root),
+            route: None,
+            caller: None,
+            principal: None,
+            deadline: None,
+            attempt: 1,
+            idempotency_key: headers.get(headers::IDEMPOTENCY_KEY).cloned(),
+        };
+        if !trusted {
+            return context;
+        }
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            caller: text(headers::CALLER).and_then(|name| name.parse().ok()),
+            deadline: text(headers::TIMEOUT)
+                .and_then(|millis| millis.parse().ok())
+                .map(|millis| Deadline::after(Duration::from_millis(millis))),
+            attempt: text(headers::ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1),
+            ..context
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outside_takes_only_ids_and_the_key() {
+        let given = headers(&[
+            ("x-request-id", "from-client"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("idempotency-key", "\"k\""),
+            ("madang-timeout", "10"),
+            ("madang-caller", "orders"),
+            ("madang-attempt", "7"),
+        ]);
+        let outside = Context::from_headers(&given, false);
+        assert_eq!(outside.request_id.0, "from-client");
+        assert_eq!(outside.trace.trace_id, 0x0af7651916cd43dd8448eb211c80319c);
+        assert_eq!(outside.idempotency_key.as_ref().unwrap(), "\"k\"");
+        assert_eq!((outside.caller.as_ref(), outside.deadline, outside.attempt), (None, None, 1));
+
+        let inside = Context::from_headers(&given, true);
+        assert_eq!(inside.caller.unwrap().as_str(), "orders");
+        assert_eq!(inside.deadline.unwrap().remaining(), Duration::from_millis(10));
+        assert_eq!(inside.attempt, 7);
+    }
+
+    #[test]
+    fn a_bad_request_id_is_replaced() {
+        for bad in ["", " ", "two words", "é", &"x".repeat(65)] {
+            let mut given = HeaderMap::new();
+            given.insert("x-request-id", HeaderValue::from_bytes(bad.as_bytes()).unwrap());
+            let context = Context::from_headers(&given, false);
+            assert_eq!(context.request_id.0.len(), 32, "{bad}");
+        }
+        let kept = Context::from_headers(&headers(&[("x-request-id", &"x".repeat(64))]), true);
+        assert_eq!(kept.request_id.0.len(), 64);
+    }
+
+    #[test]
+    fn nonsense_from_inside_is_no_deadline_and_a_huge_one_is_a_day() {
+        assert_eq!(Context::from_headers(&headers(&[("madang-timeout", "soon")]), true).deadline, None);
+        let huge = headers(&[("madang-timeout", "18446744073709551615")]);
+        let left = Context::from_headers(&huge, true).deadline.unwrap().remaining();
+        assert!(left <= Duration::from_secs(86_400));
+    }
 }

@@ -1,81 +1,115 @@
-//! Who can be called, and the state of each service and instance that survives every change.
+//! Who can be called from this process.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
 use madang_model::ServiceName;
-use madang_wire::service::Endpoints;
-use tower::util::BoxCloneSyncService;
+use madang_wire::service::{Endpoints, ServiceEndpoints};
 
-use crate::Body;
-
-/// A service hosted in this process.
-pub type LocalService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-
-/// The limits of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// The total time, retries and parking included.
-    pub timeout: Duration,
-    /// The time of one attempt, to the head of its answer.
-    pub attempt_timeout: Duration,
-    /// The time to connect.
-    pub connect_timeout: Duration,
-    /// The time without a byte after which a stream is given up.
-    pub idle_timeout: Duration,
-    /// How many times a call is tried at most.
-    pub attempts: u32,
-    /// How many calls of a service may wait for an instance at once.
-    pub parked: usize,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(15),
-            attempt_timeout: Duration::from_secs(15),
-            connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(300),
-            attempts: 3,
-            parked: 1024,
-        }
-    }
-}
+use crate::{LocalService, Upstream};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
 pub struct Directory {
-    upstreams: Arc<ArcSwap<HashMap<ServiceName, Arc<Upstream>>>>,
+    shared: Arc<Shared>,
 }
 
-/// One service as seen by its callers: its endpoints and what is known of them.
-pub struct Upstream {
-    name: ServiceName,
+#[derive(Default)]
+struct Shared {
+    upstreams: ArcSwap<HashMap<ServiceName, Arc<Upstream>>>,
+    /// Held while services are added, which is once for each.
+    adding: Mutex<()>,
 }
 
-impl Upstream {
-    /// The service's name.
-    pub fn name(&self) -> &ServiceName {
-        &self.name
-    }
-}
+// === impl Directory ===
 
 impl Directory {
     /// The handle of a service; made on first use, and the same from then on. It may have no endpoints yet.
-    pub fn upstream(&self, _service: &ServiceName) -> Arc<Upstream> {
-        unimplemented!("skeleton")
+    pub fn upstream(&self, service: &ServiceName) -> Arc<Upstream> {
+        if let Some(upstream) = self.shared.upstreams.load().get(service) {
+            return upstream.clone();
+        }
+        self.shared.add(service)
     }
 
     /// Takes over where services are ready. Instances that stay keep their state and connections; a service
-    /// absent from `endpoints` loses its instances; services hosted here are left alone.
-    pub fn apply(&self, _endpoints: &Endpoints) {
-        let _ = &self.upstreams;
-        unimplemented!("skeleton")
+    /// absent from `endpoints` loses its instances; services hosted here are left alone. The caller sees to
+    /// the order: versions are not compared, because they begin anew with the registry that counts them.
+    pub fn apply(&self, endpoints: &Endpoints) {
+        for (service, instances) in &endpoints.services {
+            self.upstream(service).apply(instances);
+        }
+        for (service, upstream) in self.shared.upstreams.load().iter() {
+            if !endpoints.services.contains_key(service) {
+                upstream.apply(&ServiceEndpoints::default());
+            }
+        }
     }
 
     /// Hosts a service in this process: calls to it stay inside, each in a task of its own.
-    pub fn host(&self, _service: ServiceName, _local: LocalService) {
-        unimplemented!("skeleton")
+    pub fn host(&self, service: ServiceName, local: LocalService) {
+        self.upstream(&service).host(local);
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn add(&self, service: &ServiceName) -> Arc<Upstream> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.upstreams.load();
+        if let Some(upstream) = old.get(service) {
+            return upstream.clone();
+        }
+        let upstream = Arc::new(Upstream::new(service.clone()));
+        let mut next = HashMap::clone(&old);
+        next.insert(service.clone(), upstream.clone());
+        self.upstreams.store(Arc::new(next));
+        upstream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use madang_model::{InstanceId, Protocol};
+    use madang_wire::service::Endpoint;
+
+    use super::*;
+
+    fn endpoints(version: u64, ports: &[u16]) -> Endpoints {
+        let instance = |port: &u16| Endpoint {
+            instance: InstanceId(format!("users-{port}").into()),
+            address: ([127, 0, 0, 1], *port).into(),
+            protocol: Protocol::Http,
+        };
+        let service = ServiceEndpoints { instances: ports.iter().map(instance).collect(), timeout_ms: None };
+        Endpoints { version, services: [("users".parse().unwrap(), service)].into() }
+    }
+
+    #[tokio::test]
+    async fn instances_that_stay_keep_their_handles() {
+        let directory = Directory::default();
+        let users = directory.upstream(&"users".parse().unwrap());
+        assert!(!users.has_instance());
+        directory.apply(&endpoints(1, &[1, 2]));
+        let before = users.endpoints();
+        directory.apply(&endpoints(2, &[2, 3]));
+        let after = users.endpoints();
+        assert!(Arc::ptr_eq(&before[1], &after[0]));
+        assert!(!before[0].in_rotation() && before[1].in_rotation());
+        assert!(Arc::ptr_eq(&users, &directory.upstream(&"users".parse().unwrap())));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_absent_loses_its_instances() {
+        let directory = Directory::default();
+        let users = directory.upstream(&"users".parse().unwrap());
+        directory.apply(&endpoints(7, &[1]));
+        assert!(users.has_instance());
+        directory.apply(&Endpoints { version: 8, ..Endpoints::default() });
+        assert!(!users.has_instance());
     }
 }

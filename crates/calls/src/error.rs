@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use http::Response;
 use madang_model::ServiceName;
 use madang_wire::{Code, Problem};
 
-use crate::BoxError;
+use crate::{Body, BoxError, Context, Form, park::RETRY_AFTER};
 
 /// Why a call has no answer from the service.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,25 @@ impl CallError {
     /// Whether the effect may have happened although no answer came.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Broken { .. } | Self::Panic { .. })
+    }
+
+    /// Whether the same call may be made again later because nothing of it happened.
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::NoInstance { .. } | Self::ParkingFull { .. } | Self::Connect { .. })
+    }
+
+    /// When it is worth trying again, where that can be said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NoInstance { retry_after, .. } => Some(*retry_after),
+            Self::ParkingFull { .. } => Some(RETRY_AFTER),
+            _ => None,
+        }
+    }
+
+    /// The answer to a client that understands this form.
+    pub fn response(&self, context: &Context, form: Form) -> Response<Body> {
+        form.answer(self.problem(), context, self.retry_after())
     }
 
     /// The problem to answer a client with.

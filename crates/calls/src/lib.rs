@@ -6,14 +6,44 @@
 //! Map: [`Directory`] says who can be called and keeps each service's and instance's state over changes;
 //! [`Client`] holds what one worker owns (upstream connections, timer, record ring) and makes calls.
 
+mod answer;
+mod balance;
 mod body;
+mod budget;
 mod client;
+mod connect;
 mod context;
+mod counters;
+mod deadline;
 mod directory;
+mod endpoint;
 mod error;
+mod exchange;
+mod hop;
+mod ledger;
+mod local;
+mod park;
+mod policy;
+mod pool;
+mod random;
+mod record;
+mod retry;
+mod stack;
+mod timer;
+mod trace;
+mod transport;
+mod upload;
+mod upstream;
+mod watch;
 
+pub use answer::Form;
 pub use body::{Body, BoxError};
 pub use client::{Client, ClientConfig};
-pub use context::{Context, Deadline, Principal, RequestId, TraceContext};
-pub use directory::{Directory, LocalService, Policy, Upstream};
+pub use context::{Context, Deadline, Principal, RequestId};
+pub use counters::{Counters, Histogram};
+pub use directory::Directory;
 pub use error::CallError;
+pub use local::LocalService;
+pub use policy::Policy;
+pub use trace::TraceContext;
+pub use upstream::Upstream;

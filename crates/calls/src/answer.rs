@@ -1,0 +1,154 @@
+//! How a problem is answered, by what the request understands.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+};
+use madang_wire::{PROBLEM_JSON, Problem, headers};
+
+use crate::{
+    Body, Context,
+    trace::{ascii, write_hex},
+};
+
+/// How a problem is answered, by what the request understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As `application/problem+json` (RFC 9457).
+    Problem,
+    /// As a gRPC status without a message, in the head of the answer ("Trailers-Only").
+    Grpc,
+}
+
+impl Form {
+    /// The form that a request with these headers understands. To be taken before the request is called with.
+    pub fn of(request: &HeaderMap) -> Self {
+        let media = request.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let grpc = media.strip_prefix(b"application/grpc");
+        match grpc.map(|rest| rest.first()) {
+            Some(None | Some(b'+' | b';')) => Self::Grpc,
+            _ => Self::Problem,
+        }
+    }
+
+    /// The answer to a client, with the request's id and the trace's.
+    pub fn answer(
+        self,
+        mut problem: Problem,
+        context: &Context,
+        retry_after: Option<Duration>,
+    ) -> Response<Body> {
+        problem.request_id = Some(String::from_utf8_lossy(context.request_id.0.as_bytes()).into_owned());
+        let mut trace_id = [0; 32];
+        write_hex(context.trace.trace_id, &mut trace_id);
+        problem.trace_id = Some(String::from_utf8_lossy(&trace_id).into_owned());
+        let mut response = match self {
+            Self::Problem => as_json(&problem),
+            Self::Grpc => as_grpc(&problem),
+        };
+        let given = response.headers_mut();
+        given.insert(headers::REQUEST_ID, context.request_id.0.clone());
+        if let Some(pause) = retry_after {
+            // In whole seconds, and never so few that it asks to come back too soon.
+            given.insert(RETRY_AFTER, HeaderValue::from(pause.as_millis().div_ceil(1000) as u64));
+        }
+        response
+    }
+}
+
+fn as_json(problem: &Problem) -> Response<Body> {
+    let mut response = Response::new(problem.to_json().into());
+    *response.status_mut() = problem.status_code();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn as_grpc(problem: &Problem) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let text = format!("{}: {}", problem.code, problem.detail.as_deref().unwrap_or(&problem.title));
+    let given = response.headers_mut();
+    given.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    given.insert("grpc-status", HeaderValue::from(grpc_status(problem.status_code())));
+    given.insert("grpc-message", percent_encoded(&text));
+    response
+}
+
+/// The code for a status (gRPC, "HTTP to gRPC Status Code Mapping"), and what a deadline and a server's own
+/// failure mean besides.
+fn grpc_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 | 500 => 13,             // INTERNAL
+        401 => 16,                   // UNAUTHENTICATED
+        403 => 7,                    // PERMISSION_DENIED
+        404 | 405 => 12,             // UNIMPLEMENTED
+        408 | 504 => 4,              // DEADLINE_EXCEEDED
+        413 => 8,                    // RESOURCE_EXHAUSTED
+        421 | 429 | 502 | 503 => 14, // UNAVAILABLE
+        _ => 2,                      // UNKNOWN
+    }
+}
+
+/// Everything but printable ASCII and the percent sign itself as it is (gRPC over HTTP/2, "Percent-Encoded").
+fn percent_encoded(text: &str) -> HeaderValue {
+    let mut encoded = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => {
+                encoded.push(b'%');
+                encoded.extend([byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)]));
+            }
+            _ => encoded.push(byte),
+        }
+    }
+    ascii(&encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use madang_wire::Code;
+
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_by_its_media_type() {
+        let form = |media: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, media.parse().unwrap());
+            Form::of(&headers)
+        };
+        assert_eq!(Form::of(&HeaderMap::new()), Form::Problem);
+        for media in ["application/grpc", "application/grpc+proto", "application/grpc;x=1"] {
+            assert_eq!(form(media), Form::Grpc, "{media}");
+        }
+        for media in ["application/json", "application/grpc-web", "application/grpcx"] {
+            assert_eq!(form(media), Form::Problem, "{media}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_names_the_request_and_the_trace() {
+        let context = Context::root();
+        let problem = Problem::new(Code::NO_INSTANCE).detail("no instance of users is ready");
+        let response = Form::Problem.answer(problem, &context, Some(Duration::from_millis(1001)));
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["retry-after"], "2");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem.request_id.unwrap().as_bytes(), context.request_id.0.as_bytes());
+        assert_eq!(problem.trace_id.unwrap(), format!("{:032x}", context.trace.trace_id));
+    }
+
+    #[test]
+    fn grpc_gets_a_status_in_the_head() {
+        let problem = Problem::new(Code::TIMEOUT).detail("100 % of é");
+        let response = Form::Grpc.answer(problem, &Context::root(), None);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "4");
+        assert_eq!(response.headers()["grpc-message"], "MDG-CALL-003: 100 %25 of %C3%A9");
+    }
+}

@@ -1,0 +1,263 @@
+//! Which instance a call goes to: the cheaper of two chosen at random (Mitzenmacher 2001), where the cost is
+//! the peak-sensitive moving average of its latency times what it has in flight (Finagle's `PeakEwma`).
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::{
+    Body, CallError,
+    endpoint::{Endpoint, InFlight},
+    exchange::{Call, Exchange, Target},
+    random::Random,
+};
+
+/// The time over which an old latency loses most of its weight, in milliseconds.
+const DECAY: f32 = 10_000.0;
+
+/// What a failure or a refusal counts as, so that an instance that fails fast attracts nothing.
+const PENALTY: Duration = Duration::from_secs(1);
+
+/// A moving average that follows a slower answer at once and a faster one slowly. The average in
+/// microseconds and the time of the last answer share one word, so that no lock is needed.
+#[derive(Default)]
+pub(crate) struct Latency(AtomicU64);
+
+/// Measures each attempt at an instance and counts it while it lasts, its answer's body included.
+pub(crate) fn layer() -> BalanceLayer {
+    BalanceLayer
+}
+
+/// See [`layer`].
+#[derive(Clone, Copy)]
+pub(crate) struct BalanceLayer;
+
+/// See [`layer`].
+#[derive(Clone, Copy)]
+pub(crate) struct Balance<S>(S);
+
+pin_project_lite::pin_project! {
+    /// The future of [`Balance`].
+    pub(crate) struct Measured<F> {
+        #[pin]
+        inner: F,
+        load: Option<(InFlight, Arc<Endpoint>)>,
+        exchange: Arc<Exchange>,
+        started: Instant,
+    }
+}
+
+/// Chooses among a service's instances; `avoid` only if there is no other. `None` if none may be tried now.
+pub(crate) fn pick(
+    endpoints: &[Arc<Endpoint>],
+    avoid: Option<u64>,
+    random: &Random,
+    now: Instant,
+) -> Option<Arc<Endpoint>> {
+    let count = endpoints.len();
+    if count == 0 {
+        return None;
+    }
+    let first = random.below(count);
+    if count > 1 {
+        let second = (first + 1 + random.below(count - 1)) % count;
+        let wanted = |endpoint: &&Arc<Endpoint>| Some(endpoint.number) != avoid && endpoint.reachable(now);
+        let cheaper = [&endpoints[first], &endpoints[second]]
+            .into_iter()
+            .filter(wanted)
+            .min_by(|a, b| a.cost(now).total_cmp(&b.cost(now)));
+        if let Some(endpoint) = cheaper.filter(|endpoint| endpoint.admit(now)) {
+            return Some(endpoint.clone());
+        }
+    }
+    let around = || endpoints[first..].iter().chain(&endpoints[..first]);
+    let others = around().filter(|endpoint| Some(endpoint.number) != avoid);
+    let last = around().filter(|endpoint| Some(endpoint.number) == avoid);
+    others.chain(last).find(|endpoint| endpoint.admit(now)).cloned()
+}
+
+// === impl Latency ===
+
+impl Latency {
+    /// What one request more would cost, when this many are in flight, at this age in milliseconds.
+    pub(crate) fn cost(&self, age: u32, in_flight: u32) -> f32 {
+        let (average, at) = unpack(self.0.load(Relaxed));
+        let load = in_flight as f32;
+        if average == 0.0 {
+            // Nothing is known of it: one request finds out, more wait until it has.
+            return load * PENALTY.as_micros() as f32;
+        }
+        average * weight(age, at) * (load + 1.0)
+    }
+
+    /// Takes one answer's time into the average.
+    pub(crate) fn observe(&self, took: Duration, age: u32) {
+        let took = (took.as_micros() as f32).max(1.0);
+        let mut packed = self.0.load(Relaxed);
+        loop {
+            let (average, at) = unpack(packed);
+            let kept = weight(age, at);
+            let next = if took > average { took } else { average * kept + took * (1.0 - kept) };
+            match self.0.compare_exchange_weak(packed, pack(next, age), Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => packed = now,
+            }
+        }
+    }
+}
+
+/// What is left of a value after the time from `at` to `age`.
+fn weight(age: u32, at: u32) -> f32 {
+    let passed = age.saturating_sub(at) as f32;
+    (-passed / DECAY).exp()
+}
+
+fn pack(average: f32, at: u32) -> u64 {
+    u64::from(average.to_bits()) << 32 | u64::from(at)
+}
+
+fn unpack(packed: u64) -> (f32, u32) {
+    (f32::from_bits((packed >> 32) as u32), packed as u32)
+}
+
+// === impl Balance ===
+
+impl<S> Layer<S> for BalanceLayer {
+    type Service = Balance<S>;
+
+    fn layer(&self, inner: S) -> Balance<S> {
+        Balance(inner)
+    }
+}
+
+impl<S> Service<Call> for Balance<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = CallError>,
+{
+    type Response = Response<Body>;
+    type Error = CallError;
+    type Future = Measured<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let load = match &call.target {
+            Some(Target::Remote(endpoint)) => Some((endpoint.begin(), endpoint.clone())),
+            Some(Target::Local(_)) | None => None,
+        };
+        let exchange = call.exchange.clone();
+        Measured { load, exchange, started: Instant::now(), inner: self.0.call(call) }
+    }
+}
+
+impl<F> Future for Measured<F>
+where
+    F: Future<Output = Result<Response<Body>, CallError>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut result = ready!(this.inner.poll(cx));
+        let now = Instant::now();
+        let took = now - *this.started;
+        this.exchange.trail.answered(took);
+        if let Some((in_flight, endpoint)) = this.load.take() {
+            endpoint.observe(if failed(&result) { took.max(PENALTY) } else { took }, now);
+            if let Ok(response) = &mut result {
+                response.body_mut().hold_in_flight(in_flight);
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// Whether the answer says more of the instance's trouble than of its speed.
+fn failed(result: &Result<Response<Body>, CallError>) -> bool {
+    const TROUBLE: [StatusCode; 4] = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
+    result.as_ref().map_or(true, |response| TROUBLE.contains(&response.status()))
+}
+
+#[cfg(test)]
+mod tests {
+    use madang_model::{InstanceId, Protocol};
+
+    use super::*;
+
+    fn endpoints(count: u16) -> Vec<Arc<Endpoint>> {
+        let endpoint = |n| {
+            let instance = InstanceId(format!("a-{n}").into());
+            Endpoint::new(instance, ([127, 0, 0, 1], n).into(), Protocol::Http)
+        };
+        (1..=count).map(endpoint).collect()
+    }
+
+    fn share_of_first(endpoints: &[Arc<Endpoint>], draws: usize) -> usize {
+        let random = Random::seeded(11);
+        let now = Instant::now();
+        let first = |_: &usize| pick(endpoints, None, &random, now).unwrap().number == endpoints[0].number;
+        (0..draws).filter(first).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn prefers_the_faster_instance() {
+        let endpoints = endpoints(2);
+        endpoints[0].observe(Duration::from_millis(1), Instant::now());
+        endpoints[1].observe(Duration::from_millis(50), Instant::now());
+        assert_eq!(share_of_first(&endpoints, 1000), 1000);
+        // Until it is so busy that the slower one is cheaper.
+        let load: Vec<_> = (0..60).map(|_| endpoints[0].begin()).collect();
+        assert_eq!(share_of_first(&endpoints, 1000), 0);
+        drop(load);
+        assert_eq!(share_of_first(&endpoints, 1000), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_equals_each_gets_its_share() {
+        let endpoints = endpoints(4);
+        let share = share_of_first(&endpoints, 4000);
+        assert!((800..1200).contains(&share), "{share}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peak_counts_at_once_and_is_forgotten_slowly() {
+        let latency = Latency::default();
+        latency.observe(Duration::from_millis(1), 0);
+        latency.observe(Duration::from_millis(100), 10);
+        assert_eq!(latency.cost(10, 0), 100_000.0);
+        latency.observe(Duration::from_millis(1), 20);
+        assert!(latency.cost(20, 0) > 99_000.0);
+        assert!(latency.cost(20_000, 0) < 15_000.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_avoided_and_the_unreachable_are_last_resorts() {
+        let endpoints = endpoints(3);
+        let random = Random::seeded(5);
+        let pick = |avoid| pick(&endpoints, avoid, &random, Instant::now()).map(|it| it.number);
+        endpoints[1].connect_failed(Instant::now());
+        let avoided = Some(endpoints[0].number);
+        assert!((0..100).all(|_| pick(avoided) == Some(endpoints[2].number)));
+        endpoints[2].connect_failed(Instant::now());
+        assert_eq!(pick(avoided), avoided, "the avoided one is better than none");
+        endpoints[0].connect_failed(Instant::now());
+        assert_eq!(pick(None), None);
+    }
+}

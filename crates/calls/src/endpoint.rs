@@ -1,0 +1,233 @@
+//! One instance as its callers see it: what all workers know of it, as atomics on one handle.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use madang_model::{InstanceId, Protocol};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
+
+use crate::balance::Latency;
+
+/// Numbers endpoints, so that a pool finds its connections without hashing a name.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// The pause after the first failure to connect; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// One instance of a service.
+pub(crate) struct Endpoint {
+    pub(crate) number: u64,
+    pub(crate) instance: InstanceId,
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
+    pub(crate) latency: Latency,
+    born: Instant,
+    in_rotation: AtomicBool,
+    in_flight: AtomicU32,
+    connections: AtomicUsize,
+    waiting: AtomicUsize,
+    /// Told when a connection ends or is free again while somebody waits for one.
+    pub(crate) freed: Notify,
+    /// Held while a shared connection is made.
+    pub(crate) dialling: Mutex<()>,
+    /// Failures to connect in a row (the upper 16 bits) and, in milliseconds since it was born, when one call
+    /// may try again; zero while it is reachable.
+    gate: AtomicU64,
+}
+
+/// A request that an instance has not answered to the end.
+pub(crate) struct InFlight(Arc<Endpoint>);
+
+/// A connection counted against an instance's limit.
+pub(crate) struct Slot(Arc<Endpoint>);
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    pub(crate) fn new(instance: InstanceId, address: SocketAddr, protocol: Protocol) -> Arc<Self> {
+        Arc::new(Self {
+            number: NUMBER.fetch_add(1, Relaxed),
+            instance,
+            address,
+            protocol,
+            latency: Latency::default(),
+            born: Instant::now(),
+            in_rotation: AtomicBool::new(true),
+            in_flight: AtomicU32::new(0),
+            connections: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            freed: Notify::new(),
+            dialling: Mutex::new(()),
+            gate: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether new requests may go to it.
+    pub(crate) fn in_rotation(&self) -> bool {
+        self.in_rotation.load(Relaxed)
+    }
+
+    pub(crate) fn leave_rotation(&self) {
+        self.in_rotation.store(false, Relaxed);
+        self.freed.notify_waiters();
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// What a request more would cost, for comparing instances.
+    pub(crate) fn cost(&self, now: Instant) -> f32 {
+        self.latency.cost(self.age(now), self.in_flight())
+    }
+
+    /// Takes an answer's time, measured to its head, into the average.
+    pub(crate) fn observe(&self, took: Duration, now: Instant) {
+        self.latency.observe(took, self.age(now));
+    }
+
+    /// Whether a call may try it now.
+    pub(crate) fn reachable(&self, now: Instant) -> bool {
+        self.opens_at(self.gate.load(Relaxed)) <= u64::from(self.age(now))
+    }
+
+    /// Lets a call try it. After a failure to connect only one call at a time may, so that an instance that
+    /// has died is not flooded and the others wait for a better one.
+    pub(crate) fn admit(&self, now: Instant) -> bool {
+        let gate = self.gate.load(Relaxed);
+        if gate == 0 {
+            return true;
+        }
+        let next = (gate >> 48 << 48) | (u64::from(self.age(now)) + LONGEST_PAUSE.as_millis() as u64);
+        self.opens_at(gate) <= u64::from(self.age(now))
+            && self.gate.compare_exchange(gate, next, Relaxed, Relaxed).is_ok()
+    }
+
+    /// When a call may try it again, if none may now.
+    pub(crate) fn opens(&self) -> Instant {
+        self.born + Duration::from_millis(self.opens_at(self.gate.load(Relaxed)))
+    }
+
+    pub(crate) fn connected(&self) {
+        if self.gate.load(Relaxed) != 0 {
+            self.gate.store(0, Relaxed);
+        }
+    }
+
+    pub(crate) fn connect_failed(&self, now: Instant) {
+        let failures = (self.gate.load(Relaxed) >> 48).min(16);
+        let pause = (FIRST_PAUSE * (1 << failures)).min(LONGEST_PAUSE).as_millis() as u64;
+        self.gate.store(((failures + 1) << 48) | (u64::from(self.age(now)) + pause), Relaxed);
+    }
+
+    fn opens_at(&self, gate: u64) -> u64 {
+        gate & ((1 << 48) - 1)
+    }
+
+    /// Milliseconds since it was born.
+    fn age(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// A place for one more connection, if the limit over all workers leaves one.
+    pub(crate) fn slot(self: &Arc<Self>, limit: usize) -> Option<Slot> {
+        if self.connections.fetch_add(1, Relaxed) < limit {
+            return Some(Slot(self.clone()));
+        }
+        self.connections.fetch_sub(1, Relaxed);
+        None
+    }
+
+    /// Waits until a connection may be free; `None` if as many wait already.
+    pub(crate) fn wait_for_slot(&self, limit: usize) -> Option<Waiting<'_>> {
+        let waiting = Waiting(self);
+        (self.waiting.fetch_add(1, Relaxed) < limit).then_some(waiting)
+    }
+
+    /// Says that a connection ended or is free.
+    pub(crate) fn free_slot(&self) {
+        if self.waiting.load(Relaxed) > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+}
+
+/// A call that waits for a connection.
+pub(crate) struct Waiting<'a>(&'a Endpoint);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+        self.0.free_slot();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> Arc<Endpoint> {
+        Endpoint::new(InstanceId("a-1".into()), ([127, 0, 0, 1], 1).into(), Protocol::Http)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_to_connect_one_call_tries_at_a_time() {
+        let endpoint = endpoint();
+        assert!(endpoint.admit(Instant::now()) && endpoint.admit(Instant::now()));
+        endpoint.connect_failed(Instant::now());
+        assert!(!endpoint.admit(Instant::now()));
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert!(endpoint.reachable(Instant::now()));
+        assert!(endpoint.admit(Instant::now()));
+        assert!(!endpoint.admit(Instant::now()), "a second call must wait for the first");
+        endpoint.connect_failed(Instant::now());
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert!(!endpoint.admit(Instant::now()), "the pause doubles");
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert!(endpoint.admit(Instant::now()));
+        endpoint.connected();
+        assert!(endpoint.admit(Instant::now()) && endpoint.admit(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_are_limited_over_all_who_hold_the_handle() {
+        let endpoint = endpoint();
+        let held: Vec<_> = (0..3).map_while(|_| endpoint.slot(2)).collect();
+        assert_eq!(held.len(), 2);
+        drop(held);
+        assert_eq!(endpoint.connections(), 0);
+    }
+}

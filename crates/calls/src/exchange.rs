@@ -1,0 +1,196 @@
+//! One call on its way through the stack, and what all its attempts share.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Method, Request, request::Parts};
+use madang_model::InstanceId;
+use madang_wire::headers;
+use tokio::time::Instant;
+
+use crate::{
+    Body, CallError, Context, Policy, Upstream, client::Worker, context::later, endpoint::Endpoint,
+    local::Local, upload::Upload,
+};
+
+/// One call, or one attempt at it: what the layers hand on.
+pub(crate) struct Call {
+    pub(crate) exchange: Arc<Exchange>,
+    /// The number of the attempt, from 1.
+    pub(crate) attempt: u32,
+    /// The endpoint that failed before: another one is better.
+    pub(crate) avoid: Option<u64>,
+    /// Whether only a new connection will do.
+    pub(crate) fresh: bool,
+    /// Where it goes, once that is chosen.
+    pub(crate) target: Option<Target>,
+}
+
+/// Where an attempt goes.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// To the service hosted in this process.
+    Local(Arc<Local>),
+    /// To an instance.
+    Remote(Arc<Endpoint>),
+}
+
+/// What all attempts of one call share.
+pub(crate) struct Exchange {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) context: Context,
+    /// The request as it was given, without its body.
+    pub(crate) head: Parts,
+    pub(crate) upload: Upload,
+    pub(crate) started: Instant,
+    pub(crate) trail: Trail,
+}
+
+/// What became of a call so far, for its record and for the decision to try again.
+#[derive(Default)]
+pub(crate) struct Trail {
+    attempts: AtomicU32,
+    parked: AtomicU64,
+    upstream: AtomicU64,
+    span: AtomicU64,
+    endpoint: AtomicU64,
+    reused: AtomicBool,
+    instance: OnceLock<InstanceId>,
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        upstream: Arc<Upstream>,
+        policy: Arc<Policy>,
+        request: Request<Body>,
+    ) -> Arc<Self> {
+        let (mut head, body) = request.into_parts();
+        let context = head
+            .extensions
+            .remove::<Context>()
+            .unwrap_or_else(|| Context::from_headers(&head.headers, false));
+        // Nothing of this process's may reach the other side, even if that side is in this process.
+        head.extensions.clear();
+        let started = Instant::now();
+        let upload = Upload::new(body, started);
+        let trail = Trail::default();
+        Arc::new(Self { worker, upstream, policy, context, head, upload, started, trail })
+    }
+
+    /// Whether doing it twice has the same effect as doing it once (RFC 9110, section 9.2.2), by its method or
+    /// because the service knows it again by its key.
+    pub(crate) fn idempotent(&self) -> bool {
+        const IDEMPOTENT: [Method; 6] =
+            [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
+        IDEMPOTENT.contains(&self.head.method) || self.headers().contains_key(headers::IDEMPOTENCY_KEY)
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// When a limit that began at `started` is reached, as far as can be said at `now`: the time to look
+    /// again, or `None` if it is reached.
+    ///
+    /// A request body of unknown length may take longer than the limit, as long as it progresses; the limit
+    /// then begins when the body ends. The caller's own deadline always holds.
+    pub(crate) fn due(&self, started: Instant, limit: Duration, now: Instant) -> Option<Instant> {
+        let due = match self.upload.progress() {
+            None => later(started, limit),
+            Some(progress) if progress.ended => later(started.max(progress.last), limit),
+            Some(progress) => {
+                let idle = later(progress.last, self.policy.idle_timeout);
+                // The body may end any time from now on, which begins the limit.
+                if idle > now { idle.min(later(now, limit)) } else { idle }
+            }
+        };
+        let due = self.context.deadline.map_or(due, |deadline| deadline.0.min(due));
+        (due > now).then_some(due)
+    }
+
+    /// When the whole call is due at the latest, as far as it is known now.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let own = self.upload.progress().is_none().then(|| later(self.started, self.policy.timeout));
+        let callers = self.context.deadline.map(|deadline| deadline.0);
+        own.into_iter().chain(callers).min()
+    }
+
+    /// The error of a call whose time ran out.
+    pub(crate) fn timeout(&self, started: Instant) -> CallError {
+        CallError::Timeout { service: self.upstream.name().clone(), after: started.elapsed() }
+    }
+
+    /// A later attempt at the same call.
+    pub(crate) fn attempt(self: &Arc<Self>, attempt: u32, avoid: Option<u64>, fresh: bool) -> Call {
+        Call { exchange: self.clone(), attempt, avoid, fresh, target: None }
+    }
+}
+
+// === impl Trail ===
+
+impl Trail {
+    /// An attempt begins at an instance, or in this process.
+    pub(crate) fn begin(&self, attempt: u32, span: u64, target: &Target) {
+        self.attempts.store(attempt, Relaxed);
+        self.span.store(span, Relaxed);
+        self.reused.store(false, Relaxed);
+        let number = if let Target::Remote(endpoint) = target { endpoint.number } else { 0 };
+        self.endpoint.store(number, Relaxed);
+    }
+
+    /// The instance that answers.
+    pub(crate) fn answers(&self, endpoint: &Endpoint) {
+        let _ = self.instance.set(endpoint.instance.clone());
+    }
+
+    /// The attempt goes over a connection that served others before.
+    pub(crate) fn reuses(&self, reused: bool) {
+        self.reused.store(reused, Relaxed);
+    }
+
+    pub(crate) fn answered(&self, took: Duration) {
+        self.upstream.fetch_add(took.as_micros() as u64, Relaxed);
+    }
+
+    pub(crate) fn parked_for(&self, time: Duration) {
+        self.parked.fetch_add(time.as_micros() as u64, Relaxed);
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Relaxed)
+    }
+
+    pub(crate) fn span(&self) -> u64 {
+        self.span.load(Relaxed)
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<u64> {
+        Some(self.endpoint.load(Relaxed)).filter(|number| *number != 0)
+    }
+
+    pub(crate) fn reused(&self) -> bool {
+        self.reused.load(Relaxed)
+    }
+
+    pub(crate) fn parked_us(&self) -> u64 {
+        self.parked.load(Relaxed)
+    }
+
+    pub(crate) fn upstream_us(&self) -> u64 {
+        self.upstream.load(Relaxed)
+    }
+
+    pub(crate) fn instance(&self) -> Option<&InstanceId> {
+        self.instance.get()
+    }
+}

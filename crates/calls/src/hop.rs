@@ -1,0 +1,338 @@
+//! What one hop changes in a message: the fields that are for this connection only go, and those that tell
+//! the other side about the call come.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::Body as _;
+use madang_model::Protocol;
+use madang_wire::headers;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::{
+    Body, CallError,
+    exchange::{Call, Exchange, Target},
+    trace::{ascii, new_span_id, traceparent},
+    transport::Outgoing,
+    upload::Upload,
+};
+
+const SERVICE: HeaderName = HeaderName::from_static(headers::SERVICE);
+const CALLER: HeaderName = HeaderName::from_static(headers::CALLER);
+const TIMEOUT: HeaderName = HeaderName::from_static(headers::TIMEOUT);
+const ATTEMPT: HeaderName = HeaderName::from_static(headers::ATTEMPT);
+const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
+const TRACEPARENT: HeaderName = HeaderName::from_static(headers::TRACEPARENT);
+const TRACESTATE: HeaderName = HeaderName::from_static(headers::TRACESTATE);
+
+/// Writes each attempt's request and cleans its answer.
+pub(crate) fn layer() -> HopLayer {
+    HopLayer
+}
+
+/// See [`layer`].
+#[derive(Clone, Copy)]
+pub(crate) struct HopLayer;
+
+/// See [`layer`].
+#[derive(Clone, Copy)]
+pub(crate) struct Hop<S>(S);
+
+pin_project_lite::pin_project! {
+    /// The future of [`Hop`].
+    pub(crate) struct Answer<F> {
+        #[pin]
+        inner: F,
+        local: bool,
+    }
+}
+
+// === impl Hop ===
+
+impl<S> Layer<S> for HopLayer {
+    type Service = Hop<S>;
+
+    fn layer(&self, inner: S) -> Hop<S> {
+        Hop(inner)
+    }
+}
+
+impl<S> Service<Call> for Hop<S>
+where
+    S: Service<Outgoing, Response = Response<Body>, Error = CallError>,
+{
+    type Response = Response<Body>;
+    type Error = CallError;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let local = matches!(call.target, Some(Target::Local(_)));
+        let request = outgoing(&call);
+        Answer { inner: self.0.call(Outgoing { call, request }), local }
+    }
+}
+
+impl<F> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<Body>, CallError>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        strip(response.headers_mut());
+        if *this.local {
+            // As the server of another process would have written it.
+            state_length(&response.body().size_hint().exact(), response.headers_mut());
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// The request of one attempt.
+fn outgoing(call: &Call) -> Request<Body> {
+    let exchange = &*call.exchange;
+    let body = Upload::send(&call.exchange);
+    let mut headers = HeaderMap::with_capacity(exchange.headers().len() + 10);
+    copy_end_to_end(exchange.headers(), &mut headers);
+    tell(call, &mut headers);
+    let host = exchange.headers().get(HOST).cloned();
+    let path = exchange.head.uri.path_and_query().cloned();
+    let (uri, version) = match &call.target {
+        Some(Target::Remote(endpoint)) if endpoint.protocol == Protocol::H2c => {
+            (absolute(exchange, host, path), Version::HTTP_2)
+        }
+        target => {
+            headers.insert(HOST, host.unwrap_or_else(|| host_of(exchange)));
+            if headers.contains_key(TE) {
+                // RFC 9110, section 10.1.4: whoever sends TE names it as for this connection only.
+                headers.insert(CONNECTION, HeaderValue::from_static("te"));
+            }
+            if matches!(target, Some(Target::Local(_))) {
+                headers.remove(CONNECTION);
+                let length = body.size_hint().exact().filter(|length| *length > 0);
+                state_length(&length, &mut headers);
+            }
+            (origin(path), Version::HTTP_11)
+        }
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = exchange.head.method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = version;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Copies what is for the other end: not what is for one connection, and nothing that this hop writes itself.
+fn copy_end_to_end(from: &HeaderMap, to: &mut HeaderMap) {
+    let named = NamedByConnection::of(from);
+    for (name, value) in from {
+        if !for_this_hop(name) && !named.contains(name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+    let trailers = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("trailers"));
+    if from.get_all(TE).iter().any(trailers) {
+        to.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Whether a request's field ends here (RFC 9110, section 7.6.1), or is written by this hop.
+fn for_this_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    hop_by_hop(name)
+        || matches!(
+            name,
+            // `expect` is answered by the server that took the request, once its body is read.
+            "host" | "expect" | headers::REQUEST_ID | headers::TRACEPARENT | headers::TRACESTATE
+        )
+        || name.starts_with(headers::PREFIX)
+}
+
+fn hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// The fields that `Connection` names. Almost always none, which costs one look-up.
+struct NamedByConnection<'a>(Vec<&'a str>);
+
+impl<'a> NamedByConnection<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let named = headers.get_all(CONNECTION).iter().flat_map(tokens);
+        // Without these two a message has no meaning, whatever a sender says of them.
+        Self(named.filter(|name| !name.eq_ignore_ascii_case("host") && !hop_by_hop(name)).collect())
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.0.iter().any(|named| named.eq_ignore_ascii_case(name.as_str()))
+    }
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Tells the other side about the call.
+fn tell(call: &Call, headers: &mut HeaderMap) {
+    let exchange = &*call.exchange;
+    let context = &exchange.context;
+    let span = new_span_id();
+    if let Some(target) = &call.target {
+        exchange.trail.begin(call.attempt, span, target);
+    }
+    headers.insert(SERVICE, exchange.upstream.label.clone());
+    if let Some(caller) = &context.caller {
+        headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
+    }
+    if let Some(due) = exchange.deadline() {
+        let left = due.saturating_duration_since(Instant::now()).as_millis();
+        headers.insert(TIMEOUT, HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX)));
+    }
+    headers.insert(ATTEMPT, number(call.attempt));
+    headers.insert(REQUEST_ID, context.request_id.0.clone());
+    headers.insert(TRACEPARENT, traceparent(context.trace.trace_id, span, context.trace.flags));
+    if let Some(state) = &context.trace.state {
+        headers.insert(TRACESTATE, state.clone());
+    }
+}
+
+fn number(number: u32) -> HeaderValue {
+    match number {
+        1 => HeaderValue::from_static("1"),
+        2 => HeaderValue::from_static("2"),
+        3 => HeaderValue::from_static("3"),
+        more => more.into(),
+    }
+}
+
+/// The host that the caller asked for, or else the service's name.
+fn host_of(exchange: &Exchange) -> HeaderValue {
+    match exchange.head.uri.authority() {
+        Some(authority) => {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            HeaderValue::from_str(host).unwrap_or_else(|_| exchange.upstream.label.clone())
+        }
+        None => exchange.upstream.label.clone(),
+    }
+}
+
+fn origin(path: Option<PathAndQuery>) -> Uri {
+    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+fn absolute(exchange: &Exchange, host: Option<HeaderValue>, path: Option<PathAndQuery>) -> Uri {
+    let host = host.unwrap_or_else(|| host_of(exchange));
+    let authority = Authority::try_from(host.as_bytes())
+        .or_else(|_| Authority::try_from(exchange.upstream.label.as_bytes()));
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = authority.ok();
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Removes what is for one connection only.
+fn strip(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| hop_by_hop(name.as_str())) {
+        return;
+    }
+    let named = NamedByConnection::of(headers);
+    let remove: Vec<_> = headers
+        .keys()
+        .filter(|name| hop_by_hop(name.as_str()) || named.contains(name))
+        .cloned()
+        .collect();
+    for name in remove {
+        headers.remove(name);
+    }
+}
+
+fn state_length(length: &Option<u64>, headers: &mut HeaderMap) {
+    if let Some(length) = length
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING)
+    {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(*length));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        pairs.iter().map(pair).for_each(|(name, value)| drop(headers.append(name, value)));
+        headers
+    }
+
+    fn check(given: &[(&str, &str)], expected: &[(&str, &str)]) {
+        let mut copied = HeaderMap::new();
+        copy_end_to_end(&map(given), &mut copied);
+        assert_eq!(copied, map(expected), "{given:?}");
+    }
+
+    #[test]
+    fn a_request_loses_what_is_for_one_connection() {
+        check(&[("accept", "*/*"), ("x-a", "1"), ("x-a", "2")], &[("accept", "*/*"), ("x-a", "1"), ("x-a", "2")]);
+        check(&[("connection", "keep-alive"), ("keep-alive", "timeout=5")], &[]);
+        check(&[("connection", "close, X-Secret"), ("connection", "x-b"), ("x-secret", "1"), ("x-b", "2")], &[]);
+        check(&[("connection", "upgrade"), ("upgrade", "websocket"), ("http2-settings", "AA")], &[]);
+        check(&[("transfer-encoding", "chunked"), ("proxy-connection", "keep-alive")], &[]);
+        check(&[("proxy-authorization", "Basic x"), ("authorization", "Bearer y")], &[("authorization", "Bearer y")]);
+        check(&[("te", "gzip")], &[]);
+        check(&[("te", "gzip;q=0.5, trailers"), ("connection", "te")], &[("te", "trailers")]);
+        check(&[("trailer", "x-sum"), ("content-length", "3")], &[("trailer", "x-sum"), ("content-length", "3")]);
+        check(&[("expect", "100-continue")], &[]);
+    }
+
+    #[test]
+    fn nobody_writes_madang_headers_but_the_hop() {
+        check(
+            &[("madang-caller", "root"), ("madang-anything", "x"), ("x-request-id", "a"), ("traceparent", "b")],
+            &[],
+        );
+    }
+
+    #[test]
+    fn an_answer_loses_what_is_for_one_connection() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, x-hop"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ]);
+        strip(&mut headers);
+        assert_eq!(headers, map(&[("set-cookie", "a"), ("set-cookie", "b")]));
+    }
+}

@@ -1,0 +1,201 @@
+//! What a client knows of its calls until somebody reads it: a bounded ring of records, and counters.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderValue, Method};
+use madang_model::{InstanceId, ServiceName};
+use madang_wire::{Code, Hop, RequestRecord};
+use tokio::time::Instant;
+
+use crate::{Context, Counters, Upstream, exchange::Exchange, trace::write_hex};
+
+/// Records and counters of one client.
+pub(crate) struct Ledger {
+    hop: Hop,
+    capacity: usize,
+    /// The wall clock when the monotonic one was at `start`, in milliseconds since 1970.
+    epoch: u64,
+    start: Instant,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Default)]
+struct Pages {
+    records: VecDeque<Entry>,
+    dropped: u64,
+    /// By the address of the upstream, which the entry keeps from being used again.
+    counters: HashMap<usize, (Arc<Upstream>, Counters)>,
+}
+
+/// A record as it is kept: nothing is formatted before it is read.
+struct Entry {
+    at: Instant,
+    request_id: HeaderValue,
+    trace_id: u128,
+    span_id: u64,
+    route: Option<Arc<str>>,
+    caller: Option<ServiceName>,
+    service: Option<ServiceName>,
+    instance: Option<InstanceId>,
+    method: Method,
+    status: u16,
+    code: Option<&'static str>,
+    attempts: u32,
+    duration_us: u64,
+    upstream_us: u64,
+    parked_us: u64,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A ledger that keeps so many records at most.
+    pub(crate) fn new(hop: Hop, capacity: usize) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch = now.as_millis() as u64;
+        Self { hop, capacity, epoch, start: Instant::now(), pages: Mutex::default() }
+    }
+
+    /// Enters a call that is over.
+    pub(crate) fn enter(&self, exchange: &Exchange, status: u16, code: Option<&'static str>) {
+        let trail = &exchange.trail;
+        let duration_us = exchange.started.elapsed().as_micros() as u64;
+        let entry = Entry {
+            service: Some(exchange.upstream.name().clone()),
+            instance: trail.instance().cloned(),
+            code,
+            attempts: trail.attempts(),
+            duration_us,
+            upstream_us: trail.upstream_us(),
+            parked_us: trail.parked_us(),
+            // The span that the service saw as its parent, if the call got that far.
+            span_id: Some(trail.span()).filter(|span| *span != 0).unwrap_or(exchange.context.trace.span_id),
+            ..Entry::new(&exchange.context, &exchange.head.method, status, exchange.started)
+        };
+        let mut pages = self.pages();
+        let key = Arc::as_ptr(&exchange.upstream) as usize;
+        let counted = pages.counters.entry(key);
+        let (_, counters) = counted.or_insert_with(|| (exchange.upstream.clone(), Counters::default()));
+        counters.count(status, trail.attempts(), duration_us);
+        self.push(&mut pages, entry);
+    }
+
+    /// Enters a request that was answered here without a call.
+    pub(crate) fn enter_answered(
+        &self,
+        context: &Context,
+        method: &Method,
+        code: Code,
+        started: Instant,
+    ) {
+        let entry = Entry {
+            code: Some(code.id),
+            duration_us: started.elapsed().as_micros() as u64,
+            ..Entry::new(context, method, code.status, started)
+        };
+        self.push(&mut self.pages(), entry);
+    }
+
+    fn push(&self, pages: &mut Pages, entry: Entry) {
+        if pages.records.len() < self.capacity {
+            pages.records.push_back(entry);
+        } else {
+            pages.dropped += 1;
+        }
+    }
+
+    /// Takes the records so far, and how many were dropped since the last time.
+    pub(crate) fn drain(&self) -> (Vec<RequestRecord>, u64) {
+        let (records, dropped) = {
+            let mut pages = self.pages();
+            (std::mem::take(&mut pages.records), std::mem::take(&mut pages.dropped))
+        };
+        // Formatted outside the lock, which the path of requests needs.
+        (records.into_iter().map(|entry| self.record(entry)).collect(), dropped)
+    }
+
+    /// The counters so far.
+    pub(crate) fn counters(&self) -> BTreeMap<ServiceName, Counters> {
+        let pages = self.pages();
+        pages.counters.values().map(|(upstream, counters)| (upstream.name().clone(), counters.clone())).collect()
+    }
+
+    fn record(&self, entry: Entry) -> RequestRecord {
+        RequestRecord {
+            at: self.epoch + entry.at.saturating_duration_since(self.start).as_millis() as u64,
+            hop: self.hop,
+            request_id: String::from_utf8_lossy(entry.request_id.as_bytes()).into(),
+            trace_id: hex::<32>(entry.trace_id),
+            span_id: hex::<16>(entry.span_id.into()),
+            route: entry.route,
+            caller: entry.caller.map(|name| name.as_str().into()),
+            service: entry.service.map(|name| name.as_str().into()),
+            instance: entry.instance.map(|instance| instance.0),
+            method: entry.method.as_str().into(),
+            status: entry.status,
+            code: entry.code.map(Into::into),
+            attempts: entry.attempts,
+            duration_us: entry.duration_us,
+            upstream_us: entry.upstream_us,
+            parked_us: entry.parked_us,
+        }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Nothing under it panics half-way.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(context: &Context, method: &Method, status: u16, at: Instant) -> Self {
+        Self {
+            at,
+            request_id: context.request_id.0.clone(),
+            trace_id: context.trace.trace_id,
+            span_id: context.trace.span_id,
+            route: context.route.clone(),
+            caller: context.caller.clone(),
+            service: None,
+            instance: None,
+            method: method.clone(),
+            status,
+            code: None,
+            attempts: 0,
+            duration_us: 0,
+            upstream_us: 0,
+            parked_us: 0,
+        }
+    }
+}
+
+fn hex<const DIGITS: usize>(number: u128) -> Arc<str> {
+    let mut text = [b'0'; DIGITS];
+    write_hex(number, &mut text);
+    String::from_utf8_lossy(&text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_ring_drops_and_counts() {
+        let ledger = Ledger::new(Hop::Gateway, 3);
+        let context = Context::root();
+        for _ in 0..5 {
+            ledger.enter_answered(&context, &Method::GET, Code::NO_ROUTE, Instant::now());
+        }
+        let (records, dropped) = ledger.drain();
+        assert_eq!((records.len(), dropped), (3, 2));
+        assert_eq!(records[0].request_id.as_bytes(), context.request_id.0.as_bytes());
+        assert_eq!(*records[0].trace_id, format!("{:032x}", context.trace.trace_id));
+        assert_eq!(*records[0].span_id, format!("{:016x}", context.trace.span_id));
+        assert_eq!((records[0].status, records[0].code.as_deref()), (404, Some("MDG-GW-001")));
+        assert_eq!(ledger.drain(), (vec![], 0));
+    }
+}

@@ -1,0 +1,27 @@
+//! The way of a call, from outside in.
+
+use http::Response;
+use tower::{Service, ServiceBuilder};
+
+use crate::{Body, CallError, balance, deadline, exchange::Call, hop, park, record, retry, transport};
+
+/// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
+/// with the call, so that the stack costs nothing to make.
+///
+/// Before it, at the gateway: identity, rate limit and cache, which decide whether there is a call at all.
+pub(crate) fn stack()
+-> impl Service<Call, Response = Response<Body>, Error = CallError, Future: Send> + Clone + Send {
+    ServiceBuilder::new()
+        .layer(record::layer()) // outermost: sees every call, also one that its caller leaves
+        .layer(deadline::total()) // outside retry and park: it caps the total
+        // the bulkhead comes here: it counts calls, not attempts
+        .layer(retry::layer()) // outside park: a retry may wait for the instance that comes back
+        // the breaker comes here: it sees each attempt, and retry must not hammer what it closed
+        .layer(park::layer()) // chooses the instance, so that what follows knows it
+        .layer(deadline::attempt()) // inside park: waiting for an instance costs no attempt its time
+        .layer(balance::layer()) // measures what the instance took, connecting included
+        // ejection comes here: it judges an instance by its answers
+        // faults come here: injected as if the instance made them
+        .layer(hop::layer()) // writes each attempt anew: its number, its span and the time left
+        .service(transport::service())
+}

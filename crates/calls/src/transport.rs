@@ -1,0 +1,179 @@
+//! The end of the stack: a request goes over a connection, or to the service in this process.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use hyper::client::conn::TrySendError;
+use tokio::time::Instant;
+use tower::Service;
+
+use crate::{
+    Body, BoxError, CallError,
+    connect::{connect_http1, connect_http2},
+    endpoint::Endpoint,
+    exchange::{Call, Exchange, Target},
+    pool::{Connection, Lease},
+};
+
+/// A request as it goes out.
+pub(crate) struct Outgoing {
+    pub(crate) call: Call,
+    pub(crate) request: Request<Body>,
+}
+
+/// Sends requests to where they go.
+pub(crate) fn service() -> Transport {
+    Transport
+}
+
+/// See [`service`].
+#[derive(Clone, Copy)]
+pub(crate) struct Transport;
+
+/// A failure before anything of a request was sent.
+#[derive(Debug, thiserror::Error)]
+enum Unsent {
+    #[error("as many connections as are allowed are in use, and as many calls wait for one")]
+    Saturated,
+    #[error("no connection was free in time")]
+    Busy,
+    #[error("the connection closed before the request was sent")]
+    Closed(#[source] hyper::Error),
+    #[error("the instance refused the stream")]
+    Refused(#[source] hyper::Error),
+}
+
+impl Service<Outgoing> for Transport {
+    type Response = Response<Body>;
+    type Error = CallError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, CallError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, Outgoing { call, request }: Outgoing) -> Self::Future {
+        let Call { exchange, fresh, target, .. } = call;
+        match target {
+            Some(Target::Local(local)) => Box::pin(async move { local.send(&exchange, request).await }),
+            Some(Target::Remote(endpoint)) => match endpoint.protocol {
+                madang_model::Protocol::Http => Box::pin(http1(exchange, endpoint, request, fresh)),
+                madang_model::Protocol::H2c => Box::pin(http2(exchange, endpoint, request, fresh)),
+            },
+            None => Box::pin(std::future::ready(Err(CallError::NoInstance {
+                service: exchange.upstream.name().clone(),
+                retry_after: crate::park::RETRY_AFTER,
+            }))),
+        }
+    }
+}
+
+async fn http1(
+    exchange: Arc<Exchange>,
+    endpoint: Arc<Endpoint>,
+    mut request: Request<Body>,
+    fresh: bool,
+) -> Result<Response<Body>, CallError> {
+    loop {
+        let (mut connection, reused) = acquire(&exchange, &endpoint, fresh).await?;
+        exchange.trail.reuses(reused);
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => {
+                exchange.trail.answers(&endpoint);
+                return Ok(response.map(|body| Body::leased(body, Lease { connection, exchange })));
+            }
+            Err(failure) => request = unsent(&exchange, failure, reused)?,
+        }
+    }
+}
+
+async fn http2(
+    exchange: Arc<Exchange>,
+    endpoint: Arc<Endpoint>,
+    mut request: Request<Body>,
+    fresh: bool,
+) -> Result<Response<Body>, CallError> {
+    loop {
+        let pooled = if fresh { None } else { exchange.worker.pool.shared(&endpoint) };
+        let reused = pooled.is_some();
+        exchange.trail.reuses(reused);
+        let mut sender = match pooled {
+            Some(sender) => sender,
+            None => connect_http2(&exchange, &endpoint).await.map_err(|error| connect(&exchange, error))?,
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => {
+                exchange.trail.answers(&endpoint);
+                return Ok(response.map(Body::incoming));
+            }
+            Err(failure) => request = unsent(&exchange, failure, reused)?,
+        }
+    }
+}
+
+/// The request, if it never went out and had only met a connection that had gone stale.
+fn unsent(
+    exchange: &Exchange,
+    mut failure: TrySendError<Request<Body>>,
+    reused: bool,
+) -> Result<Request<Body>, CallError> {
+    match failure.take_message() {
+        Some(request) if reused => Ok(request),
+        Some(_) => Err(connect(exchange, Unsent::Closed(failure.into_error()).into())),
+        None => {
+            let error = failure.into_error();
+            if refused(&error) {
+                return Err(connect(exchange, Unsent::Refused(error).into()));
+            }
+            Err(CallError::Broken { service: exchange.upstream.name().clone(), source: error.into() })
+        }
+    }
+}
+
+/// Whether HTTP/2 says that nothing of the request was processed (RFC 9113, section 8.7).
+fn refused(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+fn connect(exchange: &Exchange, source: BoxError) -> CallError {
+    CallError::Connect { service: exchange.upstream.name().clone(), source }
+}
+
+/// An HTTP/1.1 connection and whether others used it before. At the limit of connections it waits for one to
+/// be free, no longer than connecting may take.
+async fn acquire(
+    exchange: &Arc<Exchange>,
+    endpoint: &Arc<Endpoint>,
+    fresh: bool,
+) -> Result<(Connection, bool), CallError> {
+    let worker = &exchange.worker;
+    let limit = worker.config.connections;
+    let mut waiting = None;
+    let mut patience = worker.timer.sleep_until(Instant::now() + exchange.policy.connect_timeout);
+    loop {
+        let idle = worker.pool.take(endpoint).filter(|_| !fresh);
+        if let Some(connection) = idle {
+            return Ok((connection, true));
+        }
+        if let Some(slot) = endpoint.slot(limit) {
+            let connection = connect_http1(exchange, endpoint, slot).await;
+            return connection.map(|it| (it, false)).map_err(|error| connect(exchange, error));
+        }
+        if waiting.is_none() {
+            // Counted first, then looked again, so that no connection becomes free unnoticed in between.
+            let counted = endpoint.wait_for_slot(limit);
+            waiting = Some(counted.ok_or_else(|| connect(exchange, Unsent::Saturated.into()))?);
+            continue;
+        }
+        tokio::select! {
+            () = endpoint.freed.notified() => {}
+            () = &mut patience => return Err(connect(exchange, Unsent::Busy.into())),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The body of a request, given to each attempt anew: what went out is kept while it is small.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release}},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::{Body, BoxError, exchange::Exchange};
+
+/// How many bytes of a body are kept for another attempt; one that is longer is sent once and whole.
+pub(crate) const KEPT: usize = 64 * 1024;
+
+/// The body of a request.
+pub(crate) struct Upload {
+    source: Source,
+    /// Whether its length was not known before it began.
+    streaming: bool,
+    started: Instant,
+    /// Microseconds from the start to the last frame.
+    last: AtomicU64,
+    ended: AtomicBool,
+}
+
+enum Source {
+    Whole(Bytes),
+    Stream(Mutex<Stream>),
+}
+
+struct Stream {
+    rest: Body,
+    hint: SizeHint,
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+    /// Whether all that was taken from `rest` is kept.
+    whole: bool,
+    /// The attempt that may read; an earlier one may not even if its connection still asks.
+    reader: u64,
+}
+
+enum Kept {
+    Bytes(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// How far a body of unknown length has come.
+pub(crate) struct Progress {
+    pub(crate) last: Instant,
+    pub(crate) ended: bool,
+}
+
+/// A request's body as one attempt sends it.
+pub(crate) struct Sending {
+    exchange: Arc<Exchange>,
+    reader: u64,
+    position: usize,
+    sent: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("another attempt took over the request's body")]
+struct Superseded;
+
+// === impl Upload ===
+
+impl Upload {
+    pub(crate) fn new(mut body: Body, started: Instant) -> Self {
+        let streaming = !body.is_end_stream() && body.size_hint().exact().is_none();
+        let (source, ended) = match body.take_whole() {
+            Some(bytes) => (Source::Whole(bytes), true),
+            None => (Source::Stream(Mutex::new(Stream::new(body))), false),
+        };
+        Self { source, streaming, started, last: AtomicU64::new(0), ended: AtomicBool::new(ended) }
+    }
+
+    /// The body for an attempt that begins; earlier attempts get no more of it.
+    pub(crate) fn send(exchange: &Arc<Exchange>) -> Body {
+        match &exchange.upload.source {
+            Source::Whole(bytes) => bytes.clone().into(),
+            Source::Stream(stream) => {
+                let mut stream = lock(stream);
+                stream.reader += 1;
+                let reader = stream.reader;
+                exchange.upload.ended.store(false, Release);
+                Body::sending(Sending { exchange: exchange.clone(), reader, position: 0, sent: 0 })
+            }
+        }
+    }
+
+    /// Whether another attempt can send the whole body.
+    pub(crate) fn repeatable(&self) -> bool {
+        match &self.source {
+            Source::Whole(_) => true,
+            Source::Stream(stream) => lock(stream).whole,
+        }
+    }
+
+    /// Whether the current attempt took the body to its end.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Acquire)
+    }
+
+    /// How far it has come, if its length is unknown.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.streaming.then(|| {
+            // Read before `last`, which is therefore not from before the end.
+            let ended = self.ended();
+            Progress { last: self.started + Duration::from_micros(self.last.load(Relaxed)), ended }
+        })
+    }
+
+    fn progressed(&self, ended: bool) {
+        if self.streaming {
+            self.last.store(self.started.elapsed().as_micros() as u64, Relaxed);
+        }
+        if ended {
+            self.ended.store(true, Release);
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn new(rest: Body) -> Self {
+        let hint = rest.size_hint();
+        Self { rest, hint, kept: VecDeque::new(), kept_bytes: 0, whole: true, reader: 0 }
+    }
+
+    /// Keeps a frame for the next attempt, or gives up keeping any.
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        if !self.whole {
+            return;
+        }
+        if let Some(bytes) = frame.data_ref() {
+            self.kept_bytes += bytes.len();
+            self.kept.push_back(Kept::Bytes(bytes.clone()));
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.kept.push_back(Kept::Trailers(trailers.clone()));
+        }
+        if self.kept_bytes > KEPT {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.whole = false;
+        self.kept = VecDeque::new();
+    }
+}
+
+// === impl Sending ===
+
+impl Sending {
+    fn stream(&self) -> MutexGuard<'_, Stream> {
+        match &self.exchange.upload.source {
+            Source::Stream(stream) => lock(stream),
+            Source::Whole(_) => unreachable!("only a stream is sent by frames"),
+        }
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let exchange = self.exchange.clone();
+        let mut stream = self.stream();
+        if stream.reader != self.reader {
+            return Poll::Ready(Some(Err(Superseded.into())));
+        }
+        let (polled, repeated) = match stream.kept.get(self.position) {
+            Some(Kept::Bytes(bytes)) => (Some(Ok(Frame::data(bytes.clone()))), true),
+            Some(Kept::Trailers(trailers)) => (Some(Ok(Frame::trailers(trailers.clone()))), true),
+            None => (std::task::ready!(Pin::new(&mut stream.rest).poll_frame(cx)), false),
+        };
+        match &polled {
+            Some(Ok(frame)) if !repeated => stream.keep(frame),
+            Some(Err(_)) => stream.give_up(),
+            _ => {}
+        }
+        let ended = polled.is_none()
+            || (stream.rest.is_end_stream() && self.position + 1 >= stream.kept.len());
+        drop(stream);
+        exchange.upload.progressed(ended);
+        if let Some(Ok(frame)) = &polled {
+            self.position += 1;
+            self.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+        }
+        Poll::Ready(polled)
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        let stream = self.stream();
+        self.position >= stream.kept.len() && stream.rest.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        let stream = self.stream();
+        let mut hint = SizeHint::new();
+        hint.set_lower(stream.hint.lower().saturating_sub(self.sent));
+        if let Some(upper) = stream.hint.upper() {
+            hint.set_upper(upper.saturating_sub(self.sent));
+        }
+        hint
+    }
+}
+
+fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
+    // Only one attempt reads; a panic of the body given to us leaves it as it was.
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
