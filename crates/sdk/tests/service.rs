@@ -69,7 +69,7 @@ async fn a_bad_body_is_refused_by_the_name_of_the_field() {
         post(json!({ "txt": "a" })).await,
         expected(422, "txt", "unknown field `txt`, expected `text` or `lines`")
     );
-    assert_eq!(post(json!([1])).await, expected(422, "text", "invalid type: integer `1`, expected a string"));
+    assert_eq!(post(json!([1])).await.1, "[0]");
     assert_eq!(post(json!("a")).await.1, "body");
 }
 
