@@ -29,6 +29,9 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The gateway was stopped before.
+    #[error("the gateway has been stopped")]
+    Stopped,
     /// A route's path is not a template.
     #[error("{place}: \"{path}\" is not a path of a route")]
     Template {

@@ -1,8 +1,34 @@
-//! Listeners, workers and routes.
-#![allow(dead_code)]
+//! Listeners, workers and routes: the way from an outside request to a service.
+//!
+//! Knows nothing of processes, storage, manifests as text, or of how a service is reached: that is `calls`.
+//!
+//! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
+//! the running engine; `acceptor` hands connections of a [`Listener`] to a `worker`, which serves each as a
+//! `connection`; `edge` is the way of one request through `path`, `inspect` and the routes to a call, or to an
+//! `answer` of the gateway's own.
+
+mod acceptor;
+mod answer;
+mod config;
+mod connection;
+mod edge;
 mod error;
+mod handle;
+mod inspect;
+mod listener;
 mod path;
 mod router;
+mod service;
+mod snapshot;
+mod stats;
 mod template;
+mod worker;
+
+pub use config::Config;
 pub use error::Error;
+pub use handle::Handle;
+pub use listener::Listener;
+pub use service::Gateway;
+pub use snapshot::Snapshot;
+pub use stats::Stats;
 pub use template::InvalidTemplate;

@@ -25,6 +25,8 @@ pub(crate) enum BadPath {
     Slash,
     #[error("the path has a dot segment with parameters")]
     DotSegment,
+    #[error("the path is too long")]
+    TooLong,
 }
 
 /// Brings a path into its one form; borrows it if it has that form already.

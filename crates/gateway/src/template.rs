@@ -1,7 +1,5 @@
 //! Templates of paths: `/users/{id}`, `/users/*/orders`, `/users/**`.
 
-use std::fmt;
-
 use crate::path;
 
 /// One segment of a template. The order is that of precedence: the smaller wins.
@@ -15,10 +13,9 @@ pub(crate) enum Segment {
     Rest,
 }
 
-/// A template, parsed; shown as it was written.
+/// A template, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
-    text: Box<str>,
     segments: Box<[Segment]>,
 }
 
@@ -46,11 +43,7 @@ impl Template {
         if segments.iter().rev().skip(1).any(|s| *s == Segment::Rest) {
             return Err(InvalidTemplate::RestNotLast);
         }
-        Ok(Self { text: text.into(), segments })
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
+        Ok(Self { segments })
     }
 
     pub(crate) fn segments(&self) -> &[Segment] {
@@ -61,12 +54,6 @@ impl Template {
     /// that goes on with `**` and, so that the order is total, before any that goes on.
     pub(crate) fn rank(&self) -> Vec<u8> {
         self.segments.iter().map(Segment::rank).collect()
-    }
-}
-
-impl fmt::Display for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

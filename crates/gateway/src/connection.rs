@@ -1,0 +1,322 @@
+//! One connection, from its first byte to its last.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::task::AtomicWaker;
+use http::HeaderValue;
+use http_body::{Frame, SizeHint};
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use madang_calls::{Body, BoxError, Client};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+use tracing::debug;
+
+use crate::{
+    edge,
+    inspect::Sender,
+    worker::{Port, Worker},
+};
+
+/// How an HTTP/2 connection starts when the client knows that the server speaks it (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the worker has told a connection, in the order of urgency.
+const GO_ON: u8 = 0;
+const FINISH: u8 = 1;
+const ABORT: u8 = 2;
+
+/// An open connection as its worker and its requests see it.
+pub(crate) struct Connection {
+    pub(crate) port: Arc<Port>,
+    pub(crate) worker: Arc<Worker>,
+    client: Client,
+    peer: HeaderValue,
+    /// Requests whose answer has not ended.
+    in_flight: AtomicU32,
+    /// The tick at which the last answer ended, or the connection was accepted.
+    quiet_since: AtomicU32,
+    /// The tick, plus one, at which the first byte of a head came that has not ended; 0 if there is none.
+    head_since: AtomicU32,
+    told: AtomicU8,
+    waker: AtomicWaker,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The servers for both protocols, set up once per worker.
+pub(crate) struct Protocols {
+    pub(crate) http1: http1::Builder,
+    pub(crate) http2: http2::Builder<TokioExecutor>,
+}
+
+/// A request whose answer has not ended.
+pub(crate) struct InFlight(Arc<Connection>);
+
+/// The body of an answer, which ends the request when it is dropped.
+pub(crate) struct AnswerBody {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+/// A stream with the bytes that were read off it to see what it speaks.
+struct Sniffed {
+    first: Bytes,
+    stream: TcpStream,
+    /// Whose heads are timed. An HTTP/2 connection has frames of its own between requests; it is only idle.
+    heads: Option<Arc<Connection>>,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        client: Client,
+        port: Arc<Port>,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
+        let now = worker.now();
+        Arc::new(Self {
+            port,
+            client,
+            peer: address_value(peer),
+            in_flight: AtomicU32::new(0),
+            quiet_since: AtomicU32::new(now),
+            head_since: AtomicU32::new(0),
+            told: AtomicU8::new(GO_ON),
+            waker: AtomicWaker::new(),
+            worker,
+            _permit: permit,
+        })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn sender(&self) -> Sender<'_> {
+        Sender { address: &self.peer, listener: &self.port.host }
+    }
+
+    /// Serves the connection until it ends.
+    pub(crate) async fn serve(self: Arc<Self>, mut stream: TcpStream, protocols: Arc<Protocols>) {
+        let served = async {
+            let sniffing = self.until_told(self.sniff(&mut stream), |_| self.abort());
+            let Some((first, is_http2)) = sniffing.await.transpose()? else { return Ok(()) };
+            if is_http2 {
+                self.head_since.store(0, Relaxed);
+            }
+            let heads = (!is_http2).then(|| self.clone());
+            let io = TokioIo::new(Sniffed { first, stream, heads });
+            let service = service_fn(|request| edge::answer(InFlight::begin(&self), request));
+            let ended = if is_http2 {
+                let serving = protocols.http2.serve_connection(io, service);
+                self.until_told(serving, |serving| serving.graceful_shutdown()).await
+            } else {
+                let serving = protocols.http1.serve_connection(io, service);
+                self.until_told(serving, |serving| serving.graceful_shutdown()).await
+            };
+            ended.transpose().map(drop).map_err(BoxError::from)
+        };
+        if let Err(error) = served.await {
+            debug!(%error, "a connection ended early");
+        }
+    }
+
+    /// Reads until it is clear whether the client speaks HTTP/2; returns what was read.
+    async fn sniff(&self, stream: &mut TcpStream) -> io::Result<(Bytes, bool)> {
+        let mut first = BytesMut::with_capacity(PREFACE.len());
+        loop {
+            let room = PREFACE.len() - first.len();
+            let came = stream.read_buf(&mut (&mut first).limit(room)).await?;
+            self.bytes_came();
+            let is_prefix = PREFACE.starts_with(&first);
+            if came == 0 || !is_prefix || first.len() == PREFACE.len() {
+                return Ok((first.freeze(), is_prefix && came > 0));
+            }
+        }
+    }
+
+    /// Runs a part of the connection. Once told to finish it calls `finish`; once told to abort it gives up.
+    async fn until_told<F: Future>(&self, part: F, finish: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
+        let mut part = pin!(part);
+        let mut finishing = false;
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.told.load(Relaxed) >= FINISH && !finishing {
+                finishing = true;
+                finish(part.as_mut());
+            }
+            if self.told.load(Relaxed) == ABORT {
+                return Poll::Ready(None);
+            }
+            part.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    fn tell(&self, what: u8) {
+        if self.told.fetch_max(what, Relaxed) < what {
+            self.waker.wake();
+        }
+    }
+
+    /// Ends the connection after the requests in flight; a new one is still answered if it crosses.
+    pub(crate) fn finish(&self) {
+        self.tell(FINISH);
+    }
+
+    /// Ends the connection now.
+    pub(crate) fn abort(&self) {
+        self.tell(ABORT);
+    }
+
+    /// How many ticks it has waited for the rest of a head.
+    pub(crate) fn head_age(&self, now: u32) -> Option<u32> {
+        let since = self.head_since.load(Relaxed);
+        (since > 0 && self.in_flight.load(Relaxed) == 0).then(|| (now + 1).saturating_sub(since))
+    }
+
+    /// How many ticks it has been without a request.
+    pub(crate) fn idle_age(&self, now: u32) -> Option<u32> {
+        let idle = self.in_flight.load(Relaxed) == 0;
+        idle.then(|| now.saturating_sub(self.quiet_since.load(Relaxed)))
+    }
+
+    fn bytes_came(&self) {
+        if self.head_since.load(Relaxed) == 0 {
+            self.head_since.store(self.worker.now() + 1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.worker.connection_ended();
+    }
+}
+
+/// The client's address, without its port.
+fn address_value(peer: SocketAddr) -> HeaderValue {
+    let address = peer.ip().to_canonical().to_string();
+    HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    fn begin(connection: &Arc<Connection>) -> Self {
+        connection.in_flight.fetch_add(1, Relaxed);
+        connection.head_since.store(0, Relaxed);
+        Self(connection.clone())
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.head_since.store(0, Relaxed);
+        self.0.quiet_since.store(self.0.worker.now(), Relaxed);
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+// === impl AnswerBody ===
+
+impl AnswerBody {
+    pub(crate) fn new(body: Body, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+// === impl Sniffed ===
+
+impl AsyncRead for Sniffed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let count = self.first.len().min(into.remaining());
+            into.put_slice(&self.first[..count]);
+            self.first.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = into.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, into);
+        if into.filled().len() > before
+            && let Some(connection) = &self.heads
+        {
+            connection.bytes_came();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Sniffed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

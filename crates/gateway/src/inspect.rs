@@ -1,0 +1,289 @@
+//! What a request from outside must be before anything looks at it: unambiguous, in one form, and without
+//! fields that only Madang may set. Framing (lengths, chunks, line ends) is hyper's part.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
+    header::{CONNECTION, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use madang_wire::headers;
+
+use crate::path::{self, BadPath};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Why a request is refused as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    #[error(transparent)]
+    Path(#[from] BadPath),
+    #[error("the request does not name exactly one valid host")]
+    Host,
+    #[error("the host and the request's target differ")]
+    TwoHosts,
+    #[error("the request is for https but came over a connection without TLS")]
+    Scheme,
+    #[error("the only transfer coding of a request is `chunked`, given once")]
+    TransferCoding,
+    #[error("tunnels (CONNECT) are not served")]
+    Tunnel,
+    #[error("this protocol upgrade is not served")]
+    Upgrade,
+}
+
+/// Whoever sent a request, as the service is told.
+pub(crate) struct Sender<'a> {
+    /// The client's address.
+    pub(crate) address: &'a HeaderValue,
+    /// The host of a request that may name none: where it came in.
+    pub(crate) listener: &'a HeaderValue,
+}
+
+/// Brings a request into its one form, or says why it has none. Afterwards the target is a normalised path
+/// with the query as it was, there is one `Host`, and no field is left that a client may not set.
+pub(crate) fn admit(parts: &mut Parts, sender: &Sender<'_>) -> Result<(), Unfit> {
+    if parts.method == Method::CONNECT {
+        return Err(Unfit::Tunnel);
+    }
+    if parts.version < Version::HTTP_2 {
+        check_coding(&parts.headers)?;
+        check_upgrade(&parts.headers)?;
+        if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+            return Err(Unfit::Scheme);
+        }
+    }
+    settle_target(&mut parts.uri).and_then(|authority| settle_host(parts, authority, sender))?;
+    drop_nominated(&mut parts.headers);
+    drop_foreign(&mut parts.headers);
+    let host = parts.headers[HOST].clone();
+    parts.headers.insert(FORWARDED_FOR, sender.address.clone());
+    parts.headers.insert(FORWARDED_HOST, host);
+    parts.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    Ok(())
+}
+
+/// The host that an admitted request is for, without a port.
+pub(crate) fn host(headers: &HeaderMap) -> &str {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Another coding would have to be undone before the body is passed on; nobody sends one.
+fn check_coding(headers: &HeaderMap) -> Result<(), Unfit> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Unfit::TransferCoding),
+    }
+}
+
+/// An offer of HTTP/2 may be ignored, and is (RFC 9110, section 7.8). Whoever asks for another protocol gets
+/// nothing useful without it.
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Unfit> {
+    let other = |offer: &HeaderValue| !offer.as_bytes().eq_ignore_ascii_case(b"h2c");
+    if headers.get_all(UPGRADE).iter().any(other) { Err(Unfit::Upgrade) } else { Ok(()) }
+}
+
+/// Leaves a normalised path and the query; returns the host that the target named.
+fn settle_target(uri: &mut Uri) -> Result<Option<Authority>, Unfit> {
+    let normal = path::normalise(uri.path())?;
+    let target = if normal == uri.path() {
+        if uri.authority().is_none() {
+            return Ok(None);
+        }
+        uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+    } else {
+        let text = match uri.query() {
+            Some(query) => [&*normal, "?", query].concat(),
+            None => normal.into_owned(),
+        };
+        // What normalisation writes is a path; only its growth by escapes can make it too long.
+        PathAndQuery::try_from(text).map_err(|_| BadPath::TooLong)?
+    };
+    let authority = std::mem::replace(uri, Uri::from(target)).into_parts().authority;
+    Ok(authority)
+}
+
+/// Leaves exactly one valid `Host`.
+fn settle_host(parts: &mut Parts, authority: Option<Authority>, sender: &Sender<'_>) -> Result<(), Unfit> {
+    let mut given = parts.headers.get_all(HOST).iter();
+    let (first, second) = (given.next(), given.next());
+    if second.is_some() || first.is_some_and(|host| !valid_host(host.as_bytes())) {
+        return Err(Unfit::Host);
+    }
+    let host = match (authority, first) {
+        (None, Some(_)) => return Ok(()),
+        (None, None) if parts.version == Version::HTTP_10 => sender.listener.clone(),
+        (None, None) => return Err(Unfit::Host),
+        (Some(target), Some(host)) => {
+            let same = host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes());
+            return if same { Ok(()) } else { Err(Unfit::TwoHosts) };
+        }
+        // HTTP/1.1 asks for `Host` in every form of a request; HTTP/2 does not.
+        (Some(target), None)
+            if parts.version > Version::HTTP_11 && valid_host(target.as_str().as_bytes()) =>
+        {
+            HeaderValue::from_str(target.as_str()).map_err(|_| Unfit::Host)?
+        }
+        (Some(_), None) => return Err(Unfit::Host),
+    };
+    parts.headers.insert(HOST, host);
+    Ok(())
+}
+
+/// Names, IPv4 and bracketed IPv6 addresses, with or without a port; no user, no escapes.
+fn valid_host(host: &[u8]) -> bool {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']');
+    !host.is_empty() && host.iter().all(allowed)
+}
+
+/// Drops the fields that `Connection` names, before others are added that it must not be able to remove.
+fn drop_nominated(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> =
+        named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+    // The host is not the connection's, and what is left of `TE` is decided by the hop.
+    for name in named.iter().filter(|name| **name != HOST && **name != TE) {
+        headers.remove(name);
+    }
+    headers.remove(CONNECTION);
+}
+
+/// Drops what only Madang may say, and names with `_`, which some servers take for `-`.
+fn drop_foreign(headers: &mut HeaderMap) {
+    let foreign = |name: &HeaderName| {
+        let text = name.as_str();
+        text.starts_with(headers::PREFIX)
+            || text.starts_with("x-forwarded-")
+            || text == "x-real-ip"
+            || *name == FORWARDED
+            || text.contains('_')
+    };
+    if headers.keys().any(foreign) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| foreign(name)).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    /// Admits a request given as target and headers.
+    fn admit_text(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<Parts, Unfit> {
+        let mut request = Request::builder().version(version).uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        let sender = Sender {
+            address: &HeaderValue::from_static("192.0.2.7"),
+            listener: &HeaderValue::from_static("127.0.0.1:3000"),
+        };
+        admit(&mut parts, &sender).map(|()| parts)
+    }
+
+    #[track_caller]
+    fn refused(version: Version, target: &str, fields: &[(&str, &str)], expected: Unfit) {
+        assert_eq!(admit_text(version, target, fields).err(), Some(expected), "{target} {fields:?}");
+    }
+
+    #[test]
+    fn the_target_becomes_a_normal_path_with_its_query() {
+        for (target, expected) in [
+            ("/a/../b?q=%2f..", "/b?q=%2f.."),
+            ("http://shop.example/%61?x", "/a?x"),
+            ("http://shop.example", "/"),
+            ("http://shop.example?x", "/?x"),
+        ] {
+            let parts = admit_text(Version::HTTP_11, target, &[("host", "shop.example")]).unwrap();
+            assert_eq!(parts.uri.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn there_is_exactly_one_host() {
+        use Version as V;
+        refused(V::HTTP_11, "/", &[], Unfit::Host);
+        refused(V::HTTP_11, "/", &[("host", "a"), ("host", "a")], Unfit::Host);
+        refused(V::HTTP_11, "/", &[("host", "")], Unfit::Host);
+        refused(V::HTTP_11, "/", &[("host", "user@a")], Unfit::Host);
+        refused(V::HTTP_11, "/", &[("host", "a/b")], Unfit::Host);
+        refused(V::HTTP_11, "http://a/", &[], Unfit::Host);
+        refused(V::HTTP_11, "http://a/", &[("host", "b")], Unfit::TwoHosts);
+        refused(V::HTTP_2, "http://a/", &[("host", "b")], Unfit::TwoHosts);
+        refused(V::HTTP_2, "http://user@a/", &[], Unfit::Host);
+        let parts = admit_text(V::HTTP_2, "http://A.example:80/", &[]).unwrap();
+        assert_eq!(parts.headers[HOST], "A.example:80");
+        assert_eq!(host(&parts.headers), "A.example");
+        let parts = admit_text(V::HTTP_10, "/", &[]).unwrap();
+        assert_eq!(parts.headers[HOST], "127.0.0.1:3000");
+        let parts = admit_text(V::HTTP_11, "/", &[("host", "[::1]:80")]).unwrap();
+        assert_eq!(host(&parts.headers), "[::1]");
+        let parts = admit_text(V::HTTP_11, "/", &[("host", "[::1]")]).unwrap();
+        assert_eq!(host(&parts.headers), "[::1]");
+        let parts = admit_text(V::HTTP_11, "/", &[("host", "shop.example.")]).unwrap();
+        assert_eq!(host(&parts.headers), "shop.example");
+    }
+
+    #[test]
+    fn tunnels_upgrades_codings_and_foreign_schemes_are_refused() {
+        let http11 = Version::HTTP_11;
+        let host = ("host", "a");
+        refused(http11, "https://a/", &[host], Unfit::Scheme);
+        refused(http11, "/", &[host, ("upgrade", "websocket")], Unfit::Upgrade);
+        refused(http11, "/", &[host, ("transfer-encoding", "gzip, chunked")], Unfit::TransferCoding);
+        let twice = [host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+        refused(http11, "/", &twice, Unfit::TransferCoding);
+        assert!(admit_text(http11, "/", &[host, ("upgrade", "h2c")]).is_ok());
+        assert!(admit_text(http11, "/", &[host, ("transfer-encoding", "Chunked")]).is_ok());
+    }
+
+    #[test]
+    fn a_client_sets_no_field_of_ours() {
+        let parts = admit_text(
+            Version::HTTP_11,
+            "/",
+            &[
+                ("host", "a"),
+                ("madang-caller", "orders"),
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-port", "1"),
+                ("forwarded", "for=10.0.0.1"),
+                ("x-real-ip", "10.0.0.1"),
+                ("x_forwarded_for", "10.0.0.1"),
+                ("x-private", "1"),
+                ("connection", "close, X-Private, x-forwarded-for, host"),
+                ("accept", "*/*"),
+            ],
+        )
+        .unwrap();
+        let mut left: Vec<_> = parts.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                ("accept", "*/*"),
+                ("host", "a"),
+                ("x-forwarded-for", "192.0.2.7"),
+                ("x-forwarded-host", "a"),
+                ("x-forwarded-proto", "http"),
+            ]
+        );
+    }
+}

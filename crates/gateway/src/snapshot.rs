@@ -1,0 +1,135 @@
+//! What the manifest says of listeners and routes, compiled off the request path and swapped in whole.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use madang_calls::{Directory, Policy, Upstream};
+use madang_model::{Route, ServiceName, System};
+use madang_wire::admin::{RouteView, TargetView};
+
+use crate::{Error, router::Router};
+
+/// The listeners and routes of a system; it never changes.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) fronts: BTreeMap<SocketAddr, Arc<Front>>,
+    views: Arc<[RouteView]>,
+}
+
+/// What a listener does with a request.
+pub(crate) enum Front {
+    /// The gateway's own: the routes decide.
+    Gateway(Table),
+    /// A listener of one service: everything leads to it.
+    Service(Arc<Destination>),
+}
+
+/// The routes, ready to be looked up.
+pub(crate) struct Table {
+    pub(crate) router: Router,
+    pub(crate) routes: Box<[Destinations]>,
+}
+
+/// Where a route leads.
+pub(crate) struct Destinations {
+    /// The template as it was written.
+    pub(crate) template: Arc<str>,
+    /// Each destination with the end of its share of `0..total`.
+    shares: Box<[(u64, Arc<Destination>)]>,
+    total: u64,
+}
+
+/// A service and the limits of calls to it.
+pub(crate) struct Destination {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) policy: Arc<Policy>,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// Compiles the listeners and routes of a system.
+    ///
+    /// # Errors
+    /// If a route's path, method or header cannot be one, or a route leads nowhere.
+    pub fn compile(system: &System, directory: &Directory) -> Result<Self, Error> {
+        let table = Table::compile(system, directory)?;
+        let views = table.router.order().iter().map(|&i| view(&system.routes[i])).collect();
+        let services = system.services.values().filter_map(|service| {
+            let destination = Destination::new(system, directory, &service.name, None);
+            Some((service.listen?, Arc::new(Front::Service(Arc::new(destination)))))
+        });
+        let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
+        Ok(Self { fronts: services.chain([gateway]).collect(), views })
+    }
+
+    /// The routes in order of precedence.
+    pub fn describe(&self) -> Vec<RouteView> {
+        self.views.to_vec()
+    }
+}
+
+fn view(route: &Route) -> RouteView {
+    RouteView {
+        host: route.host.clone(),
+        path: route.path.clone(),
+        methods: route.methods.clone(),
+        headers: route.headers.iter().map(|h| format!("{}: {}", h.name, h.value)).collect(),
+        to: route
+            .to
+            .iter()
+            .map(|t| TargetView { service: t.service.to_string(), weight: t.weight })
+            .collect(),
+        place: route.place.to_string(),
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    fn compile(system: &System, directory: &Directory) -> Result<Self, Error> {
+        let routes = system.routes.iter().map(|route| Destinations::compile(system, directory, route));
+        Ok(Self { router: Router::compile(&system.routes)?, routes: routes.collect::<Result<_, _>>()? })
+    }
+}
+
+// === impl Destinations ===
+
+impl Destinations {
+    fn compile(system: &System, directory: &Directory, route: &Route) -> Result<Self, Error> {
+        let mut total = 0;
+        let mut shares = Vec::with_capacity(route.to.len());
+        for target in route.to.iter().filter(|t| t.weight > 0) {
+            total += u64::from(target.weight);
+            let destination = Destination::new(system, directory, &target.service, route.timeout);
+            shares.push((total, Arc::new(destination)));
+        }
+        if shares.is_empty() {
+            return Err(Error::NoTarget { place: route.place.to_string() });
+        }
+        Ok(Self { template: route.path.as_str().into(), shares: shares.into(), total })
+    }
+
+    /// One of the destinations, each as likely as its weight; draws only if there is a choice.
+    pub(crate) fn choose(&self, draw: impl FnOnce() -> u64) -> &Arc<Destination> {
+        let at = match self.shares.len() {
+            1 => 0,
+            _ => {
+                let drawn = draw() % self.total;
+                self.shares.partition_point(|(end, _)| *end <= drawn)
+            }
+        };
+        &self.shares[at].1
+    }
+}
+
+// === impl Destination ===
+
+impl Destination {
+    /// The limits are those of the route, or else of the service, or else of the gateway.
+    fn new(system: &System, directory: &Directory, name: &ServiceName, route: Option<Duration>) -> Self {
+        let service = system.services.get(name).and_then(|service| service.timeout);
+        let timeout = route.or(service).unwrap_or(system.gateway.timeout);
+        let policy = Policy { timeout, attempt_timeout: timeout, ..Policy::default() };
+        Self { upstream: directory.upstream(name), policy: Arc::new(policy) }
+    }
+}

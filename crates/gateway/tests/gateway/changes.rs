@@ -1,0 +1,149 @@
+//! Routes, listeners and instances change under load, and no request notices.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use madang_gateway::{Error, Listener};
+use tokio::task::JoinHandle;
+
+use crate::stage::{ANY, Client, Stage, config, route, saying, system};
+
+/// Clients that ask until they are told to stop; any answer but 200 is a panic.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(address: SocketAddr) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let clients = (0..4).map(|_| tokio::spawn(ask(address, stop.clone(), answered.clone()))).collect();
+        Self { stop, answered, clients }
+    }
+
+    /// Waits until this many more requests have been answered.
+    async fn more(&self, count: usize) {
+        let until = self.answered.load(Relaxed) + count;
+        while self.answered.load(Relaxed) < until {
+            assert!(!self.clients.iter().all(JoinHandle::is_finished), "every client failed");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn end(self) {
+        self.stop.store(true, Relaxed);
+        for client in self.clients {
+            client.await.unwrap();
+        }
+    }
+}
+
+async fn ask(address: SocketAddr, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) {
+    let mut client = Client::new(address).await;
+    while !stop.load(Relaxed) {
+        let answer = client.get("/").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answered.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_swap_of_routes_drops_nothing() {
+    let mut stage =
+        Stage::new(&["- /** -> a"]).await.with("a", saying("a").await).with("b", saying("b").await);
+    stage.system.services.extend(system(&["- / -> b"]).services);
+    let load = Load::on(stage.address().await);
+    for round in 0..50 {
+        let to = if round % 2 == 0 { "b" } else { "a" };
+        stage.system.routes = vec![route(&format!("- /** -> {to}"))];
+        stage.apply().await.unwrap();
+        load.more(10).await;
+        assert_eq!(stage.client().await.get("/").await.text(), to, "the swap is in force when it returns");
+    }
+    load.end().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_leaves_and_another_comes_without_a_failure() {
+    let mut stage = Stage::new(&["- /** -> a"]).await;
+    let (first, second) = (saying("1").await, saying("2").await);
+    stage.add("a", first, madang_model::Protocol::Http);
+    let load = Load::on(stage.address().await);
+    for _ in 0..20 {
+        stage.add("a", second, madang_model::Protocol::Http);
+        load.more(10).await;
+        stage.remove("a", first);
+        load.more(10).await;
+        assert_eq!(stage.client().await.get("/").await.text(), "2");
+        stage.add("a", first, madang_model::Protocol::Http);
+        load.more(10).await;
+        stage.remove("a", second);
+        load.more(10).await;
+    }
+    load.end().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn listeners_come_and_go_while_the_others_stay() {
+    let mut system = system(&["- /** -> a"]);
+    let door = {
+        let free = std::net::TcpListener::bind(ANY).unwrap();
+        free.local_addr().unwrap()
+    };
+    let mut stage = Stage::start(config(), system.clone(), Vec::new()).await.with("a", saying("a").await);
+    let load = Load::on(stage.address().await);
+    for _ in 0..5 {
+        system.services.get_mut("a").unwrap().listen = Some(door);
+        stage.system = system.clone();
+        stage.apply().await.unwrap();
+        let mut client = Client::new(door).await;
+        assert_eq!(client.get("/").await.text(), "a");
+        load.more(10).await;
+
+        system.services.get_mut("a").unwrap().listen = None;
+        stage.system = system.clone();
+        stage.apply().await.unwrap();
+        Listener::bind(door).expect("the address is free once the change is in force");
+    }
+    load.end().await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_listened_on_leaves_everything_as_it_was() {
+    let mut stage = Stage::new(&["- /** -> a"]).await.with("a", saying("a").await);
+    let taken = std::net::TcpListener::bind(ANY).unwrap();
+    stage.system.services.get_mut("a").unwrap().listen = Some(taken.local_addr().unwrap());
+    stage.system.routes.clear();
+    let error = stage.apply().await.unwrap_err();
+    assert!(
+        matches!(error, Error::Listen { address, .. } if address == taken.local_addr().unwrap()),
+        "{error}"
+    );
+    assert_eq!(stage.client().await.get("/").await.text(), "a");
+    assert_eq!(stage.handle.routes().len(), 1);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn routes_are_shown_in_order_of_precedence() {
+    let stage =
+        Stage::new(&["- /** -> a", "GET /x/{id} x=1 -> a=2,b=1", "- *.h/x -> a", "- h/** -> b"]).await;
+    let routes = stage.handle.routes();
+    let shown: Vec<_> =
+        routes.iter().map(|r| format!("{}{}", r.host.as_deref().unwrap_or(""), r.path)).collect();
+    assert_eq!(shown, ["h/**", "*.h/x", "/x/{id}", "/**"]);
+    assert_eq!(
+        (&*routes[2].headers[0], routes[2].to[0].weight, &*routes[2].place),
+        ("x: 1", 2, "madang.toml:1")
+    );
+    stage.stop().await;
+}

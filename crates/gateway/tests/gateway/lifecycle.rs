@@ -1,0 +1,203 @@
+//! Connections that are slow, idle or many, and a gateway that stops.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::{Request, Response};
+use madang_calls::Body;
+use madang_gateway::Config;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use crate::stage::{Answer, Client, Stage, config, http2, raw, saying, serve, system};
+
+/// Reads until the other side closes; panics if it does not within a few seconds.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut came = Vec::new();
+    let read = timeout(Duration::from_secs(5), stream.read_to_end(&mut came)).await.expect("an end");
+    // A reset is an end too: the gateway owes a client that it cuts off nothing.
+    let _ = read;
+    String::from_utf8_lossy(&came).into_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_head_is_cut_off() {
+    let stage = Stage::new(&["- /** -> a"]).await.with("a", saying("a").await);
+    for (asks_first, part) in
+        [(false, "G"), (false, "PRI * HTTP/2.0\r\n"), (false, HEAD), (true, "G"), (true, HEAD)]
+    {
+        let mut slow = TcpStream::connect(stage.address().await).await.unwrap();
+        if asks_first {
+            slow.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut answer = [0; 512];
+            assert!(slow.read(&mut answer).await.unwrap() > 0);
+        }
+        slow.write_all(part.as_bytes()).await.unwrap();
+        let begin = Instant::now();
+        read_to_end(&mut slow).await;
+        // A head has 300 ms here; an idle connection would have had 5 s.
+        assert!(begin.elapsed() < Duration::from_secs(3), "{part:?} after {:?}", begin.elapsed());
+    }
+    stage.stop().await;
+}
+
+const HEAD: &str = "GET / HTTP/1.1\r\nhost: a\r\nx: ";
+
+#[tokio::test]
+async fn a_slow_answer_is_no_slow_head() {
+    let stage = Stage::new(&["- /** -> a"]).await;
+    let stage = stage.with(
+        "a",
+        serve(|_| async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Response::new(Body::from("late"))
+        })
+        .await,
+    );
+    assert_eq!(stage.client().await.get("/").await.text(), "late");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let quick = Config { idle_time: Duration::from_millis(200), ..config() };
+    let stage = Stage::start(quick, system(&["- /** -> a"]), Vec::new()).await.with("a", saying("a").await);
+    let mut idle = TcpStream::connect(stage.address().await).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let said = read_to_end(&mut idle).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+    until(|| stage.handle.stats().connections == 0).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_room() {
+    let few = Config { connections: 2, ..config() };
+    let stage = Stage::start(few, system(&["- /** -> a"]), Vec::new()).await.with("a", saying("a").await);
+    let (mut first, mut second) = (stage.client().await, stage.client().await);
+    assert_eq!(
+        (first.get("/").await.status, second.get("/").await.status),
+        (http::StatusCode::OK, http::StatusCode::OK)
+    );
+    let mut third = stage.client().await;
+    let third = tokio::spawn(async move { third.get("/").await.status });
+    assert_eq!(first.get("/").await.status, 200);
+    assert_eq!(stage.handle.stats().connections, 2);
+    drop(first);
+    assert_eq!(third.await.unwrap(), 200);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn workers_share_the_connections() {
+    let stage = Stage::new(&["- /** -> a"]).await.with("a", saying("a").await);
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = stage.client().await;
+        client.get("/").await;
+        clients.push(client);
+    }
+    assert_eq!(stage.handle.stats().connections, 6);
+    drop(clients);
+    until(|| stage.handle.stats().connections == 0).await;
+    stage.stop().await;
+}
+
+/// A service that says when it was asked, and answers when it is told to.
+async fn held() -> (SocketAddr, tokio::sync::mpsc::Receiver<oneshot::Sender<&'static str>>) {
+    let (asked, was_asked) = tokio::sync::mpsc::channel(8);
+    let address = serve(move |_| {
+        let asked = asked.clone();
+        async move {
+            let (answer, told) = oneshot::channel();
+            asked.send(answer).await.unwrap();
+            Response::new(Body::from(told.await.unwrap()))
+        }
+    })
+    .await;
+    (address, was_asked)
+}
+
+#[tokio::test]
+async fn stopping_lets_requests_end_and_takes_no_new_ones() {
+    let (address, mut asked) = held().await;
+    let stage = Stage::new(&["- /** -> a"]).await.with("a", address);
+    let gateway = stage.address().await;
+    let mut client = Client::new(gateway).await;
+    let one = tokio::spawn(async move { client.get("/").await });
+    let mut sender = http2(gateway).await;
+    let two = tokio::spawn(async move {
+        let request = Request::get("http://a/").body(Default::default()).unwrap();
+        Answer::read(sender.send_request(request).await.unwrap()).await.unwrap()
+    });
+    let (first, second) = (asked.recv().await.unwrap(), asked.recv().await.unwrap());
+    let mut idle = TcpStream::connect(gateway).await.unwrap();
+    let stopping = stage.stop_soon();
+    assert_eq!(read_to_end(&mut idle).await, "", "an idle connection is closed at once");
+    assert!(TcpStream::connect(gateway).await.is_err(), "nothing listens any more");
+    first.send("in time").unwrap();
+    second.send("in time").unwrap();
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    assert_eq!((one.text(), two.text()), ("in time", "in time"));
+    assert_eq!(one.headers["connection"], "close");
+    timeout(Duration::from_secs(5), stopping)
+        .await
+        .expect("it stops once the last request has ended")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_ever() {
+    let (address, mut asked) = held().await;
+    let brief = Config { drain_time: Duration::from_millis(200), ..config() };
+    let stage = Stage::start(brief, system(&["- /** -> a"]), Vec::new()).await.with("a", address);
+    let gateway = stage.address().await;
+    let cut = tokio::spawn(raw_get(gateway));
+    let _never = asked.recv().await.unwrap();
+    timeout(Duration::from_secs(3), stage.stop()).await.expect("it stops when the time is over");
+    assert_eq!(cut.await.unwrap(), "");
+}
+
+async fn raw_get(gateway: SocketAddr) -> String {
+    raw(gateway, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", |_| false).await
+}
+
+#[tokio::test]
+async fn what_happened_is_recorded() {
+    let stage = Stage::new(&["- /users/{id} -> users"]).await.with("users", saying("u").await);
+    let mut client = stage.client().await;
+    client.ask(http::Method::GET, "/users/7", &[("x-request-id", "r-7")]).await;
+    client.ask(http::Method::GET, "/nope", &[("x-request-id", "r-8")]).await;
+    let mut records = Vec::new();
+    until(|| {
+        records.extend(stage.handle.records());
+        records.len() == 2
+    })
+    .await;
+    let shown: Vec<_> = records
+        .iter()
+        .map(|r| (&*r.request_id, r.route.as_deref(), r.service.as_deref(), r.status, r.code.as_deref()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("r-7", Some("/users/{id}"), Some("users"), 200, None),
+            ("r-8", None, None, 404, Some("MDG-GW-001")),
+        ]
+    );
+    assert_eq!(stage.handle.stats().requests, 2);
+    stage.stop().await;
+}
+
+/// Looks again each time others have run, until it holds.
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), waited).await.expect("it holds in time");
+}

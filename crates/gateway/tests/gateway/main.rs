@@ -1,0 +1,8 @@
+//! The gateway over real sockets, in front of real servers.
+
+mod changes;
+mod framing;
+mod lifecycle;
+mod passing;
+mod routing;
+mod stage;
