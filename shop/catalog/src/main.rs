@@ -1,2 +1,5 @@
 //! The catalog service as a process of its own.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    madang::run(shop_catalog::service())
+}

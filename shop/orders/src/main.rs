@@ -1,2 +1,5 @@
 //! The orders service as a process of its own.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    madang::run(shop_orders::service())
+}

@@ -1,2 +1,65 @@
-//! Any subset of the services of the shop in one process.
-fn main() {}
+//! Any subset of the services of the shop in one process: `shop users catalog`, or all of them without names.
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+/// Any subset of the services of the shop in one process.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The services to host; all of them if none is named.
+    #[arg(value_enum)]
+    services: Vec<Part>,
+}
+
+/// A service of the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Part {
+    Users,
+    Catalog,
+    Orders,
+    Payments,
+}
+
+impl Options {
+    /// The services to host, each once.
+    fn parts(self) -> Vec<Part> {
+        let mut parts = self.services;
+        if parts.is_empty() {
+            parts = Part::value_variants().to_vec();
+        }
+        parts.sort();
+        parts.dedup();
+        parts
+    }
+}
+
+impl Part {
+    fn service(self) -> madang::Service {
+        match self {
+            Self::Users => shop_users::service(),
+            Self::Catalog => shop_catalog::service(),
+            Self::Orders => shop_orders::service(),
+            Self::Payments => shop_payments::service(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let parts = Options::parse().parts();
+    madang::run(parts.into_iter().map(Part::service).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_means_all_and_a_wrong_one_is_told_the_right_ones() {
+        let parts = |args: &[&str]| Options::try_parse_from(args).map(Options::parts);
+        assert_eq!(parts(&["shop"]).unwrap(), Part::value_variants());
+        assert_eq!(parts(&["shop", "orders", "users", "orders"]).unwrap(), [Part::Users, Part::Orders]);
+        let error = parts(&["shop", "order"]).unwrap_err().to_string();
+        assert!(error.contains("[possible values: users, catalog, orders, payments]"), "{error}");
+    }
+}

@@ -1,1 +1,17 @@
-//! The shop's users service.
+//! The users service: who can order.
+//!
+//! Knows nothing of orders; calls nobody.
+
+mod http;
+pub mod store;
+pub mod user;
+
+use utoipa::OpenApi;
+
+/// The whole service.
+pub fn service() -> madang::Service {
+    madang::Service::new("users")
+        .sqlite(sqlx::migrate!("./migrations"))
+        .routes(http::routes())
+        .openapi(http::ApiDoc::openapi())
+}

@@ -1,2 +1,5 @@
 //! The users service as a process of its own.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    madang::run(shop_users::service())
+}

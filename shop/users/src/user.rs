@@ -48,7 +48,11 @@ mod tests {
     #[test]
     fn a_name_is_trimmed_and_counted_in_characters() {
         let check = |typed: &str, expected: Result<&str, &str>| {
-            assert_eq!(Name::parse(typed).as_ref().map(Name::as_str), expected.as_ref().copied(), "{typed:?}");
+            assert_eq!(
+                Name::parse(typed).as_ref().map(Name::as_str),
+                expected.as_ref().copied(),
+                "{typed:?}"
+            );
         };
         check("  Alice ", Ok("Alice"));
         check("김 하나", Ok("김 하나"));

@@ -1,0 +1,247 @@
+//! The endpoints of orders.
+
+use std::time::Duration;
+
+use madang::{
+    Calls, Code, Error, Json, Path, Problem, Query, Result, Sqlite,
+    axum::{
+        Router,
+        extract::State,
+        http::{HeaderMap, HeaderValue, StatusCode, header},
+        response::{IntoResponse, Response},
+        routing::get,
+    },
+};
+use serde::Deserialize;
+use shop_idempotency::{InFlight, Key};
+use sqlx::SqlitePool;
+use utoipa::{IntoParams, OpenApi};
+
+use crate::{
+    Config,
+    checkout::{Checkout, Mode, millis, now},
+    machine::{Reason, Status},
+    order::{self, Line, NewOrder, Order},
+    peers::Peers,
+    store::{self, Draft},
+};
+
+/// The endpoints of orders, as a document.
+#[derive(OpenApi)]
+#[openapi(info(title = "orders", description = "Orders, from asked for to paid."), paths(list, create, one))]
+pub struct ApiDoc;
+
+#[derive(Clone)]
+struct Shared {
+    config: Config,
+    in_flight: InFlight,
+}
+
+/// The routes of orders.
+pub fn routes(config: Config) -> Router {
+    Router::new()
+        .route("/orders", get(list).post(create))
+        .route("/orders/{id}", get(one))
+        .with_state(Shared { config, in_flight: InFlight::default() })
+}
+
+/// Which orders to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// The id of the last order of the page before; from the start if absent.
+    #[serde(default)]
+    #[param(minimum = 0)]
+    after: i64,
+    /// How many orders at most: 1 to 500.
+    #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: u32,
+    /// Only those of this user.
+    user: Option<i64>,
+}
+
+fn default_limit() -> u32 {
+    100
+}
+
+/// Lists orders in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/orders",
+    params(Wanted),
+    responses(
+        (status = 200, description = "a page of orders", body = Vec<Order>,
+         headers(("link" = String, description = "where the next page is (`rel=\"next\"`); absent on the last"))),
+        (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    Sqlite(pool): Sqlite,
+    Query(Wanted { after, limit, user }): Query<Wanted>,
+) -> Result<(HeaderMap, Json<Vec<Order>>)> {
+    if after < 0 {
+        return Err(Error::invalid("after", "must not be negative"));
+    }
+    if !(1..=500).contains(&limit) {
+        return Err(Error::invalid("limit", "must be 1 to 500"));
+    }
+    let mut orders = store::page(&pool, user, after, limit + 1).await?;
+    let more = orders.len() > limit as usize;
+    orders.truncate(limit as usize);
+    let mut headers = HeaderMap::new();
+    if let Some(last) = orders.last().filter(|_| more) {
+        let of = user.map(|user| format!("&user={user}")).unwrap_or_default();
+        let next = format!("</orders?after={}&limit={limit}{of}>; rel=\"next\"", last.id);
+        headers.insert(header::LINK, HeaderValue::try_from(next).map_err(Error::internal)?);
+    }
+    Ok((headers, Json(orders)))
+}
+
+/// One order with its history.
+#[utoipa::path(
+    get,
+    path = "/orders/{id}",
+    params(("id" = i64, Path, description = "the order")),
+    responses(
+        (status = 200, description = "the order", body = Order),
+        (status = 404, description = "no such order", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Order>> {
+    store::find(&pool, id).await?.map(Json).ok_or_else(|| Error::not_found(format_args!("order {id}")))
+}
+
+/// Makes an order.
+///
+/// With an `Idempotency-Key`, the same request again is answered by the same order as it stands by then; an order
+/// that failed gives its key back, so that the same request then tries again.
+#[utoipa::path(
+    post,
+    path = "/orders",
+    params(("Idempotency-Key" = Option<String>, Header, description = "names the order, which then is made once")),
+    request_body = NewOrder,
+    responses(
+        (status = 201, description = "paid", body = Order,
+         headers(("location" = String, description = "where the order is"))),
+        (status = 202, description = "the outcome is not known yet: see the order later", body = Order,
+         headers(("location" = String, description = "where the order is"))),
+        (status = 400, description = "a malformed key", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "the payment was declined and the stock released", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "not enough in stock, or a request with this key is being answered", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "a bad field, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "a service that it takes could not be reached; nothing is held or paid", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn create(
+    Sqlite(pool): Sqlite,
+    State(Shared { config, in_flight }): State<Shared>,
+    calls: Calls,
+    headers: HeaderMap,
+    Json(new): Json<NewOrder>,
+) -> Result<Response> {
+    let wanted = new.lines().map_err(bad_field)?;
+    let key = Key::optional(&headers)?;
+    let _claim = key.as_ref().map(|key| in_flight.claim(key)).transpose()?;
+    let fingerprint = serde_json::to_string(&new)?;
+    if let Some(order) = made_before(&pool, key.as_ref(), &fingerprint).await? {
+        return Ok(answer(&new, order));
+    }
+    let peers = Peers::new(calls, config.charge_timeout);
+    peers.check_user(new.user).await?;
+    let lines = peers.quote(&new, &wanted).await?;
+    distinct(&lines)?;
+    let total = order::total(&lines, new.currency)
+        .ok_or_else(|| Error::invalid("lines", "cost more than can be counted"))?;
+    let draft = Draft { key: key.as_ref(), fingerprint: &fingerprint, user: new.user, total, lines: &lines };
+    let now = now();
+    let inserted = store::insert(&pool, &draft, now, now + millis(config.lease)).await;
+    let id = inserted.map_err(|error| match error.as_database_error() {
+        // Another process of this service was faster.
+        Some(cause) if cause.is_unique_violation() => shop_idempotency::in_flight(),
+        _ => error.into(),
+    })?;
+    let checkout = Checkout::new(pool, peers, config);
+    // In a task of its own, so that a client who leaves does not stop the order half way.
+    let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await });
+    let order = driven.await.map_err(Error::internal)??;
+    Ok(answer(&new, order))
+}
+
+/// The order that this key was used for; 422 if it was for another request.
+async fn made_before(pool: &SqlitePool, key: Option<&Key>, fingerprint: &str) -> Result<Option<Order>> {
+    let Some(key) = key else { return Ok(None) };
+    match store::find_by_key(pool, key).await? {
+        None => Ok(None),
+        Some((id, first)) if first == fingerprint => Ok(store::find(pool, id).await?),
+        Some(_) => Err(shop_idempotency::other_request()),
+    }
+}
+
+/// A product has two names but belongs in one line.
+fn distinct(lines: &[Line]) -> Result<()> {
+    for (index, line) in lines.iter().enumerate() {
+        if lines[..index].iter().any(|before| before.product_id == line.product_id) {
+            return Err(Error::invalid(format!("lines[{index}].product"), "is in another line already"));
+        }
+    }
+    Ok(())
+}
+
+fn bad_field(reason: Reason) -> Error {
+    Error::invalid(reason.field.unwrap_or_default(), reason.detail)
+}
+
+/// What an order's status means to the one who asked for it.
+fn answer(new: &NewOrder, order: Order) -> Response {
+    let location = format!("/orders/{}", order.id);
+    let shown = |status: StatusCode, order: Order| {
+        (status, [(header::LOCATION, location.clone())], Json(order)).into_response()
+    };
+    match order.status {
+        Status::Paid | Status::Confirmed => shown(StatusCode::CREATED, order),
+        Status::Pending | Status::Reserved | Status::Charging | Status::PaymentUnknown => {
+            shown(StatusCode::ACCEPTED, order)
+        }
+        Status::Declining | Status::Declined => {
+            let title = "The payment was declined";
+            let problem = problem(new, &order, "payment-declined", "SHOP-ORD-001", title);
+            refuse(problem.with_status(StatusCode::PAYMENT_REQUIRED), &location)
+        }
+        Status::OutOfStock | Status::Refunding | Status::Refunded => {
+            let problem = problem(new, &order, "out-of-stock", "SHOP-ORD-002", "Not enough in stock");
+            refuse(problem.with_status(StatusCode::CONFLICT), &location)
+        }
+        Status::Failing | Status::Failed => {
+            let title = "The order could not be completed";
+            let problem = problem(new, &order, "not-completed", "SHOP-ORD-003", title);
+            let error = Error::problem(problem.with_status(StatusCode::SERVICE_UNAVAILABLE));
+            located(error.retry_after(Duration::from_secs(1)), &location)
+        }
+    }
+}
+
+fn problem(new: &NewOrder, order: &Order, kind: &str, code: &'static str, title: &'static str) -> Problem {
+    let detail = order.reason.clone().unwrap_or_else(|| title.to_owned());
+    let reason = new.blame(Reason { detail, field: order.field.clone() });
+    let problem = Problem {
+        kind: format!("urn:shop:error:{kind}").into(),
+        title: title.into(),
+        code: code.into(),
+        ..Problem::new(Code::CONFLICT)
+    };
+    let problem = problem.instance(format!("/orders/{}", order.id)).detail(reason.detail.clone());
+    match reason.field {
+        Some(field) => problem.field(field, reason.detail),
+        None => problem,
+    }
+}
+
+fn refuse(problem: Problem, location: &str) -> Response {
+    located(Error::problem(problem), location)
+}
+
+fn located(error: Error, location: &str) -> Response {
+    ([(header::LOCATION, location.to_owned())], error).into_response()
+}

@@ -1,0 +1,119 @@
+//! The endpoints of users.
+
+use madang::{
+    Error, Json, Path, Problem, Query, Result, Sqlite,
+    axum::{
+        Router,
+        http::{HeaderMap, HeaderValue, StatusCode, header},
+        response::IntoResponse,
+        routing::get,
+    },
+};
+use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi, ToSchema};
+
+use crate::{
+    store,
+    user::{Name, User},
+};
+
+/// The endpoints of users, as a document.
+#[derive(OpenApi)]
+#[openapi(info(title = "users", description = "Who can order."), paths(list, create, one))]
+pub struct ApiDoc;
+
+/// The routes of users.
+pub fn routes() -> Router {
+    Router::new().route("/users", get(list).post(create)).route("/users/{id}", get(one))
+}
+
+/// Which users to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// The id of the last user of the page before; from the start if absent.
+    #[serde(default)]
+    #[param(minimum = 0)]
+    after: i64,
+    /// How many users at most: 1 to 500.
+    #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: u32,
+}
+
+fn default_limit() -> u32 {
+    100
+}
+
+/// Lists users in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/users",
+    params(Wanted),
+    responses(
+        (status = 200, description = "a page of users", body = Vec<User>,
+         headers(("link" = String, description = "where the next page is (`rel=\"next\"`); absent on the last"))),
+        (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    Sqlite(pool): Sqlite,
+    Query(Wanted { after, limit }): Query<Wanted>,
+) -> Result<(HeaderMap, Json<Vec<User>>)> {
+    if after < 0 {
+        return Err(Error::invalid("after", "must not be negative"));
+    }
+    if !(1..=500).contains(&limit) {
+        return Err(Error::invalid("limit", "must be 1 to 500"));
+    }
+    let mut users = store::page(&pool, after, limit + 1).await?;
+    let more = users.len() > limit as usize;
+    users.truncate(limit as usize);
+    let mut headers = HeaderMap::new();
+    if let Some(last) = users.last().filter(|_| more) {
+        let next = format!("</users?after={}&limit={limit}>; rel=\"next\"", last.id);
+        headers.insert(header::LINK, HeaderValue::try_from(next).map_err(Error::internal)?);
+    }
+    Ok((headers, Json(users)))
+}
+
+/// A user to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    /// The name: 1 to 100 characters once trimmed.
+    #[schema(example = "Carol", min_length = 1, max_length = 100)]
+    name: String,
+}
+
+/// Adds a user.
+#[utoipa::path(
+    post,
+    path = "/users",
+    request_body = NewUser,
+    responses(
+        (status = 201, description = "the user", body = User,
+         headers(("location" = String, description = "where the user is"))),
+        (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn create(Sqlite(pool): Sqlite, Json(new): Json<NewUser>) -> Result<impl IntoResponse> {
+    let name = Name::parse(&new.name).map_err(|why| Error::invalid("name", why))?;
+    let user = store::add(&pool, &name).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/users/{}", user.id))], Json(user)))
+}
+
+/// One user.
+#[utoipa::path(
+    get,
+    path = "/users/{id}",
+    params(("id" = i64, Path, description = "the user")),
+    responses(
+        (status = 200, description = "the user", body = User),
+        (status = 404, description = "no such user", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<User>> {
+    store::find(&pool, id).await?.map(Json).ok_or_else(|| Error::not_found(format_args!("user {id}")))
+}
