@@ -1,2 +1,29 @@
-//! Thin commands over the admin API and the node.
-fn main() {}
+//! The command `madang`: thin commands over the admin API of a running node, and `up`, which is one.
+
+mod args;
+mod client;
+mod commands;
+mod failure;
+mod journal;
+mod locate;
+mod manifest;
+mod output;
+mod progress;
+mod screen;
+mod style;
+mod table;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match commands::run(args::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The command line: what may be written, and what `--help` says about it.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use madang_model::{ServiceName, parse_duration};
+
+const EXAMPLES: &str = "\
+Examples:
+  madang up                     run the system of the madang.toml in this folder
+  madang up shop -d             run the one in shop/ in the background
+  madang ps shop                see what runs
+  madang logs -f -C shop users  follow the log of one service
+  madang down shop              stop it
+
+Exit codes:
+  0  done
+  1  failed; stderr says why
+  2  the command line was not understood
+  3  the manifest is refused
+  4  the system does not run
+  5  it took longer than --timeout";
+
+/// Runs a system of services, connects them and shows what they do.
+#[derive(Debug, Parser)]
+#[command(name = "madang", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    /// A folder with a madang.toml, or a manifest file [default: this folder].
+    #[arg(short = 'C', long = "in", value_name = "PATH", global = true)]
+    pub location: Option<PathBuf>,
+    /// How to answer: for people or, as JSON, for scripts; what follows is one JSON document a line.
+    #[arg(long, value_enum, default_value_t = Format::Table, global = true)]
+    pub format: Format,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build and run the system until Ctrl-C, or in the background.
+    Up(Up),
+    /// Stop the system: every unit in reverse order of dependence, each with time to end its work.
+    Down(Down),
+    /// List the instances.
+    Ps(Which),
+    /// Show the logs of services, in the order of time.
+    Logs(Logs),
+    /// Show all that is known of a service.
+    Describe {
+        /// The service.
+        service: ServiceName,
+    },
+    /// Build a unit again and replace its instances, and wait until they are ready.
+    Restart(Restart),
+    /// Wait until every unit is ready, or until the system is gone.
+    Wait(Wait),
+    /// List the routes of the gateway in the order of precedence.
+    Routes(Which),
+    /// Check the manifest and say what is wrong with it.
+    Check(Check),
+    /// Open the gateway in a browser.
+    Open(Which),
+    /// Print the completions for a shell.
+    #[command(
+        after_help = "For example: madang completions bash > ~/.local/share/bash-completion/completions/madang"
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Which system a command is about.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// A folder with a madang.toml, or a manifest file [default: this folder].
+    pub path: Option<PathBuf>,
+}
+
+/// `madang up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The first Ctrl-C stops gracefully, the second at once. If a unit cannot be built or started, all that was
+started is stopped again and the exit code is 1. Edits of the manifest are applied while the system runs.")]
+pub struct Up {
+    /// Which system.
+    #[command(flatten)]
+    pub which: Which,
+    /// Run in the background: returns once every unit is ready, or one has failed.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Leave the terminal's session, and close standard input once the node listens.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub own_session: bool,
+}
+
+/// `madang down`.
+#[derive(Debug, clap::Args)]
+pub struct Down {
+    /// Which system.
+    #[command(flatten)]
+    pub which: Which,
+    /// Do not wait for anybody's work to end.
+    #[arg(long)]
+    pub now: bool,
+    /// How long to wait until it is gone: `30s`, `2m`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
+    pub timeout: Duration,
+}
+
+/// `madang logs`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang logs -n 20 users orders
+  madang logs -f --since 5m
+  madang logs --format json --since 2026-01-31T09:00:00Z")]
+pub struct Logs {
+    /// The services or units; all if none is named.
+    pub services: Vec<ServiceName>,
+    /// Go on with new lines as they come.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines to begin with [default: 100, or all with --since].
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<u64>,
+    /// Only lines written since then: a time ago (`5m`) or a moment (`2026-01-31T09:00:00Z`).
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
+}
+
+/// The beginning of a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// At this moment, in milliseconds since 1970.
+    At(u64),
+}
+
+/// `madang restart`.
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    /// The service or unit.
+    pub name: ServiceName,
+    /// Return at once.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait until its instances are ready: `30s`, `2m`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
+    pub timeout: Duration,
+}
+
+/// `madang wait`.
+#[derive(Debug, clap::Args)]
+pub struct Wait {
+    /// Which system.
+    #[command(flatten)]
+    pub which: Which,
+    /// What to wait for.
+    #[arg(long, value_enum, default_value_t = Status::Ready)]
+    pub status: Status,
+    /// How long: `30s`, `2m`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
+    pub timeout: Duration,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Status {
+    /// Every unit is ready.
+    Ready,
+    /// The system is gone.
+    Down,
+}
+
+/// `madang check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Which system.
+    #[command(flatten)]
+    pub which: Which,
+    /// Print the manifest's JSON Schema, by which editors complete it, and check nothing.
+    #[arg(long, conflicts_with = "explain")]
+    pub schema: bool,
+    /// Print each value in force with the file and line that it came from.
+    #[arg(long)]
+    pub explain: bool,
+}
+
+fn parse_since(given: &str) -> Result<Since, String> {
+    if let Ok(ago) = parse_duration(given) {
+        return Ok(Since::Ago(ago));
+    }
+    let moment: jiff::Timestamp = given.parse().map_err(|_| {
+        format!("\"{given}\" is no time: write how long ago, such as 5m, or a moment, such as 2026-01-31T09:00:00Z")
+    })?;
+    Ok(Since::At(moment.as_millisecond().try_into().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_beginning_is_a_time_ago_or_a_moment() {
+        assert_eq!(parse_since("5m"), Ok(Since::Ago(Duration::from_secs(300))));
+        assert_eq!(parse_since("1970-01-01T00:00:02Z"), Ok(Since::At(2_000)));
+        assert_eq!(parse_since("1970-01-01T09:00:02+09:00"), Ok(Since::At(2_000)));
+        assert!(parse_since("yesterday").unwrap_err().starts_with("\"yesterday\" is no time"));
+    }
+}

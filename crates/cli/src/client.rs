@@ -1,0 +1,136 @@
+//! The admin API of a running node, over its unix socket.
+
+use std::{io, marker::PhantomData, path::PathBuf, time::Duration};
+
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use madang_wire::Problem;
+use serde::de::DeserializeOwned;
+use tokio::{net::UnixStream, time::timeout};
+
+use crate::{failure::Failure, locate::Location};
+
+/// How long a node may take to begin an answer, and to end one that is no stream.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest answer, and the longest line of a stream, in bytes.
+const LONGEST: usize = 16 * 1024 * 1024;
+
+/// Speaks to the node that runs one system.
+pub struct Client {
+    socket: PathBuf,
+    shown: String,
+}
+
+/// Documents that come one a line.
+pub struct Lines<T> {
+    body: Incoming,
+    buffer: Vec<u8>,
+    documents: PhantomData<T>,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// For the system of a location; nothing is connected yet.
+    pub fn new(location: &Location) -> Self {
+        Self { socket: location.socket(), shown: location.shown() }
+    }
+
+    /// Reads one document.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let body = read(self.send(Method::GET, path).await?).await?;
+        serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
+    }
+
+    /// Tells the node to do something.
+    pub async fn post(&self, path: &str) -> Result<(), Failure> {
+        read(self.send(Method::POST, path).await?).await.map(drop)
+    }
+
+    /// Reads documents as they come.
+    pub async fn lines<T: DeserializeOwned>(&self, path: &str) -> Result<Lines<T>, Failure> {
+        let body = self.send(Method::GET, path).await?.into_body();
+        Ok(Lines { body, buffer: Vec::new(), documents: PhantomData })
+    }
+
+    /// A connection for each request: they are few, and a stream keeps its own.
+    async fn send(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
+        let exchange = async {
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            let request = Request::builder().method(method).uri(path).header(header::HOST, "madang");
+            Ok::<_, anyhow::Error>(sender.send_request(request.body(Empty::<Bytes>::new())?).await?)
+        };
+        let response = timeout(PATIENCE, exchange).await.map_err(|_| slow())?.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = read(response).await?;
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Failure::Answer(Box::new(problem)),
+            Err(_) => Failure::message(format!("the node answered {status} to {path}")),
+        })
+    }
+
+    fn no_connection(&self, error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Failure::NotRunning { path: self.shown.clone() }
+            }
+            _ => Failure::Failed(
+                anyhow::Error::new(error).context(format!("failed to connect to {}", self.socket.display())),
+            ),
+        }
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let body = timeout(PATIENCE, Limited::new(response.into_body(), LONGEST).collect());
+    let body = body.await.map_err(|_| slow())?;
+    Ok(body.map_err(|error| broken(anyhow::anyhow!(error)))?.to_bytes())
+}
+
+fn slow() -> Failure {
+    Failure::Timeout { what: "an answer of the node".to_owned(), within: format!("{PATIENCE:?}") }
+}
+
+fn broken(error: anyhow::Error) -> Failure {
+    Failure::Failed(error.context("failed to speak to the node"))
+}
+
+fn unexpected(path: &str, error: &serde_json::Error) -> Failure {
+    let hint = "is it of another version than this command?";
+    Failure::message(format!("the node's answer to {path} was not understood: {error}; {hint}"))
+}
+
+// === impl Lines ===
+
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next document; `None` at the end. Nothing is lost if it is dropped while it waits.
+    pub async fn next(&mut self) -> Result<Option<T>, Failure> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|error| unexpected("a stream", &error));
+            }
+            if self.buffer.len() > LONGEST {
+                return Err(Failure::message("the node sent a line without an end"));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                // A node that is killed ends its streams in the middle.
+                Some(Err(error)) if error.is_incomplete_message() || error.is_canceled() => return Ok(None),
+                Some(Err(error)) => return Err(broken(error.into())),
+                Some(Ok(frame)) => self.buffer.extend(frame.into_data().unwrap_or_default()),
+            }
+        }
+    }
+}

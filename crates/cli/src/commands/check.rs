@@ -1,0 +1,44 @@
+//! `madang check`: what is wrong with a manifest, or what it says.
+
+use madang_model::manifest;
+
+use crate::{failure::Failure, locate::Location, output::Output, style::Paint};
+
+/// Checks the manifest; a refused one is the command's failure.
+pub fn run(location: &Location, output: &Output, schema: bool, explain: bool) -> Result<(), Failure> {
+    if schema {
+        return output.json(&manifest::schema());
+    }
+    let loaded = crate::manifest::load(location.given())?;
+    if explain {
+        return print_explained(&loaded, output);
+    }
+    let system = &loaded.system;
+    if output.is_json() {
+        return output.json(system);
+    }
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (services, units) = (count(system.services.len(), "service"), count(system.units.len(), "unit"));
+    let (routes, files) = (count(system.routes.len(), "route"), count(system.files.len(), "file"));
+    let well = output.style().paint(Paint::Good, "is well");
+    output.line(&format!("{} {well}: {services} in {units}, {routes}, from {files}", system.name))
+}
+
+/// Aligned, so that the places can be read down a column.
+fn print_explained(loaded: &manifest::Loaded, output: &Output) -> Result<(), Failure> {
+    if output.is_json() {
+        return output.json(&loaded.explain());
+    }
+    let values: Vec<_> = loaded
+        .explain()
+        .iter()
+        .map(|value| (format!("{} = {}", value.key, value.value), &value.place))
+        .collect();
+    let width =
+        values.iter().map(|(text, _)| text.chars().count()).filter(|width| *width < 80).max().unwrap_or(0);
+    for (text, place) in values {
+        let place = output.style().paint(Paint::Faint, &format!("# {place}")).into_owned();
+        output.line(&format!("{text:<width$}  {place}"))?;
+    }
+    Ok(())
+}

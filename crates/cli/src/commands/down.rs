@@ -1,0 +1,42 @@
+//! `madang down`: the end of a system.
+
+use std::time::Duration;
+
+use madang_wire::admin::{Event, InstanceView, SystemView};
+use tokio::time::{Instant, timeout_at};
+
+use super::exit::Exit;
+use crate::{args::Format, client::Client, failure::Failure, screen::Screen, units::elapsed};
+
+/// Tells the node to stop, shows how it does, and returns once its process is gone.
+pub async fn run(client: &Client, format: Format, now: bool, patience: Duration) -> Result<(), Failure> {
+    let began = Instant::now();
+    let system: SystemView = client.get("/v1/system").await?;
+    let exit = Exit::of(system.pid)?;
+    let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
+    let mut events = client.lines::<Event>("/v1/events?follow=true").await?;
+    client.post(if now { "/v1/down?now=true" } else { "/v1/down" }).await?;
+
+    let mut screen = Screen::new(format, instances.iter().map(|instance| instance.unit.as_str()));
+    screen.settle();
+    let deadline = began + patience;
+    let told = timeout_at(deadline, async {
+        while let Some(event) = events.next().await? {
+            screen.event(&event)?;
+        }
+        Ok::<_, Failure>(())
+    });
+    let gone = match told.await {
+        Ok(told) => told.map(|()| true)? && exit.wait(deadline).await?,
+        Err(_) => false,
+    };
+    if !gone {
+        let what = format!("the end of {} (process {})", system.name, system.pid);
+        return Err(Failure::Timeout { what, within: madang_model::format_duration(patience) });
+    }
+    if screen.output.is_json() {
+        return Ok(());
+    }
+    let took = elapsed(began.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
+    screen.keep(&[format!("{} is down after {took}", system.name)])
+}

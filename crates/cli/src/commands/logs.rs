@@ -1,0 +1,94 @@
+//! `madang logs`: what the services said and say.
+
+use std::collections::BTreeMap;
+
+use madang_wire::admin::LogLine;
+
+use crate::{
+    args::{Logs, Since},
+    client::Client,
+    failure::Failure,
+    output::Output,
+    style::{Paint, Style},
+    units,
+};
+
+/// Prints the last lines and, if they are followed, new ones until the system is gone.
+pub async fn run(client: &Client, output: &Output, logs: &Logs) -> Result<(), Failure> {
+    let mut lines = client.lines::<LogLine>(&query(logs, units::now())).await?;
+    let mut names = Names::default();
+    while let Some(line) = lines.next().await? {
+        if output.is_json() {
+            output.json_line(&line)?;
+        } else {
+            output.line(&names.show(&line, output.style()))?;
+        }
+    }
+    Ok(())
+}
+
+fn query(logs: &Logs, now: u64) -> String {
+    let mut query = String::from("/v1/logs?");
+    for service in &logs.services {
+        query.push_str(&format!("service={service}&"));
+    }
+    // Whoever asks for a time wants all of it.
+    let last = logs.lines.or_else(|| logs.since.map(|_| u64::from(u32::MAX)));
+    if let Some(last) = last {
+        query.push_str(&format!("n={last}&"));
+    }
+    if let Some(since) = logs.since {
+        let since = match since {
+            Since::Ago(ago) => units::before(now, ago),
+            Since::At(moment) => moment,
+        };
+        query.push_str(&format!("since={since}&"));
+    }
+    query.push_str(&format!("follow={}", logs.follow));
+    query
+}
+
+/// The instances seen so far: each has a colour, and all names are as wide as the widest yet.
+#[derive(Default)]
+struct Names {
+    colours: BTreeMap<String, usize>,
+    width: usize,
+}
+
+impl Names {
+    fn show(&mut self, line: &LogLine, style: Style) -> String {
+        let next = self.colours.len();
+        let colour = *self.colours.entry(line.instance.clone()).or_insert(next);
+        self.width = self.width.max(line.instance.len());
+        let name = format!("{:<width$} |", line.instance, width = self.width);
+        let at = units::time_of_day(line.at);
+        format!("{} {} {}", style.paint(Paint::Faint, &at), style.paint(Paint::Nth(colour), &name), line.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn check(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool, expected: &str) {
+        let services = services.iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(query(&Logs { services, follow, lines, since }, 10_000), expected);
+    }
+
+    #[test]
+    fn the_question_says_what_was_asked_for_and_no_more() {
+        check(&[], None, None, false, "/v1/logs?follow=false");
+        check(
+            &["users", "orders"],
+            Some(5),
+            None,
+            true,
+            "/v1/logs?service=users&service=orders&n=5&follow=true",
+        );
+        let ago = Since::Ago(Duration::from_secs(4));
+        check(&[], None, Some(ago), false, "/v1/logs?n=4294967295&since=6000&follow=false");
+        check(&[], Some(2), Some(Since::At(77)), false, "/v1/logs?n=2&since=77&follow=false");
+    }
+}

@@ -1,0 +1,64 @@
+//! One file per command.
+
+mod check;
+mod completions;
+mod describe;
+mod down;
+mod exit;
+mod logs;
+mod open;
+mod ps;
+mod restart;
+mod routes;
+mod up;
+mod wait;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    args::{Args, Command, Which},
+    client::Client,
+    failure::Failure,
+    locate::Location,
+    output::Output,
+};
+
+/// Runs the command that was given.
+pub fn run(args: Args) -> Result<(), Failure> {
+    runtime(&args.command)?.block_on(dispatch(args))
+}
+
+async fn dispatch(args: Args) -> Result<(), Failure> {
+    let output = Output::new(args.format);
+    let here = args.location.unwrap_or_else(|| PathBuf::from("."));
+    let at = |which: Which| Location::find(&which.path.unwrap_or_else(|| here.clone()));
+    let client = |which: Which| Ok::<_, Failure>(Client::new(&at(which)?));
+    let default = || Which { path: None };
+    match args.command {
+        Command::Up(up) if up.detach => up::detached::run(&at(up.which)?, args.format).await,
+        Command::Up(up) => up::foreground::run(&at(up.which)?, args.format, up.own_session).await,
+        Command::Down(down) => down::run(&client(down.which)?, args.format, down.now, down.timeout).await,
+        Command::Ps(which) => ps::run(&client(which)?, &output).await,
+        Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
+        Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
+        Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,
+        Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
+        Command::Routes(which) => routes::run(&client(which)?, &output).await,
+        Command::Check(check) => check::run(&at(check.which)?, &output, check.schema, check.explain),
+        Command::Open(which) => open::run(&client(which)?, &output).await,
+        Command::Completions { shell } => completions::run(shell, &output),
+    }
+}
+
+/// A node answers the admin API and watches its units on threads of its own; everything else asks one question.
+fn runtime(command: &Command) -> Result<Runtime, Failure> {
+    let mut builder = match command {
+        Command::Up(up) if !up.detach => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    let runtime = builder.worker_threads(2).enable_all().build();
+    Ok(runtime.context("failed to start the runtime")?)
+}

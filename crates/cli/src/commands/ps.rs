@@ -1,0 +1,63 @@
+//! `madang ps`: the instances.
+
+use madang_wire::admin::{InstanceView, State, SystemView};
+
+use crate::{
+    client::Client,
+    failure::Failure,
+    output::Output,
+    style::{Paint, Style},
+    table::{Cell, Table},
+    units,
+};
+
+/// Lists the instances.
+pub async fn run(client: &Client, output: &Output) -> Result<(), Failure> {
+    let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
+    if output.is_json() {
+        return output.json(&instances);
+    }
+    output.table(&table(&instances))?;
+    let system: SystemView = client.get("/v1/system").await?;
+    if let Some(reason) = system.manifest_error {
+        let head = Style::of(&std::io::stderr())
+            .paint(Paint::Busy, "the manifest as edited is not in force:")
+            .into_owned();
+        eprintln!("{head} {reason}");
+    }
+    Ok(())
+}
+
+/// The instances as a table.
+pub fn table(instances: &[InstanceView]) -> Table {
+    let mut table =
+        Table::new(&["NAME", "UNIT", "RELEASE", "STATE", "HEALTH", "RESTARTS", "PID", "MEM", "URL"]);
+    for instance in instances {
+        let (state, paint) = state(instance.state);
+        table.row([
+            Cell::new(&instance.name),
+            Cell::new(&instance.unit),
+            Cell::maybe(instance.release.as_ref()),
+            Cell::new(state).paint(paint),
+            Cell::new(&instance.health),
+            Cell::new(instance.restarts.to_string()),
+            Cell::maybe(instance.pid),
+            Cell::maybe(instance.memory.map(units::bytes)),
+            Cell::maybe(instance.url.as_ref()),
+        ]);
+    }
+    table
+}
+
+fn state(state: State) -> (&'static str, Paint) {
+    match state {
+        State::Waiting => ("waiting", Paint::Busy),
+        State::Building => ("building", Paint::Busy),
+        State::Starting => ("starting", Paint::Busy),
+        State::Ready => ("ready", Paint::Good),
+        State::Backoff => ("backoff", Paint::Bad),
+        State::Stopping => ("stopping", Paint::Busy),
+        State::Failed => ("failed", Paint::Bad),
+        State::Stopped => ("stopped", Paint::Faint),
+    }
+}

@@ -1,0 +1,77 @@
+//! `madang restart`: new instances for one unit.
+
+use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, State};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    args::{Format, Restart},
+    client::{Client, Lines},
+    failure::Failure,
+    progress::is_fatal,
+    screen::Screen,
+    units,
+};
+
+/// Restarts a unit and waits until all of its instances are new and ready.
+pub async fn run(client: &Client, format: Format, restart: &Restart) -> Result<(), Failure> {
+    let deadline = Instant::now() + restart.timeout;
+    let events = client.lines::<Event>("/v1/events?follow=true").await?;
+    let asked_at = units::now();
+    client.post(&format!("/v1/restart/{}", restart.name)).await?;
+    if restart.no_wait {
+        return Ok(());
+    }
+    let unit = unit_of(client, restart.name.as_str()).await?;
+    let mut screen = Screen::new(format, [unit.as_str()]);
+    let replaced = replaced(client, &unit, asked_at, events, &mut screen);
+    match timeout_at(deadline, replaced).await {
+        Ok(replaced) => replaced,
+        Err(_) => Err(Failure::Timeout {
+            what: format!("a new ready instance of {unit}"),
+            within: madang_model::format_duration(restart.timeout),
+        }),
+    }
+}
+
+/// A name is a service's or a unit's.
+async fn unit_of(client: &Client, name: &str) -> Result<String, Failure> {
+    match client.get::<ServiceView>(&format!("/v1/services/{name}")).await {
+        Ok(service) => Ok(service.unit),
+        Err(Failure::Answer(_)) => Ok(name.to_owned()),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn replaced(
+    client: &Client,
+    unit: &str,
+    asked_at: u64,
+    mut events: Lines<Event>,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    while let Some(event) = events.next().await? {
+        if event.unit != unit {
+            continue;
+        }
+        screen.event(&event)?;
+        if is_fatal(event.kind) {
+            return Err(Failure::message(format!("{unit} did not come back")));
+        }
+        if event.kind == EventKind::Ready && all_new(client, unit, asked_at).await? {
+            return Ok(());
+        }
+    }
+    Err(Failure::message("the system stopped meanwhile"))
+}
+
+/// Whether every instance became ready after the restart was asked for; those that leave do not count.
+async fn all_new(client: &Client, unit: &str, asked_at: u64) -> Result<bool, Failure> {
+    let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
+    let mut staying = instances
+        .iter()
+        .filter(|instance| instance.unit == unit)
+        .filter(|instance| !matches!(instance.state, State::Stopping | State::Stopped))
+        .peekable();
+    Ok(staying.peek().is_some()
+        && staying.all(|instance| instance.state == State::Ready && instance.since >= asked_at))
+}

@@ -1,0 +1,124 @@
+//! A node in a process of its own, which stays when this one is done.
+
+use std::{
+    fs::File,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::FileExt, net::UnixStream as Pair},
+    },
+    path::Path,
+    process::Stdio,
+};
+
+use anyhow::Context;
+use madang_wire::admin::{Event, SystemView};
+use tokio::{
+    io::AsyncReadExt,
+    net::UnixStream,
+    process::{Child, Command},
+};
+
+use super::{start, summary};
+use crate::{
+    args::Format,
+    client::{Client, Lines},
+    failure::Failure,
+    journal,
+    locate::Location,
+    screen::Screen,
+};
+
+/// How much of the node's log is shown if it does not start, in bytes.
+const EXCERPT: u64 = 4096;
+
+/// Starts a node in the background and shows what it does until every unit is ready.
+pub async fn run(location: &Location, format: Format) -> Result<(), Failure> {
+    let client = Client::new(location);
+    refuse_second(&client, location).await?;
+    let loaded = crate::manifest::load(location.given())?;
+    let log = journal::open(&location.logs()).context("failed to open the node's own log")?;
+    let mut node = Background::start(location.given(), log).await?;
+    let mut events = match start::events(&client).await {
+        Ok(events) => events,
+        Err(Failure::NotRunning { .. }) => return Err(node.excerpt().await?),
+        Err(failure) => return Err(failure),
+    };
+    let mut screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str()));
+    if let Err(failure) = start::follow(&client, &mut events, &mut screen).await {
+        screen.settle();
+        node.show_end(events, &mut screen).await?;
+        return Err(failure);
+    }
+    if screen.output.is_json() {
+        return Ok(());
+    }
+    let mut lines = summary::lines(&client, location, screen.output.style()).await?;
+    lines.push(format!("\nStop it with `madang down {}`.", location.shown()));
+    screen.tick()?;
+    screen.settle();
+    screen.keep(&lines)
+}
+
+/// Says who runs the system already, before anything is started for nothing.
+async fn refuse_second(client: &Client, location: &Location) -> Result<(), Failure> {
+    match client.get::<SystemView>("/v1/system").await {
+        Err(Failure::NotRunning { .. }) => Ok(()),
+        Err(failure) => Err(failure),
+        Ok(system) => Err(Failure::message(format!(
+            "{} is already run by process {}: stop it with `madang down {}`",
+            system.name,
+            system.pid,
+            location.shown()
+        ))),
+    }
+}
+
+/// The process in the background.
+struct Background {
+    child: Child,
+    log: File,
+    /// Where in the log this process begins.
+    begins: u64,
+}
+
+// === impl Background ===
+
+impl Background {
+    /// Starts it and waits until it listens or is gone: it holds one end of a pair as its standard input, and
+    /// closes it either way.
+    async fn start(manifest: &Path, log: File) -> Result<Self, Failure> {
+        let begins = log.metadata()?.len();
+        let (ours, theirs) = Pair::pair()?;
+        ours.set_nonblocking(true)?;
+        let child = Command::new(std::env::current_exe()?)
+            .args(["up", "--own-session"])
+            .arg(manifest)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(log.try_clone()?)
+            .stderr(log.try_clone()?)
+            .spawn()
+            .context("failed to start a process in the background")?;
+        UnixStream::from_std(ours)?.read_u8().await.err();
+        Ok(Self { child, log, begins })
+    }
+
+    /// What it said before it ended without ever listening.
+    async fn excerpt(&mut self) -> Result<Failure, Failure> {
+        let status = self.child.wait().await?;
+        let size = self.log.metadata()?.len();
+        let start = self.begins.max(size.saturating_sub(EXCERPT));
+        let mut excerpt = vec![0; (size - start) as usize];
+        self.log.read_exact_at(&mut excerpt, start)?;
+        let excerpt = String::from_utf8_lossy(&excerpt);
+        Ok(Failure::message(format!("the node did not start ({status}):\n{}", excerpt.trim_end())))
+    }
+
+    /// It stops by itself what it had started: shows that, and waits until it is done.
+    async fn show_end(&mut self, mut events: Lines<Event>, screen: &mut Screen) -> Result<(), Failure> {
+        while let Ok(Some(event)) = events.next().await {
+            screen.event(&event)?;
+        }
+        self.child.wait().await?;
+        Ok(())
+    }
+}

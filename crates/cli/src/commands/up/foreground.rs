@@ -1,0 +1,132 @@
+//! A node in this process, until it is told to stop.
+
+use std::fs::File;
+
+use anyhow::Context;
+use madang_model::manifest;
+use madang_node::{Node, NodeConfig, StartError};
+use madang_wire::admin::Event;
+
+use super::{signals::Signals, start, summary};
+use crate::{
+    args::Format,
+    client::{Client, Lines},
+    failure::Failure,
+    journal,
+    locate::Location,
+    screen::Screen,
+};
+
+/// Runs the system until a signal or `madang down` ends it. Whatever the outcome, nothing is left behind.
+pub async fn run(location: &Location, format: Format, own_session: bool) -> Result<(), Failure> {
+    if own_session {
+        rustix::process::setsid().map_err(std::io::Error::from).context("failed to leave the session")?;
+    }
+    let loaded = crate::manifest::load(location.given())?;
+    let manifest = manifest::find(location.given()).map_err(|error| Failure::Manifest(error.into()))?;
+    journal::start(&location.logs()).context("failed to open the node's own log")?;
+    let signals = Signals::catch()?;
+    let node = Node::start(NodeConfig { manifest, workers: None }).await.map_err(not_started)?;
+    if own_session {
+        close_stdin()?;
+    }
+    let screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str()));
+    Running { node, signals, screen, client: Client::new(location) }.run(location).await
+}
+
+/// A node that runs, and who looks on.
+struct Running {
+    node: Node,
+    signals: Signals,
+    screen: Screen,
+    client: Client,
+}
+
+/// How the time until every unit is ready ended.
+enum Start {
+    Ready,
+    Interrupted,
+    Ended,
+}
+
+// === impl Running ===
+
+impl Running {
+    async fn run(mut self, location: &Location) -> Result<(), Failure> {
+        let mut events = match start::events(&self.client).await {
+            Ok(events) => events,
+            Err(failure) => {
+                self.node.stop();
+                self.node.wait().await;
+                return Err(failure);
+            }
+        };
+        let outcome = match self.start(&mut events).await {
+            Ok(Start::Ready) => self.serve(&mut events, location).await,
+            Ok(Start::Interrupted) => Err(Failure::message("interrupted before every unit was ready")),
+            Ok(Start::Ended) => Err(Failure::message("told to stop before every unit was ready")),
+            Err(failure) => Err(failure),
+        };
+        self.screen.settle();
+        self.stop(events).await;
+        outcome
+    }
+
+    async fn start(&mut self, events: &mut Lines<Event>) -> Result<Start, Failure> {
+        tokio::select! {
+            started = start::follow(&self.client, events, &mut self.screen) => started.map(|()| Start::Ready),
+            () = self.signals.next() => Ok(Start::Interrupted),
+            () = self.node.wait() => Ok(Start::Ended),
+        }
+    }
+
+    /// Says where everything is, then shows what happens until it is time to stop.
+    async fn serve(&mut self, events: &mut Lines<Event>, location: &Location) -> Result<(), Failure> {
+        if !self.screen.output.is_json() {
+            let mut lines = summary::lines(&self.client, location, self.screen.output.style()).await?;
+            lines.push("\nCtrl-C stops.".to_owned());
+            self.screen.tick()?;
+            self.screen.settle();
+            self.screen.keep(&lines)?;
+        }
+        loop {
+            tokio::select! {
+                event = events.next() => match event? {
+                    Some(event) => self.screen.event(&event)?,
+                    None => return Ok(()),
+                },
+                () = self.signals.next() => return Ok(()),
+            }
+        }
+    }
+
+    /// Stops gracefully; at once if told a second time. Showing it is not worth failing for.
+    async fn stop(mut self, mut events: Lines<Event>) {
+        self.node.stop();
+        let mut open = true;
+        loop {
+            tokio::select! {
+                biased;
+                event = events.next(), if open => match event {
+                    Ok(Some(event)) => drop(self.screen.event(&event)),
+                    Ok(None) | Err(_) => open = false,
+                },
+                () = self.signals.next() => self.node.stop_now(),
+                () = self.node.wait() => return,
+            }
+        }
+    }
+}
+
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::Manifest(errors) => Failure::Manifest(errors),
+        error => Failure::Failed(error.into()),
+    }
+}
+
+/// Whoever holds the other end learns that the node listens.
+fn close_stdin() -> Result<(), Failure> {
+    let null = File::open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdin(null).map_err(std::io::Error::from)?)
+}

@@ -1,0 +1,56 @@
+//! The first start of a system, from outside: events in, ready or failed out.
+
+use std::time::Duration;
+
+use madang_wire::admin::{Event, EventKind, SystemView};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    client::{Client, Lines},
+    failure::Failure,
+    progress::is_fatal,
+    screen::Screen,
+};
+
+/// How often the times on the screen are drawn anew.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Everything that happened since the node began, and what happens.
+pub async fn events(client: &Client) -> Result<Lines<Event>, Failure> {
+    client.lines("/v1/events?follow=true&recent=true").await
+}
+
+/// Shows what happens until every unit is ready.
+///
+/// # Errors
+/// If a unit cannot be built or started, or the node ends.
+pub async fn follow(client: &Client, events: &mut Lines<Event>, screen: &mut Screen) -> Result<(), Failure> {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event? else {
+                    return Err(Failure::message("the node ended before every unit was ready"));
+                };
+                screen.event(&event)?;
+                if is_fatal(event.kind) {
+                    return Err(Failure::message(format!("{} did not start", event.unit)));
+                }
+                if event.kind == EventKind::Ready && ready(client).await? {
+                    return Ok(());
+                }
+            }
+            _ = tick.tick() => {
+                screen.tick()?;
+                if ready(client).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn ready(client: &Client) -> Result<bool, Failure> {
+    Ok(client.get::<SystemView>("/v1/system").await?.ready)
+}

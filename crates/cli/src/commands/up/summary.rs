@@ -1,0 +1,61 @@
+//! Where everything is, once it runs.
+
+use std::collections::BTreeSet;
+
+use madang_wire::admin::{InstanceView, RouteView, ServiceView, SystemView};
+
+use crate::{
+    client::Client,
+    commands::routes::targets,
+    failure::Failure,
+    locate::Location,
+    style::{Paint, Style},
+    units::{elapsed, now},
+};
+
+/// The gateway, the services, the routes and the logs, a line each.
+pub async fn lines(client: &Client, location: &Location, style: Style) -> Result<Vec<String>, Failure> {
+    let system: SystemView = client.get("/v1/system").await?;
+    let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
+    let routes: Vec<RouteView> = client.get("/v1/routes").await?;
+    let names: BTreeSet<_> = instances.iter().flat_map(|instance| &instance.services).collect();
+    let mut services = Vec::new();
+    for name in names {
+        services.push(client.get(&format!("/v1/services/{name}")).await?);
+    }
+    let took = elapsed(now().saturating_sub(system.started_at));
+    let mut lines =
+        vec![String::new(), format!("{} is {} after {took}", system.name, style.paint(Paint::Good, "ready"))];
+    lines.extend(render(&system.gateway, &services, &routes, style));
+    let logs = location.logs();
+    let hint = style.paint(Paint::Faint, &format!("(madang logs -f -C {})", location.shown())).into_owned();
+    lines.push(format!("  {:<9} {} {hint}", "logs", logs.display()));
+    Ok(lines)
+}
+
+fn render(gateway: &str, services: &[ServiceView], routes: &[RouteView], style: Style) -> Vec<String> {
+    let mut lines = vec![format!("  {:<9} {}", "gateway", style.paint(Paint::Strong, gateway))];
+    let addresses = services.iter().filter_map(|service| Some((service, address(service)?)));
+    let addresses = addresses.map(|(service, address)| format!("{:<16} {address}", service.name));
+    let shown = routes.iter().map(|route| {
+        let methods =
+            if route.methods.is_empty() { String::new() } else { format!("{} ", route.methods.join(",")) };
+        let host = route.host.as_deref().unwrap_or_default();
+        format!("{methods}{host}{} → {}", route.path, targets(&route.to))
+    });
+    for (title, items) in [("services", addresses.collect::<Vec<_>>()), ("routes", shown.collect())] {
+        for (index, item) in items.iter().enumerate() {
+            lines.push(format!("  {:<9} {item}", if index == 0 { title } else { "" }));
+        }
+    }
+    lines
+}
+
+/// Where a service is reached: at Madang's own listener for it, or else at its instances.
+fn address(service: &ServiceView) -> Option<String> {
+    if let Some(listen) = &service.listen {
+        return Some(listen.clone());
+    }
+    let urls: Vec<_> = service.instances.iter().filter_map(|instance| instance.url.as_deref()).collect();
+    (!urls.is_empty()).then(|| urls.join(", "))
+}

@@ -1,0 +1,56 @@
+//! `madang wait`: for scripts that go on once a system is ready, or gone.
+
+use std::time::Duration;
+
+use madang_wire::admin::{Event, SystemView};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use super::exit::Exit;
+use crate::{args::Status, client::Client, failure::Failure, output::Output};
+
+/// How often to look again although nothing happened.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Waits for a status of the whole system.
+pub async fn run(
+    client: &Client,
+    output: &Output,
+    status: Status,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + patience;
+    let what = match status {
+        Status::Ready => match timeout_at(deadline, ready(client)).await {
+            Ok(ready) => return say(output, "ready", ready?),
+            Err(_) => "readiness",
+        },
+        Status::Down => match client.get::<SystemView>("/v1/system").await {
+            Err(Failure::NotRunning { .. }) => return Ok(()),
+            Err(failure) => return Err(failure),
+            Ok(system) if Exit::of(system.pid)?.wait(deadline).await? => return say(output, "down", system),
+            Ok(_) => "the end of the system",
+        },
+    };
+    Err(Failure::Timeout { what: what.to_owned(), within: madang_model::format_duration(patience) })
+}
+
+/// Returns once every unit is ready.
+async fn ready(client: &Client) -> Result<SystemView, Failure> {
+    let mut events = client.lines::<Event>("/v1/events?follow=true").await?;
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let system: SystemView = client.get("/v1/system").await?;
+        if system.ready {
+            return Ok(system);
+        }
+        tokio::select! {
+            event = events.next() => drop(event?),
+            _ = look.tick() => {}
+        }
+    }
+}
+
+fn say(output: &Output, status: &str, system: SystemView) -> Result<(), Failure> {
+    if output.is_json() { output.json(&system) } else { output.line(&format!("{} is {status}", system.name)) }
+}

@@ -1,0 +1,88 @@
+//! What ends a command badly, and the exit code that says so to a script.
+
+use std::{io, process::ExitCode};
+
+use madang_model::manifest::Errors;
+use madang_wire::Problem;
+
+use crate::style::{Paint, Style};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was asked for could not be done.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+    /// The node answered with a problem.
+    #[error("{}", .0.title)]
+    Answer(Box<Problem>),
+    /// The manifest is refused.
+    #[error("the manifest is refused")]
+    Manifest(Errors),
+    /// No node runs the system.
+    #[error("no system runs from {path}: start it with `madang up {path}`")]
+    NotRunning {
+        /// The path as the user would give it.
+        path: String,
+    },
+    /// It took longer than it was given.
+    #[error("{what} did not happen within {within}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        within: String,
+    },
+    /// Nobody reads the output any more, as in `madang logs | head`.
+    #[error("the output is closed")]
+    Closed,
+}
+
+impl Failure {
+    /// A failure with this message.
+    pub fn message(message: impl Into<String>) -> Self {
+        Self::Failed(anyhow::Error::msg(message.into()))
+    }
+
+    /// The exit code, as `madang --help` documents it.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Closed => ExitCode::SUCCESS,
+            Self::Failed(_) | Self::Answer(_) => ExitCode::from(1),
+            Self::Manifest(_) => ExitCode::from(3),
+            Self::NotRunning { .. } => ExitCode::from(4),
+            Self::Timeout { .. } => ExitCode::from(5),
+        }
+    }
+
+    /// Says on stderr what went wrong.
+    pub fn report(&self) {
+        let style = Style::of(&io::stderr());
+        let head = style.paint(Paint::Bad, "error:").into_owned();
+        match self {
+            Self::Closed => {}
+            Self::Manifest(errors) => eprint!("{}", crate::manifest::render(errors, style)),
+            Self::Answer(problem) => {
+                eprintln!(
+                    "{head} {} ({})",
+                    problem.detail.as_deref().unwrap_or(&problem.title),
+                    problem.code
+                );
+                for field in &problem.errors {
+                    eprintln!("  {}: {}", field.field, field.message);
+                }
+            }
+            Self::Failed(error) => eprintln!("{head} {error:#}"),
+            Self::NotRunning { .. } | Self::Timeout { .. } => eprintln!("{head} {self}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error.into()),
+        }
+    }
+}

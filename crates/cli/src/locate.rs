@@ -1,0 +1,47 @@
+//! Which system a command is about: the folder of its manifest, from a path that the user gave.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::failure::Failure;
+
+/// A system on this machine, running or not.
+pub struct Location {
+    given: PathBuf,
+    root: PathBuf,
+}
+
+impl Location {
+    /// From a folder with a manifest in it, or a manifest file. Neither is read: what runs may be asked about
+    /// and stopped whatever became of its manifest.
+    pub fn find(given: &Path) -> Result<Self, Failure> {
+        let folder = match given.parent() {
+            Some(parent) if !given.is_dir() => parent,
+            _ => given,
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let root = folder.canonicalize().with_context(|| format!("failed to find {}", given.display()))?;
+        Ok(Self { given: given.to_owned(), root })
+    }
+
+    /// The path that the user gave.
+    pub fn given(&self) -> &Path {
+        &self.given
+    }
+
+    /// The path as the user would give it again.
+    pub fn shown(&self) -> String {
+        self.given.display().to_string()
+    }
+
+    /// The folder of the logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join(".madang/logs")
+    }
+
+    /// Where a node that runs the system listens.
+    pub fn socket(&self) -> PathBuf {
+        madang_node::socket::path(&self.root)
+    }
+}

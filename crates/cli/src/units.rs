@@ -1,0 +1,54 @@
+//! Numbers as people read them, and the wall clock as the admin API counts it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Now, in milliseconds since 1970.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// How long something took: `0.4 s`, `12 s`, `3 min 5 s`.
+pub fn elapsed(millis: u64) -> String {
+    match millis {
+        0..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        10_000..120_000 => format!("{} s", millis / 1000),
+        _ => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1000),
+    }
+}
+
+/// An amount of memory: `870 KiB`, `12.3 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes / 1024),
+        _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
+    }
+}
+
+/// The time of day (UTC), to the millisecond.
+pub fn time_of_day(millis: u64) -> String {
+    let of_day = millis % 86_400_000;
+    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    format!("{hour:02}:{minute:02}:{:02}.{:03}", of_day / 1000 % 60, of_day % 1000)
+}
+
+/// A moment that many milliseconds before another.
+pub fn before(moment: u64, ago: Duration) -> u64 {
+    moment.saturating_sub(ago.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(
+            [0, 1_234, 9_999, 61_000, 185_000].map(elapsed),
+            ["0.0 s", "1.2 s", "9.9 s", "61 s", "3 min 5 s"]
+        );
+        assert_eq!([0, 900 * 1024, 13_002_342].map(bytes), ["0 KiB", "900 KiB", "12.4 MiB"]);
+        assert_eq!(time_of_day(1_767_225_603_004), "00:00:03.004");
+    }
+}
