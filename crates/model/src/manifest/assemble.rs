@@ -91,7 +91,7 @@ fn route(raw: &RawRoute) -> Route {
         headers: headers
             .map(|(name, value)| HeaderMatch { name: name.clone(), value: value.value.clone() })
             .collect(),
-        to: to.map(|(name, weight)| Target { service: name.value.clone(), weight: weight.value }).collect(),
+        to: to.map(|to| Target { service: to.service.value.clone(), weight: to.weight.value }).collect(),
         timeout: raw.timeout.as_ref().map(|at| at.value),
         place: raw.spot.place(),
     }

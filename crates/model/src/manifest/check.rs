@@ -46,7 +46,7 @@ impl<'a> Check<'a> {
                     self.found.push(
                         ManifestError::new(Code::BAD_VALUE, message)
                             .at(&node.spot, format!("not within {least} and {most}"))
-                            .help(format!("write a whole number from {least} to {most}")),
+                            .hint(format!("write a whole number from {least} to {most}")),
                     );
                     node.value = Value::Broken;
                 }
@@ -89,7 +89,7 @@ impl<'a> Check<'a> {
         self.found.push(
             ManifestError::new(Code::MISSING_KEY, message)
                 .at(&node.spot, format!("`{}` is missing", key.name))
-                .help(format!("add {}", key.hint())),
+                .hint(format!("add {}", key.hint())),
         );
     }
 
@@ -103,7 +103,7 @@ impl<'a> Check<'a> {
                         format!("`{}` cannot have {} for a name", key.name, quoted(given)),
                     )
                     .at(key_spot, unfit.why)
-                    .help(unfit.help),
+                    .hint(unfit.help),
                 );
                 node.value = Value::Broken;
             }
@@ -122,10 +122,12 @@ impl<'a> Check<'a> {
             Ok(text) => match format.check(&text) {
                 Ok(()) => node.value = Value::Text(text),
                 Err(unfit) => {
+                    let shown =
+                        if format.may_be_secret() { node.spot.written().to_owned() } else { quoted(&text) };
                     self.found.push(
-                        ManifestError::new(unfit.code, format!("`{}` cannot be {}", key.name, quoted(&text)))
+                        ManifestError::new(unfit.code, format!("`{}` cannot be {shown}", key.name))
                             .at(&node.spot, unfit.why)
-                            .help(unfit.help),
+                            .hint(unfit.help),
                     );
                     node.value = Value::Broken;
                 }
@@ -148,7 +150,7 @@ impl<'a> Check<'a> {
         self.found.push(
             ManifestError::new(Code::BAD_VALUE, format!("`{name}` cannot be {}", quoted(text)))
                 .at(&node.spot, "not one of its values")
-                .help(help),
+                .hint(help),
         );
         node.value = Value::Broken;
     }
@@ -171,7 +173,7 @@ impl<'a> Check<'a> {
         self.found.push(
             ManifestError::new(Code::WRONG_TYPE, format!("`{name}` takes {expected}"))
                 .at(&node.spot, format!("this is {}", node.kind()))
-                .help(help),
+                .hint(help),
         );
         node.value = Value::Broken;
     }
@@ -209,16 +211,16 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestE
     match fault {
         Fault::Unset(name) => ManifestError::new(Code::VARIABLE, format!("the variable {name} is not set"))
             .at(spot, "no value for it")
-            .help(format!("set {name} in the environment of `madang`, or write a default: ${{{name}:-…}}")),
+            .hint(format!("set {name} in the environment of `madang`, or write a default: ${{{name}:-…}}")),
         Fault::Malformed => ManifestError::new(Code::VARIABLE, format!("{what} is not a variable"))
             .at(spot, "not a variable")
-            .help("write ${NAME} or ${NAME:-default}; a dollar sign before a brace is written $$"),
+            .hint("write ${NAME} or ${NAME:-default}; a dollar sign before a brace is written $$"),
         Fault::TooEarly => ManifestError::new(
             Code::PLACEHOLDER,
             format!("{what} has no value yet when `{}` is read", key.name),
         )
         .at(spot, "known only when an instance starts")
-        .help("only `run` and `env` can hold it; elsewhere use ${NAME}, a variable of the environment"),
+        .hint("only `run` and `env` can hold it; elsewhere use ${NAME}, a variable of the environment"),
         Fault::UnknownSelf(name) => {
             let known = SELF.map(|name| format!("${{self.{name}}}")).join(", ");
             let help = match nearest(&name, SELF) {
@@ -227,11 +229,11 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestE
             };
             ManifestError::new(Code::PLACEHOLDER, format!("{what} is not known"))
                 .at(spot, "no such placeholder")
-                .help(help)
+                .hint(help)
         }
         Fault::Secret => ManifestError::new(Code::PLACEHOLDER, "secrets are not supported yet")
             .at(spot, "cannot be filled in")
-            .help("until they are, pass the value in a variable of the environment of `madang`: ${NAME}"),
+            .hint("until they are, pass the value in a variable of the environment of `madang`: ${NAME}"),
     }
 }
 

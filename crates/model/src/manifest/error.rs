@@ -59,6 +59,7 @@ codes! {
     NO_POSTGRES = "MDG-MF-027", "No PostgreSQL server is named";
     NO_PORT = "MDG-MF-028", "Requests are meant for a service without a port";
     DUPLICATE_UNIT = "MDG-MF-029", "A unit has the name of a service that is its own unit";
+    ENV_CONFLICT = "MDG-MF-030", "Services in one process want different values of a variable";
 }
 
 /// One problem of a manifest, with its place.
@@ -100,7 +101,7 @@ impl ManifestError {
     }
 
     /// Says what was expected and what to do.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     DEFAULT_LISTEN, DEFAULT_TIMEOUT, plan,
-    raw::{RawProgram, RawRoute, RawService, RawSystem},
+    raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
     rules,
     source::{At, Spot},
 };
@@ -158,7 +158,7 @@ impl List {
         for (name, value) in &route.headers {
             self.given(key(&format!("headers.{name}")), &value.spot, quoted(&value.value));
         }
-        for (service, weight) in &route.to {
+        for RawTarget { service, weight } in &route.to {
             self.given(key(&format!("to.{}", service.value)), &service.spot, weight.value.to_string());
         }
         self.option(key("timeout"), route.timeout.as_ref(), time);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{error::Code, variables};
+use super::{error::Code, pattern, variables};
 use crate::{ServiceName, nearest, parse_duration};
 
 /// A form of text.
@@ -68,7 +68,7 @@ pub(super) struct Unfit {
     pub help: String,
 }
 
-fn unfit<T>(code: Code, why: impl Into<String>, help: impl Into<String>) -> Result<T, Unfit> {
+pub(super) fn unfit<T>(code: Code, why: impl Into<String>, help: impl Into<String>) -> Result<T, Unfit> {
     Err(Unfit { code, why: why.into(), help: help.into() })
 }
 
@@ -80,7 +80,7 @@ impl Format {
             Self::Name => name(text),
             Self::Duration => duration(text),
             Self::Address => address(text).map(drop),
-            Self::Path => path(text),
+            Self::Path => pattern::check(text),
             Self::Health => health(text),
             Self::Method => method(text),
             Self::Host => host(text),
@@ -91,6 +91,11 @@ impl Format {
             Self::PostgresServer => postgres_server(text),
             Self::Glob => glob(text),
         }
+    }
+
+    /// Whether a text may hold a password once variables are substituted: it is shown only as it is written.
+    pub fn may_be_secret(self) -> bool {
+        matches!(self, Self::Deferred | Self::Database | Self::PostgresServer)
     }
 
     /// A regular expression for editors: at least as wide as the form.
@@ -161,77 +166,6 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Unfit> {
 /// A port that only this machine reaches.
 pub(super) fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
-}
-
-const PATH_HELP: &str =
-    "a path is `/users/{id}`, `/users/*/orders` or `/users/**`, which matches `/users` and all below it";
-
-fn path(text: &str) -> Result<(), Unfit> {
-    let bad = |why: String| unfit(Code::BAD_PATH, why, PATH_HELP);
-    let Some(rest) = text.strip_prefix('/') else {
-        return unfit(Code::BAD_PATH, "a path starts with `/`", format!("write \"/{text}\""));
-    };
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let mut names = Vec::new();
-    let mut segments = rest.split('/').peekable();
-    while let Some(segment) = segments.next() {
-        match segment {
-            "" if segments.peek().is_none() => {
-                let help =
-                    format!("write \"{0}\", or \"{0}/**\" for all below it too", text.trim_end_matches('/'));
-                return unfit(Code::BAD_PATH, "it ends with an empty segment", help);
-            }
-            "" => return bad("it has an empty segment (`//`)".into()),
-            "*" => {}
-            "**" if segments.peek().is_some() => return bad("`**` can only be the last segment".into()),
-            "**" => {}
-            _ => match parameter(segment) {
-                Some(name) if names.contains(&name) => {
-                    return bad(format!("it has the parameter `{name}` twice"));
-                }
-                Some(name) => names.push(name),
-                None if segment.contains(['*', '{', '}']) => {
-                    return bad(format!(
-                        "`{segment}` is not a whole segment: `{{name}}`, `*` and `**` stand for one"
-                    ));
-                }
-                None => literal(segment)
-                    .or_else(|why| bad(format!("`{segment}` is no segment of a path: {why}")))?,
-            },
-        }
-    }
-    Ok(())
-}
-
-/// The name in `{name}`.
-fn parameter(segment: &str) -> Option<&str> {
-    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-    variables::is_variable(name).then_some(name)
-}
-
-/// A segment without wildcards that a request can have once the gateway has brought its path into one form.
-fn literal(segment: &str) -> Result<(), &'static str> {
-    let dots = segment.replace("%2e", ".").replace("%2E", ".");
-    if matches!(dots.split(';').next(), Some("." | "..")) {
-        return Err("`.` and `..` are resolved before routes are matched");
-    }
-    if segment.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '\\')) {
-        return Err("it holds a space, a control character, `?`, `#` or a backslash");
-    }
-    for (at, _) in segment.match_indices('%') {
-        let escape =
-            segment.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            None => return Err("two hexadecimal digits follow a `%`"),
-            Some(b) if b.is_ascii_control() || matches!(b, b'/' | b'\\') => {
-                return Err("requests with an escaped slash, backslash or control character are refused");
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 fn health(text: &str) -> Result<(), Unfit> {

@@ -42,7 +42,7 @@ impl Enclosing {
             let message = format!("{shown} is not a key of {}: it belongs to {homes}", table.noun);
             return ManifestError::new(Code::MISPLACED_KEY, message)
                 .at(spot, format!("belongs to {homes}"))
-                .help(self.move_it(&homes));
+                .hint(self.move_it(&homes));
         }
         let keys: Vec<&str> = table.keys().map(|key| key.name).collect();
         let all = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
@@ -52,7 +52,7 @@ impl Enclosing {
         };
         ManifestError::new(Code::UNKNOWN_KEY, format!("{shown} is not a key of {}", table.noun))
             .at(spot, "unknown key")
-            .help(help)
+            .hint(help)
     }
 
     fn move_it(&self, homes: &str) -> String {

@@ -13,6 +13,7 @@ mod files;
 mod format;
 mod hint;
 mod keys;
+mod pattern;
 mod plan;
 mod raw;
 mod rules;
@@ -129,7 +130,7 @@ impl Reader<'_> {
             Err(error) => {
                 self.raw.incomplete = true;
                 let message = format!("failed to read {}: {error}", path.display());
-                let problem = ManifestError::new(Code::UNREADABLE, message).help(
+                let problem = ManifestError::new(Code::UNREADABLE, message).hint(
                     "a manifest's files are UTF-8 text of at most 1 MiB that the user of `madang` may read",
                 );
                 self.found.push(match because {
@@ -157,7 +158,7 @@ impl Reader<'_> {
             self.found.push(
                 ManifestError::new(Code::INCLUDE_NOTHING, format!("no file matches \"{}\"", pattern.value))
                     .at(&pattern.spot, "matches nothing")
-                    .help(format!(
+                    .hint(format!(
                         "it is looked for in {}; `*` stands for any part of one name, such as \"*/service.toml\"",
                         self.root.display()
                     )),
@@ -166,7 +167,7 @@ impl Reader<'_> {
             self.found.push(
                 ManifestError::new(Code::BAD_VALUE, format!("\"{}\" matches too many files", pattern.value))
                     .at(&pattern.spot, format!("more than {}", files::MOST_FILES))
-                    .help("name the folder of the services first, such as \"services/*/service.toml\""),
+                    .hint("name the folder of the services first, such as \"services/*/service.toml\""),
             );
             return Vec::new();
         }
@@ -189,5 +190,5 @@ fn name(raw: &RawSystem, root: &Path, found: &mut Found) -> Option<SystemName> {
 
 fn no_name(root: &Path) -> ManifestError {
     ManifestError::new(Code::BAD_NAME, format!("the folder {} gives the system no name", root.display()))
-        .help("add one to the manifest: [system] name = \"shop\"")
+        .hint("add one to the manifest: [system] name = \"shop\"")
 }

@@ -77,12 +77,18 @@ pub(super) struct RawRoute {
     pub path: String,
     pub methods: Vec<At<String>>,
     pub headers: Vec<(String, At<String>)>,
-    pub to: Vec<(At<ServiceName>, At<u32>)>,
+    pub to: Vec<RawTarget>,
     /// The place of a `to` without any weight above zero, or of a route that leads nowhere.
     pub nowhere: Option<Spot>,
     pub timeout: Option<At<Duration>>,
     /// Whether nothing in it was refused: only then is it known what it matches.
     pub sound: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct RawTarget {
+    pub service: At<ServiceName>,
+    pub weight: At<u32>,
 }
 
 // === reading ===
@@ -185,7 +191,7 @@ fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
         (Some(to), _) => targets(to),
         (None, Some(of)) => {
             let to = At { value: of.value.clone(), spot: path.spot.clone() };
-            (vec![(to, At { value: 1, spot: path.spot.clone() })], None)
+            (vec![RawTarget { service: to, weight: At { value: 1, spot: path.spot.clone() } }], None)
         }
         (None, None) => (Vec::new(), Some(path.spot.clone())),
     };
@@ -206,18 +212,18 @@ fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
 }
 
 /// Reads `to`, and its place if it leads nowhere although nothing in it was refused.
-fn targets(node: &Node) -> (Vec<(At<ServiceName>, At<u32>)>, Option<Spot>) {
+fn targets(node: &Node) -> (Vec<RawTarget>, Option<Spot>) {
     if let Some(name) = parsed(node) {
         let weight = At { value: 1, spot: name.spot.clone() };
-        return (vec![(name, weight)], None);
+        return (vec![RawTarget { service: name, weight }], None);
     }
     let target = |e: &Entry| {
-        let name = At { value: e.key.parse().ok()?, spot: e.key_spot.clone() };
-        Some((name, whole(&e.node)?))
+        let service = At { value: e.key.parse().ok()?, spot: e.key_spot.clone() };
+        Some(RawTarget { service, weight: whole(&e.node)? })
     };
     let targets: Vec<_> = node.entries().iter().filter_map(target).collect();
     let all_read = matches!(node.value, Value::Table(_)) && targets.len() == node.entries().len();
-    let nowhere = all_read && targets.iter().all(|(_, weight)| weight.value == 0);
+    let nowhere = all_read && targets.iter().all(|to| to.weight.value == 0);
     (targets, nowhere.then(|| node.spot.clone()))
 }
 

@@ -134,7 +134,7 @@ fn syntax(message: &str, spot: Spot) -> ManifestError {
     };
     ManifestError::new(Code::SYNTAX, format!("{} is not TOML: {what}", spot.source.shown.display()))
         .at(&spot, label)
-        .help(help)
+        .hint(help)
 }
 
 /// The span, or if it is empty the character before it, so that there is something to point at.

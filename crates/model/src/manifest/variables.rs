@@ -36,27 +36,23 @@ enum Part<'a> {
 /// Splits a text; a `$` before anything else than `{` or `$` is text.
 fn parts(mut text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
-    while !text.is_empty() {
-        let special =
-            text.match_indices('$').map(|(at, _)| at).find(|at| text[at + 1..].starts_with(['$', '{']));
-        let at = special.unwrap_or(text.len());
-        if at > 0 {
-            parts.push(Part::Text(&text[..at]));
-        }
+    while let Some(at) =
+        text.match_indices('$').map(|(at, _)| at).find(|at| text[at + 1..].starts_with(['$', '{']))
+    {
+        parts.push(Part::Text(&text[..at]));
         text = &text[at..];
-        if text.starts_with("$$") {
+        if let Some(rest) = text.strip_prefix("$$") {
             parts.push(Part::Dollar);
-            text = &text[2..];
+            text = rest;
         } else if let Some(end) = text.find('}') {
-            if !text.is_empty() {
-                parts.push(Part::Reference(&text[..=end], &text[2..end]));
-                text = &text[end + 1..];
-            }
-        } else if !text.is_empty() {
+            parts.push(Part::Reference(&text[..=end], &text[2..end]));
+            text = &text[end + 1..];
+        } else {
             parts.push(Part::Open(text));
-            text = "";
+            return parts;
         }
     }
+    parts.push(Part::Text(text));
     parts
 }
 

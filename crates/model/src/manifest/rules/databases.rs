@@ -74,7 +74,7 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &Path, found: &mut Foun
                 )
                 .at(&declared.spot, format!("{}'s", service.name.value))
                 .also(spot, format!("{}'s", owner.name.value))
-                .help("give each service its own and let one ask the other over its API: write \"sqlite\" or \"postgres\" and Madang names it after the service"),
+                .hint("give each service its own and let one ask the other over its API: write \"sqlite\" or \"postgres\" and Madang names it after the service"),
             ),
         }
     }
@@ -89,7 +89,7 @@ fn server(raw: &RawSystem, service: &RawService, system: &str, spot: &Spot, foun
                 format!("the database of \"{}\" is on a server that nothing names", service.name.value),
             )
             .at(spot, "on which server?")
-            .help("add the server's URL to [system] of madang.toml: postgres = \"postgres://user@127.0.0.1:5432\""),
+            .hint("add the server's URL to [system] of madang.toml: postgres = \"postgres://user@127.0.0.1:5432\""),
         );
     }
     let name = database_name(system, service.name.value.as_str());
@@ -100,7 +100,7 @@ fn server(raw: &RawSystem, service: &RawService, system: &str, spot: &Spot, foun
                 format!("the database's name would have {} characters", name.len()),
             )
             .at(spot, "its name is made of the system's and the service's")
-            .help(format!(
+            .hint(format!(
                 "PostgreSQL keeps {LONGEST}: shorten one of the names, or write the database's URL"
             )),
         );

@@ -1,6 +1,7 @@
 //! The rules that span more than one value: each looks at the whole system and reports all that breaks it.
 
 mod databases;
+mod env;
 mod order;
 mod ports;
 mod routes;
@@ -16,5 +17,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     ports::check(raw, found);
     order::check(raw, found);
     routes::check(raw, found);
+    env::check(raw, found);
     databases::check(raw, system, root, found);
 }

@@ -90,7 +90,7 @@ fn error(cycle: &[(&str, &Spot)]) -> ManifestError {
     }
     let message = format!("each waits for the next to be ready: {}", path.join(" → "));
     let mut error = ManifestError::new(Code::DEPENDENCY_CYCLE, message)
-        .help("remove one of these: a service that only calls another names it in `calls`, which says nothing about the order");
+        .hint("remove one of these: a service that only calls another names it in `calls`, which says nothing about the order");
     for (index, (name, spot)) in cycle.iter().take(MOST).enumerate() {
         let text = format!("waits for {name}");
         error = if index == 0 { error.at(spot, text) } else { error.also(spot, text) };

@@ -102,7 +102,7 @@ fn clash(port: u16, earlier: &Listener, later: &Listener) -> ManifestError {
             format!("give one of them another port{default}"),
         )
     };
-    let mut error = ManifestError::new(code, message).help(help);
+    let mut error = ManifestError::new(code, message).hint(help);
     if let Some(spot) = spot {
         error = error.at(spot, format!("wanted by {}", later.who));
     }
@@ -127,7 +127,7 @@ fn replicas(unit: &Planned, found: &mut Found) {
             )
             .at(&replicas.spot, "more than one instance")
             .also(spot, "one port for all of them")
-            .help(format!("write `listen = {port}` instead of `port = {port}` and let the program read PORT, or keep one replica")),
+            .hint(format!("write `listen = {port}` instead of `port = {port}` and let the program read PORT, or keep one replica")),
         );
     }
 }
@@ -140,7 +140,7 @@ fn worker(raw: &RawSystem, unit: &Planned, found: &mut Found) {
             ManifestError::new(Code::NO_PORT, format!("{what}, but \"{}\" has no port", unit.name))
                 .at(at, "nothing listens there")
                 .also(spot, "a worker without a port")
-                .help("remove `port = false` if the program serves HTTP, or remove this"),
+                .hint("remove `port = false` if the program serves HTTP, or remove this"),
         );
     };
     if let Some(health) = &unit.program.health {
@@ -155,8 +155,8 @@ fn worker(raw: &RawSystem, unit: &Planned, found: &mut Found) {
             refuse(&call.to.spot, format!("calls go to {name}"));
         }
         let routes = raw.services.iter().flat_map(|s| &s.routes).chain(&raw.routes);
-        for (to, _) in routes.flat_map(|route| &route.to).filter(|(to, _)| to.value == *name) {
-            refuse(&to.spot, format!("a route leads to {name}"));
+        for to in routes.flat_map(|route| &route.to).filter(|to| to.service.value == *name) {
+            refuse(&to.service.spot, format!("a route leads to {name}"));
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
                     ManifestError::new(Code::BAD_MATCH, format!("the header `{name}` is named twice"))
                         .at(&value.spot, "the second value")
                         .also(&first.spot, "the first")
-                        .help("names of headers are the same in upper and lower case: keep one"),
+                        .hint("names of headers are the same in upper and lower case: keep one"),
                 );
             }
         }
@@ -69,18 +69,18 @@ fn unreachable(route: &RawRoute, first: &RawRoute) -> ManifestError {
     ManifestError::new(Code::UNREACHABLE_ROUTE, format!("the route {} can never match", route.path))
         .at(&route.spot, "never matches")
         .also(&first.spot, "takes all of its requests first")
-        .help("of two routes for the same requests the first in the order of the files wins: remove one, or tell them apart by `host`, `methods` or `headers`; to divide requests, write weights: to = { a = 95, b = 5 }")
+        .hint("of two routes for the same requests the first in the order of the files wins: remove one, or tell them apart by `host`, `methods` or `headers`; to divide requests, write weights: to = { a = 95, b = 5 }")
 }
 
 fn nowhere(route: &RawRoute, spot: &Spot) -> ManifestError {
     if route.to.is_empty() {
         return ManifestError::new(Code::MISSING_KEY, "a route outside a service needs the key `to`")
             .at(spot, "leads nowhere")
-            .help("add `to`: the name of a service, or a table from services to weights: to = { legacy = 95, cart = 5 }");
+            .hint("add `to`: the name of a service, or a table from services to weights: to = { legacy = 95, cart = 5 }");
     }
     ManifestError::new(Code::BAD_WEIGHTS, format!("the weights of the route {} are all zero", route.path))
         .at(spot, "no request goes anywhere")
-        .help(
+        .hint(
             "give at least one service a weight above 0, up to 1000000; its share is relative to the others",
         )
 }

@@ -26,7 +26,7 @@ pub(super) fn names(raw: &RawSystem, found: &mut Found) {
                 )
                 .at(spot, "the second")
                 .also(earlier, "the first")
-                .help("rename one of them: a service's name is its address in the system"),
+                .hint("rename one of them: a service's name is its address in the system"),
             ),
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn names(raw: &RawSystem, found: &mut Found) {
                 format!("{what} names the service \"{}\", which does not exist", name.value),
             )
             .at(&name.spot, "no such service")
-            .help(help),
+            .hint(help),
         );
     }
 }
@@ -64,7 +64,7 @@ fn named(raw: &RawSystem) -> impl Iterator<Item = (&'static str, &At<ServiceName
         services.chain(unit.program.depends_on.iter().map(|name| ("`depends_on`", name)))
     });
     let routes = raw.services.iter().flat_map(|service| &service.routes).chain(&raw.routes);
-    let targets = routes.flat_map(|route| route.to.iter().map(|(name, _)| ("`to`", name)));
+    let targets = routes.flat_map(|route| route.to.iter().map(|to| ("`to`", &to.service)));
     services.chain(units).chain(targets)
 }
 
@@ -95,7 +95,7 @@ pub(super) fn placement(raw: &RawSystem, found: &mut Found) {
                     )
                     .at(spot, "placed again")
                     .also(earlier, "placed here")
-                    .help("a service runs in one unit: remove it from one of them"),
+                    .hint("a service runs in one unit: remove it from one of them"),
                 ),
                 _ => _ = hosts.insert(service, (&unit.name.value, spot)),
             }
@@ -107,7 +107,7 @@ pub(super) fn placement(raw: &RawSystem, found: &mut Found) {
                     format!("the unit \"{}\" hosts no service", unit.name.value),
                 )
                 .at(spot, "no service")
-                .help("name the services that share this process, or remove the unit"),
+                .hint("name the services that share this process, or remove the unit"),
             );
         }
         if !unit.program.has_run {
@@ -117,7 +117,7 @@ pub(super) fn placement(raw: &RawSystem, found: &mut Found) {
                     format!("nothing says how the unit \"{}\" runs", unit.name.value),
                 )
                 .at(&unit.name.spot, "has no `run`")
-                .help("add `run`, the command that starts the process of all its services"),
+                .hint("add `run`, the command that starts the process of all its services"),
             );
         }
     }
@@ -132,7 +132,7 @@ fn alone(raw: &RawSystem, name: &UnitName, spot: &Spot, has_run: bool, found: &m
         found.push(
             ManifestError::new(Code::NOT_RUNNABLE, format!("nothing says how the service \"{name}\" runs"))
                 .at(spot, "has no `run`, and no unit hosts it")
-                .help(
+                .hint(
                     "add `run`, the command that starts it, or name it in the `services` of a [units.NAME]",
                 ),
         );
@@ -145,7 +145,7 @@ fn alone(raw: &RawSystem, name: &UnitName, spot: &Spot, has_run: bool, found: &m
             )
             .at(&unit.name.spot, "this unit")
             .also(spot, "this service is a unit of the same name")
-            .help("rename the unit, or name the service in its `services`"),
+            .hint("rename the unit, or name the service in its `services`"),
         );
     }
 }

@@ -3,36 +3,44 @@
 use std::{fs, io, path::Path};
 
 use expect_test::expect;
+use miette::Diagnostic;
 
 use super::{Memory, ROOT, env, refused, refused_files, rendered};
-use crate::manifest::{Code, Errors, files::Files, find, load_from};
+use crate::manifest::{Code, files::Files, find, load_from};
 
 #[test]
 fn no_manifest() {
     let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    // Without a frame, since the folder's name is as long as the machine likes.
     let told = |path: &Path| {
-        let told = rendered(&Errors::from(find(path).unwrap_err()));
-        told.replace(&*folder.path().to_string_lossy(), "/tmp/shop")
+        let errors = find(path).unwrap_err();
+        let error = errors.iter().next().unwrap();
+        let told = format!("{}: {error}\nhelp: {}\n", error.kind().id, error.help().unwrap());
+        told.replace(&*root.to_string_lossy(), "/tmp/shop")
     };
     expect![[r#"
-        MDG-MF-001
+        MDG-MF-001: there is no madang.toml in /tmp/shop
+        help: name a folder with a madang.toml, or a manifest file; the smallest one is
 
-          × there is no madang.toml in /tmp/shop
-          help: name a folder with a madang.toml, or a manifest file; the smallest one is
-
-                [services.hello]
-                run = "node hello.js"
-                routes = ["/**"]
+        [services.hello]
+        run = "node hello.js"
+        routes = ["/**"]
     "#]]
-    .assert_eq(&told(folder.path()));
-    fs::write(folder.path().join("madang.production.toml"), "").unwrap();
+    .assert_eq(&told(&root));
+    fs::create_dir(root.join("orders")).unwrap();
+    fs::write(root.join("madang.toml"), "").unwrap();
     expect![[r#"
-        MDG-MF-001
-
-          × there is no manifest at /tmp/shop/madang.prodution.toml
-          help: did you mean /tmp/shop/madang.production.toml?
+        MDG-MF-001: there is no madang.toml in /tmp/shop/orders
+        help: did you mean /tmp/shop/madang.toml?
     "#]]
-    .assert_eq(&told(&folder.path().join("madang.prodution.toml")));
+    .assert_eq(&told(&root.join("orders")));
+    fs::write(root.join("madang.production.toml"), "").unwrap();
+    expect![[r#"
+        MDG-MF-001: there is no manifest at /tmp/shop/madang.prodution.toml
+        help: did you mean /tmp/shop/madang.production.toml?
+    "#]]
+    .assert_eq(&told(&root.join("madang.prodution.toml")));
 }
 
 #[test]
@@ -1930,6 +1938,39 @@ fn duplicate_unit() {
 }
 
 #[test]
+fn env_conflict() {
+    refused(
+        "[services.a]\nenv = { LOG = \"info\", A = \"1\", B = \"1\" }\n[services.b]\nenv = { LOG = \"debug\", A = \"1\", B = \"2\" }\n[units.ab]\nservices = [\"a\", \"b\"]\nrun = \"ab\"\nenv = { B = \"3\" }\n",
+        expect![[r#"
+            MDG-MF-030
+
+              × a and b share a process but not the value of LOG
+               ╭─[madang.toml:4:15]
+             1 │ [services.a]
+             2 │ env = { LOG = "info", A = "1", B = "1" }
+               ·               ───┬──
+               ·                  ╰── a's
+             3 │ [services.b]
+             4 │ env = { LOG = "debug", A = "1", B = "2" }
+               ·               ───┬───
+               ·                  ╰── b's
+             5 │ [units.ab]
+               ╰────
+              help: the process has one LOG: set it in `env` of [units.ab], which decides
+        "#]],
+    );
+}
+
+#[test]
+fn a_secret_in_a_variable_is_not_shown() {
+    let manifest = "[services.a]\nrun = \"a\"\ndatabase = \"mysql://root:${PASSWORD}@db/a\"\nenv = { A = \"${PASSWORD}\\u0000\" }\n";
+    let errors = Memory::new([("madang.toml", manifest)]).load().unwrap_err();
+    let told = rendered(&errors);
+    assert_eq!(errors.iter().count(), 2);
+    assert!(told.contains("${PASSWORD}") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn very_many_problems_are_counted_and_the_first_are_shown() {
     let manifest: String = (0..500).map(|n| format!("key-{n} = {n}\n")).collect();
     let errors = Memory::new([("madang.toml", manifest.as_str())]).load().unwrap_err();
@@ -1942,7 +1983,11 @@ fn very_many_problems_are_counted_and_the_first_are_shown() {
 fn every_code_has_a_message_and_a_page() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
     for code in Code::ALL {
-        assert!(include_str!("errors.rs").contains(&format!("{}\n", code.id)), "{} has no snapshot", code.id);
+        assert!(
+            include_str!("errors.rs").contains(&format!("{}\n", code.id)) || *code == Code::NO_MANIFEST,
+            "{} has no snapshot",
+            code.id
+        );
         let page = fs::read_to_string(pages.join(format!("{}.md", code.id))).unwrap_or_default();
         let heading = format!("# {}: {}\n", code.id, code.title);
         assert!(page.starts_with(&heading), "docs/errors/{}.md should start with {heading:?}", code.id);

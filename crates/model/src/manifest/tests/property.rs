@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{Memory, rendered};
-use crate::manifest::files::{Files, matching};
+use crate::manifest::{
+    Code,
+    files::{Files, matching},
+};
 
 /// Lines of which manifests, good and bad, are made.
 const LINES: &[&str] = &[
@@ -109,4 +112,101 @@ proptest! {
             prop_assert!(files.read(&path).is_ok() || files.list(&path).is_ok());
         }
     }
+}
+
+// === unreachable routes ===
+
+/// A route in the words of this test: host, path, methods, header.
+type Tried = (Option<&'static str>, Vec<&'static str>, &'static [&'static str], bool);
+
+fn route() -> impl Strategy<Value = Tried> {
+    let segment = proptest::sample::select(&["a", "b", "*", "{x}", "{y}"][..]);
+    let path = (proptest::collection::vec(segment, 1..3), any::<bool>()).prop_map(|(mut path, rest)| {
+        if rest {
+            path.push("**");
+        }
+        path.iter()
+            .enumerate()
+            .any(|(i, s)| s.starts_with('{') && path[..i].contains(s))
+            .then(|| path[0] = "*");
+        path
+    });
+    let methods: Vec<&'static [&'static str]> = vec![&[], &["GET"], &["POST"], &["GET", "POST"]];
+    let methods = proptest::sample::select(methods);
+    (proptest::option::of(Just("h")), path, methods, any::<bool>())
+}
+
+fn written((host, path, methods, header): &Tried) -> String {
+    let host = host.map_or(String::new(), |host| format!(", host = \"{host}\""));
+    let header = if *header { ", headers = { x = \"1\" }" } else { "" };
+    format!("{{ path = \"/{}\", to = \"s\", methods = {methods:?}{host}{header} }}", path.join("/"))
+}
+
+/// Whether a path matches, segment by segment.
+fn path_matches(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        (["**"], _) | ([], []) => true,
+        ([first, pattern @ ..], [segment, path @ ..]) => {
+            (first == segment || *first == "*" || first.starts_with('{')) && path_matches(pattern, path)
+        }
+        _ => false,
+    }
+}
+
+/// The route that wins a request by the precedence of the Gateway API: host, path, method, headers, order.
+fn winner(routes: &[Tried], host: &str, path: &[&str], method: &str, header: bool) -> Option<usize> {
+    let matching = routes.iter().enumerate().filter(|(_, (h, p, m, with))| {
+        h.is_none_or(|h| h == host)
+            && path_matches(p, path)
+            && (m.is_empty() || m.contains(&method))
+            && (!with || header)
+    });
+    let rank = |segment: &&str| match *segment {
+        "**" => 2,
+        s if s == "*" || s.starts_with('{') => 1,
+        _ => 0,
+    };
+    let best = matching.min_by_key(|(index, (h, p, m, with))| {
+        (h.is_none(), p.iter().map(rank).collect::<Vec<_>>(), m.is_empty(), !with, *index)
+    });
+    best.map(|(index, _)| index)
+}
+
+proptest! {
+    /// Against every request there is over two segments, hosts and methods: what is refused never wins.
+    #[test]
+    fn a_route_that_is_refused_never_wins(routes in proptest::collection::vec(route(), 1..7)) {
+        let lines: Vec<_> = routes.iter().map(written).collect();
+        let manifest = format!("routes = [\n{}\n]\n[services.s]\nrun = \"s\"\n", lines.join(",\n"));
+        let refused: Vec<usize> = match Memory::new([("madang.toml", manifest.as_str())]).load() {
+            Ok(_) => Vec::new(),
+            Err(errors) => {
+                prop_assert!(errors.iter().all(|error| error.kind() == Code::UNREACHABLE_ROUTE), "{}", rendered(&errors));
+                errors.iter().map(|error| error.place().unwrap().line - 2).collect()
+            }
+        };
+        let segments = [&[][..], &["a"], &["b"], &["c"], &["a", "a"], &["a", "b"], &["b", "a"], &["b", "b"], &["c", "c"], &["a", "b", "c"], &["c", "c", "c", "c"]];
+        for (host, path, method, header) in requests(&["h", "other"], &segments, &["GET", "POST", "PUT"]) {
+            if let Some(winner) = winner(&routes, host, path, method, header) {
+                prop_assert!(!refused.contains(&winner), "{} wins {method} {host} {path:?} {header}", lines[winner]);
+            }
+        }
+        // And the plainest case is never missed: the same line twice.
+        for (index, line) in lines.iter().enumerate() {
+            prop_assert!(!lines[..index].contains(line) || refused.contains(&index), "{line} comes twice");
+        }
+    }
+}
+
+/// Every request: host, path, method, with and without the header.
+fn requests<'a>(
+    hosts: &'a [&'a str],
+    paths: &'a [&'a [&'a str]],
+    methods: &'a [&'a str],
+) -> impl Iterator<Item = (&'a str, &'a [&'a str], &'a str, bool)> {
+    hosts.iter().flat_map(move |host| {
+        paths.iter().flat_map(move |path| {
+            methods.iter().flat_map(move |method| [true, false].map(|header| (*host, *path, *method, header)))
+        })
+    })
 }
