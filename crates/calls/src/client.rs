@@ -49,13 +49,7 @@ pub(crate) struct Worker {
 impl ClientConfig {
     /// The defaults: 4,096 records, 4 s idle, 1,024 connections per instance and a random seed.
     pub fn new(hop: Hop) -> Self {
-        Self {
-            hop,
-            records: 4096,
-            idle: Duration::from_secs(4),
-            connections: 1024,
-            seed: rand::random(),
-        }
+        Self { hop, records: 4096, idle: Duration::from_secs(4), connections: 1024, seed: rand::random() }
     }
 }
 
@@ -75,6 +69,11 @@ impl Client {
             config,
         };
         Self { worker: Arc::new(worker) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn worker(&self) -> Arc<Worker> {
+        self.worker.clone()
     }
 
     /// Calls a service. The request's extensions carry its [`Context`]; without one, a new one is made, as for

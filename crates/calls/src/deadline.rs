@@ -114,7 +114,9 @@ where
         let this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer.map(|response| match this.sleep.take() {
-                Some(sleep) => watched(response, this.exchange, sleep, *this.started, *this.limit, *this.scope),
+                Some(sleep) => {
+                    watched(response, this.exchange, sleep, *this.started, *this.limit, *this.scope)
+                }
                 None => response,
             }));
         }
@@ -145,4 +147,101 @@ fn watched(
         body.watch(|| Watch::idle(exchange.clone()));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use tokio::time::sleep;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{
+        Context as CallContext, Deadline,
+        testing::{Bench, status},
+        timer::STEP,
+        upload::Upload,
+    };
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Never early, and at most a step late, whatever the limits and however slow the answer.
+    #[tokio::test(start_paused = true)]
+    async fn no_call_lasts_longer_than_its_limits_and_a_step() {
+        let random = crate::random::Random::seeded(19);
+        for _ in 0..300 {
+            let [total, attempt, callers, takes] = [(); 4].map(|()| millis(random.below(3000) as u64 + 1));
+            let bench = Bench::new(Policy { timeout: total, attempt_timeout: attempt, ..Policy::default() });
+            let mut request = Request::new(Body::empty());
+            let context = CallContext { deadline: Some(Deadline::after(callers)), ..CallContext::root() };
+            request.extensions_mut().insert(context);
+            let inner = service_fn(move |_: Call| async move {
+                sleep(takes).await;
+                Ok::<_, CallError>(status(200))
+            });
+            let begin = Instant::now();
+            let call = bench.call(request);
+            let answer = super::total().layer(super::attempt().layer(inner)).call(call).await;
+            let (took, limit) = (begin.elapsed(), total.min(attempt).min(callers));
+            assert!(took <= limit + STEP, "{took:?} of {limit:?}");
+            assert!(answer.is_ok() || took >= limit, "{took:?} of {limit:?}");
+            assert!(answer.is_err() || took == takes);
+        }
+    }
+
+    /// The time that a call took whose body of unknown length comes in parts after these pauses, and whose
+    /// answer comes so long after its end.
+    async fn upload(policy: Policy, pauses: &[u64], answers: u64) -> (Duration, bool) {
+        let bench = Bench::new(policy);
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let begin = Instant::now();
+        let call = bench.call(Request::post("/").body(Body::new(Parts(receiver))).unwrap());
+        let pauses = pauses.to_vec();
+        tokio::spawn(async move {
+            for pause in pauses {
+                sleep(millis(pause)).await;
+                let _ = sender.send(bytes::Bytes::from_static(b"part")).await;
+            }
+        });
+        let inner = service_fn(move |call: Call| async move {
+            let mut body = Upload::send(&call.exchange);
+            while http_body_util::BodyExt::frame(&mut body).await.is_some() {}
+            sleep(millis(answers)).await;
+            Ok::<_, CallError>(status(200))
+        });
+        let answer = super::total().layer(inner).call(call).await;
+        (begin.elapsed(), answer.is_ok())
+    }
+
+    struct Parts(tokio::sync::mpsc::Receiver<bytes::Bytes>);
+
+    impl http_body::Body for Parts {
+        type Data = bytes::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+            self.0.poll_recv(cx).map(|part| part.map(|part| Ok(http_body::Frame::data(part))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_unknown_length_has_time_while_it_progresses() {
+        let policy = Policy { timeout: millis(1000), idle_timeout: millis(3000), ..Policy::default() };
+        let (took, ok) = upload(policy.clone(), &[2000, 2000, 2000], 900).await;
+        assert!(ok && took == millis(6900), "{took:?}");
+
+        let (took, ok) = upload(policy.clone(), &[2000, 100], 5000).await;
+        assert!(
+            !ok && took >= millis(3100) && took <= millis(3100) + STEP * 2,
+            "the limit after it: {took:?}"
+        );
+
+        let (took, ok) = upload(policy, &[1000, 9000], 0).await;
+        assert!(!ok && took >= millis(4000) && took <= millis(4000) + STEP * 2, "stuck: {took:?}");
+    }
 }

@@ -85,13 +85,7 @@ impl Ledger {
     }
 
     /// Enters a request that was answered here without a call.
-    pub(crate) fn enter_answered(
-        &self,
-        context: &Context,
-        method: &Method,
-        code: Code,
-        started: Instant,
-    ) {
+    pub(crate) fn enter_answered(&self, context: &Context, method: &Method, code: Code, started: Instant) {
         let entry = Entry {
             code: Some(code.id),
             duration_us: started.elapsed().as_micros() as u64,
@@ -121,7 +115,11 @@ impl Ledger {
     /// The counters so far.
     pub(crate) fn counters(&self) -> BTreeMap<ServiceName, Counters> {
         let pages = self.pages();
-        pages.counters.values().map(|(upstream, counters)| (upstream.name().clone(), counters.clone())).collect()
+        pages
+            .counters
+            .values()
+            .map(|(upstream, counters)| (upstream.name().clone(), counters.clone()))
+            .collect()
     }
 
     fn record(&self, entry: Entry) -> RequestRecord {

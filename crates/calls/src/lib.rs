@@ -29,6 +29,8 @@ mod random;
 mod record;
 mod retry;
 mod stack;
+#[cfg(test)]
+mod testing;
 mod timer;
 mod trace;
 mod transport;

@@ -128,7 +128,8 @@ async fn wait(call: &Call) -> Result<Target, CallError> {
             return Err(place.gives_up(opens.is_some()));
         }
         // An instance that is in rotation and refuses is tried again by one of those who wait.
-        let look = opens.map_or(patience, |opens| opens.max(Instant::now() + crate::timer::STEP).min(patience));
+        let look =
+            opens.map_or(patience, |opens| opens.max(Instant::now() + crate::timer::STEP).min(patience));
         tokio::select! {
             () = changed => {}
             () = exchange.worker.timer.sleep_until(look) => {}
@@ -170,5 +171,102 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.exchange.upstream.parked.fetch_sub(1, Relaxed);
         self.exchange.trail.parked_for(self.since.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{JoinSet, yield_now};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{
+        Policy,
+        testing::{Bench, status},
+    };
+
+    type Answer = Result<Response<Body>, CallError>;
+
+    /// Lets so many calls go; each is answered once it has somewhere to go.
+    async fn park(bench: &Bench, count: usize) -> JoinSet<Answer> {
+        let mut calls = JoinSet::new();
+        for _ in 0..count {
+            let inner = service_fn(|call: Call| async move {
+                assert!(call.target.is_some());
+                Ok::<_, CallError>(status(200))
+            });
+            calls.spawn(layer().layer(inner).call(bench.get()));
+        }
+        // As often as it takes for each to be polled once.
+        for _ in 0..=count {
+            yield_now().await;
+        }
+        calls
+    }
+
+    fn parked(bench: &Bench) -> usize {
+        bench.upstream.parked.load(Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_wait_for_an_instance_and_go_on_when_one_is_ready() {
+        let bench = Bench::new(Policy::default());
+        let begin = Instant::now();
+        let calls = park(&bench, 100).await;
+        assert_eq!(parked(&bench), 100);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(parked(&bench), 100);
+        bench.rotate(1);
+        assert!(calls.join_all().await.into_iter().all(|answer| answer.is_ok()));
+        assert_eq!((parked(&bench), begin.elapsed()), (0, Duration::from_secs(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn they_are_bounded_in_number() {
+        let bench = Bench::new(Policy { parked: 10, ..Policy::default() });
+        let calls = park(&bench, 25).await;
+        assert_eq!(parked(&bench), 10);
+        bench.rotate(1);
+        let answers = calls.join_all().await;
+        let full = |answer: &&Answer| matches!(answer, Err(CallError::ParkingFull { .. }));
+        assert_eq!(answers.iter().filter(full).count(), 15);
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn they_are_bounded_by_their_deadline() {
+        let bench = Bench::new(Policy { timeout: Duration::from_secs(2), ..Policy::default() });
+        let begin = Instant::now();
+        for answer in park(&bench, 5).await.join_all().await {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, CallError::NoInstance { retry_after: RETRY_AFTER, .. }), "{error:?}");
+        }
+        let late = begin.elapsed() - Duration::from_secs(2);
+        assert!(late <= crate::timer::STEP, "{late:?}");
+        assert_eq!(parked(&bench), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_leaves_gives_its_place_back() {
+        let bench = Bench::new(Policy::default());
+        let mut calls = park(&bench, 7).await;
+        calls.shutdown().await;
+        assert_eq!(parked(&bench), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_at_a_time_tries_an_instance_that_refuses() {
+        let bench = Bench::new(Policy::default());
+        bench.rotate(1);
+        let endpoint = bench.upstream.endpoints()[0].clone();
+        endpoint.connect_failed(Instant::now());
+        let calls = park(&bench, 50).await;
+        assert_eq!(parked(&bench), 50);
+        // The first who may try leaves its place; the others follow once it has connected.
+        tokio::time::advance(Duration::from_millis(40)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(parked(&bench), 49);
+        endpoint.connected();
+        assert!(calls.join_all().await.into_iter().all(|answer| answer.is_ok()));
     }
 }

@@ -111,11 +111,6 @@ impl Pool {
         // Held for a few lines that do not panic, and each shelf is whole at any of them.
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    #[cfg(test)]
-    pub(crate) fn idle(&self) -> usize {
-        self.shelves().by_endpoint.values().map(|shelf| shelf.idle.len()).sum()
-    }
 }
 
 /// Sweeps until there is nothing left, or nobody who could use it.
@@ -150,8 +145,7 @@ impl Lease {
     pub(crate) fn ended(self) {
         let Self { connection, exchange } = self;
         let endpoint = connection.endpoint.clone();
-        let reusable =
-            exchange.upload.ended() && endpoint.in_rotation() && !connection.sender.is_closed();
+        let reusable = exchange.upload.ended() && endpoint.in_rotation() && !connection.sender.is_closed();
         if reusable {
             exchange.worker.pool.put(&exchange.worker, &endpoint, |shelf| {
                 shelf.idle.push((connection, Instant::now()));

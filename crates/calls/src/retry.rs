@@ -179,3 +179,194 @@ fn retry_after(response: &Response<Body>) -> Duration {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(0).min(86_400))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use http::Request;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{
+        Context as CallContext, Deadline, Policy,
+        exchange::Target,
+        testing::{Bench, status},
+    };
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Outcome {
+        Connect,
+        Broken,
+        Timeout,
+        Status(u16),
+    }
+
+    impl Outcome {
+        fn answer(self, exchange: &Exchange) -> Answer {
+            let service = exchange.upstream.name().clone();
+            let source = || "as told".into();
+            match self {
+                Self::Connect => Err(CallError::Connect { service, source: source() }),
+                Self::Broken => Err(CallError::Broken { service, source: source() }),
+                Self::Timeout => Err(exchange.timeout(exchange.started)),
+                Self::Status(code) => Ok(status(code)),
+            }
+        }
+    }
+
+    /// The number of attempts at a call whose every attempt ends in this way.
+    async fn tries(bench: &Bench, call: Call, outcome: Outcome) -> u32 {
+        tries_and(bench, call, move |_| outcome).await
+    }
+
+    async fn tries_and(
+        _bench: &Bench,
+        call: Call,
+        outcome: impl Fn(u32) -> Outcome + Clone + Send + 'static,
+    ) -> u32 {
+        let tried = Arc::new(AtomicU32::new(0));
+        let counted = tried.clone();
+        let inner = service_fn(move |call: Call| {
+            let (counted, outcome) = (counted.clone(), outcome.clone());
+            async move {
+                assert_eq!(counted.fetch_add(1, Relaxed) + 1, call.attempt);
+                outcome(call.attempt).answer(&call.exchange)
+            }
+        });
+        let _ = layer().layer(inner).call(call).await;
+        tried.load(Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_safe_is_tried_again() {
+        use Outcome::*;
+        let once = [Status(200), Status(404), Status(429), Status(500), Status(501)];
+        let unsafe_twice = [Broken, Timeout, Status(502), Status(503), Status(504)];
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE", "POST", "PATCH", "CUSTOM"] {
+            for key in [false, true] {
+                let bench = Bench::new(Policy::default());
+                let request = || {
+                    let mut request = Request::builder().method(method);
+                    if key {
+                        request = request.header("idempotency-key", "k");
+                    }
+                    bench.call(request.body(Body::from("x")).unwrap())
+                };
+                for outcome in once {
+                    assert_eq!(tries(&bench, request(), outcome).await, 1, "{method} {key} {outcome:?}");
+                }
+                let safe = key || !["POST", "PATCH", "CUSTOM"].contains(&method);
+                for outcome in unsafe_twice {
+                    let expected = if safe { 3 } else { 1 };
+                    assert_eq!(
+                        tries(&bench, request(), outcome).await,
+                        expected,
+                        "{method} {key} {outcome:?}"
+                    );
+                }
+                let unsent = tries_and(&bench, request(), |n| if n < 5 { Connect } else { Status(200) });
+                assert_eq!(unsent.await, 5, "{method}: nothing was sent");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_stay_within_the_budget() {
+        let bench = Bench::new(Policy { attempts: 10, ..Policy::default() });
+        let (mut attempts, calls, begin) = (0, 2000, Instant::now());
+        for _ in 0..calls {
+            attempts += tries(&bench, bench.get(), Outcome::Status(503)).await;
+            if bench.worker.random.below(10) == 0 {
+                tokio::time::advance(Duration::from_millis(20)).await;
+            }
+        }
+        assert!(attempts > calls, "some are tried again");
+        let floor = 10.0 * begin.elapsed().as_secs_f64() + 100.0;
+        assert!(f64::from(attempts - calls) <= f64::from(calls) * 0.2 + floor, "{attempts}");
+        // Within one window, so that nothing is forgiven.
+        let bench = Bench::new(Policy { attempts: 10, ..Policy::default() });
+        let all = (0..1000).map(|_| tries(&bench, bench.get(), Outcome::Connect));
+        let attempts: u32 = futures_util::future::join_all(all).await.into_iter().sum();
+        assert!(attempts <= 1000 + 200 + 100, "{attempts}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_obeyed_if_there_is_time() {
+        let bench = Bench::new(Policy::default());
+        let asks = |seconds: &'static str| {
+            service_fn(move |call: Call| async move {
+                let mut response = status(if call.attempt == 1 { 503 } else { 200 });
+                response.headers_mut().insert(RETRY_AFTER, seconds.parse().unwrap());
+                Ok::<_, CallError>(response)
+            })
+        };
+        let begin = Instant::now();
+        let answer = layer().layer(asks("2")).call(bench.get()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(begin.elapsed() >= Duration::from_secs(2), "{:?}", begin.elapsed());
+
+        let begin = Instant::now();
+        let answer = layer().layer(asks("20")).call(bench.get()).await.unwrap();
+        assert_eq!(answer.status(), 503, "20 s are longer than the call has");
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_with_full_jitter_up_to_the_cap() {
+        let bench = Bench::new(Policy::default());
+        let exchange = bench.get().exchange;
+        for (tries, cap) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (60, 250)] {
+            let pauses: Vec<_> = (0..500).map(|_| backoff(&exchange, tries).as_millis()).collect();
+            let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+            assert!(*most <= cap && *most > cap * 9 / 10 && *least < cap / 10, "{tries}: {least} to {most}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stale_connection_is_replaced_once_and_at_no_cost() {
+        let bench = Bench::new(Policy { attempts: 1, ..Policy::default() });
+        let begin = Instant::now();
+        let inner = service_fn(|call: Call| async move {
+            assert_eq!(call.fresh, call.attempt > 1);
+            call.exchange.trail.reuses(true);
+            Outcome::Broken.answer(&call.exchange)
+        });
+        let call = bench.get();
+        let exchange = call.exchange.clone();
+        assert!(layer().layer(inner).call(call).await.is_err());
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        drop(exchange);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_instance_is_preferred() {
+        let bench = Bench::new(Policy::default());
+        bench.rotate(3);
+        let inner = service_fn(|call: Call| async move {
+            let target =
+                call.exchange.upstream.pick(call.avoid, &call.exchange.worker.random, Instant::now());
+            let Some(Target::Remote(endpoint)) = &target else { panic!("no instance") };
+            assert_ne!(Some(endpoint.number), call.avoid);
+            call.exchange.trail.begin(call.attempt, 1, target.as_ref().unwrap());
+            Ok::<_, CallError>(status(502))
+        });
+        for _ in 0..30 {
+            let call = bench.get();
+            layer().layer(inner).call(call).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_begins_after_the_callers_deadline() {
+        let bench = Bench::new(Policy { attempts: 100, ..Policy::default() });
+        let mut request = Request::new(Body::empty());
+        let mut context = CallContext::root();
+        context.deadline = Some(Deadline::after(Duration::from_millis(200)));
+        request.extensions_mut().insert(context);
+        let begin = Instant::now();
+        let call = bench.call(request);
+        assert!(tries(&bench, call, Outcome::Status(503)).await > 1);
+        assert!(begin.elapsed() <= Duration::from_millis(210), "{:?}", begin.elapsed());
+    }
+}

@@ -116,11 +116,6 @@ async fn drive(shared: Arc<Shared>) {
 // === impl Sleep ===
 
 impl Sleep {
-    /// When it completes.
-    pub(crate) fn due(&self) -> Instant {
-        self.due
-    }
-
     /// Sets it anew.
     pub(crate) fn reset(&mut self, due: Instant) {
         self.due = due;
@@ -293,6 +288,10 @@ impl Wheel {
 mod tests {
     use super::*;
 
+    async fn poll_once(sleep: &mut Sleep) -> Poll<()> {
+        std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *sleep).poll(cx))).await
+    }
+
     impl Timer {
         fn held(&self) -> usize {
             self.0.wheel().entries.len()
@@ -316,7 +315,7 @@ mod tests {
         let timer = Timer::start();
         let begin = Instant::now();
         let mut late = timer.sleep_until(begin + Duration::from_secs(60));
-        assert!(futures_util::poll!(&mut late).is_pending());
+        assert!(poll_once(&mut late).await.is_pending());
         tokio::task::yield_now().await;
         timer.sleep_until(begin + Duration::from_millis(20)).await;
         assert!(begin.elapsed() <= Duration::from_millis(30));
@@ -330,8 +329,8 @@ mod tests {
         for _ in 0..1000 {
             let due = Instant::now() + Duration::from_secs(15);
             let mut both = [timer.sleep_until(due), timer.sleep_until(due)];
-            assert!(futures_util::poll!(&mut both[0]).is_pending());
-            assert!(futures_util::poll!(&mut both[1]).is_pending());
+            assert!(poll_once(&mut both[0]).await.is_pending());
+            assert!(poll_once(&mut both[1]).await.is_pending());
             both[0].reset(due + STEP);
         }
         assert!(timer.held() <= 2, "{}", timer.held());
@@ -350,17 +349,17 @@ mod tests {
         for _ in 0..3000 {
             let now = Instant::now();
             for sleep in &mut held {
-                let done = futures_util::poll!(&mut *sleep).is_ready();
-                assert!(!done || sleep.due() <= now, "early");
-                assert!(done || sleep.due() + STEP > now, "late by {:?}", now - sleep.due());
+                let done = poll_once(sleep).await.is_ready();
+                assert!(!done || sleep.due <= now, "early");
+                assert!(done || sleep.due + STEP > now, "late by {:?}", now - sleep.due);
             }
-            held.retain(|sleep| sleep.due() + STEP > now);
+            held.retain(|sleep| sleep.due + STEP > now);
             if held.len() > 20 {
                 let victim = random(held.len() as u64) as usize;
                 held.swap_remove(victim);
             }
             let mut fresh = timer.sleep_until(now + Duration::from_millis(random(25_000)));
-            let _ = futures_util::poll!(&mut fresh);
+            let _ = poll_once(&mut fresh).await;
             held.push(fresh);
             tokio::time::sleep(Duration::from_millis(random(300))).await;
         }

@@ -5,7 +5,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release}},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     task::{Context, Poll},
     time::Duration,
@@ -188,8 +191,8 @@ impl Sending {
             Some(Err(_)) => stream.give_up(),
             _ => {}
         }
-        let ended = polled.is_none()
-            || (stream.rest.is_end_stream() && self.position + 1 >= stream.kept.len());
+        let ended =
+            polled.is_none() || (stream.rest.is_end_stream() && self.position + 1 >= stream.kept.len());
         drop(stream);
         exchange.upload.progressed(ended);
         if let Some(Ok(frame)) = &polled {

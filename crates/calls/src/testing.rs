@@ -1,0 +1,56 @@
+//! What the tests of layers share: a call without a network.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use madang_model::{InstanceId, Protocol};
+use madang_wire::{
+    Hop,
+    service::{Endpoint, ServiceEndpoints},
+};
+
+use crate::{
+    Body, Client, ClientConfig, Policy, Upstream,
+    client::Worker,
+    exchange::{Call, Exchange},
+};
+
+/// A client and a service to call.
+pub(crate) struct Bench {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Bench {
+    pub(crate) fn new(policy: Policy) -> Self {
+        let client = Client::new(ClientConfig { seed: 3, ..ClientConfig::new(Hop::Gateway) });
+        let upstream = Arc::new(Upstream::new("users".parse().unwrap()));
+        Self { worker: client.worker(), upstream, policy: Arc::new(policy) }
+    }
+
+    /// Puts so many instances in rotation; nothing listens there.
+    pub(crate) fn rotate(&self, count: u16) -> &Self {
+        let endpoint = |n: u16| Endpoint {
+            instance: InstanceId(format!("users-{n}").into()),
+            address: ([127, 0, 0, 1], n).into(),
+            protocol: Protocol::Http,
+        };
+        let instances = (1..=count).map(endpoint).collect();
+        self.upstream.apply(&ServiceEndpoints { instances, timeout_ms: None });
+        self
+    }
+
+    pub(crate) fn call(&self, request: Request<Body>) -> Call {
+        let (upstream, policy) = (self.upstream.clone(), self.policy.clone());
+        Exchange::new(self.worker.clone(), upstream, policy, request).attempt(1, None, false)
+    }
+
+    pub(crate) fn get(&self) -> Call {
+        self.call(Request::new(Body::empty()))
+    }
+}
+
+pub(crate) fn status(status: u16) -> Response<Body> {
+    Response::builder().status(status).body(Body::empty()).unwrap()
+}

@@ -1,0 +1,224 @@
+//! What is tried again over real connections, and what is not.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use madang_calls::{CallError, ClientConfig, Policy};
+use madang_model::Protocol;
+use madang_wire::Hop;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+};
+
+use crate::support::*;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// Reads one request, whose body is short, if one comes.
+async fn read(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = vec![0; 4096];
+    let length = stream.read(&mut bytes).await.ok().filter(|length| *length > 0)?;
+    Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+/// Each connection answers once; a second request on it is read and then dropped without an answer, as by a
+/// server whose keep-alive ran out as it arrived.
+async fn closes_as_the_second_request_arrives() -> Server {
+    Server::raw(Protocol::Http, |_, mut stream| async move {
+        if read(&mut stream).await.is_some() {
+            stream.write_all(ANSWER).await.unwrap();
+            read(&mut stream).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_keep_alive_race_is_invisible_to_a_get() {
+    let server = closes_as_the_second_request_arrives().await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    for _ in 0..10 {
+        assert_eq!(caller.get("/").await, (200, "ok".to_owned()));
+    }
+    assert!(server.connections() > 5, "{}", server.connections());
+}
+
+#[tokio::test]
+async fn a_post_that_was_sent_is_not_sent_twice() {
+    let server = closes_as_the_second_request_arrives().await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    assert_eq!(caller.get("/").await.0, 200);
+    let error = caller.send(request("POST", "/", "x")).await.unwrap_err();
+    assert!(matches!(error, CallError::Broken { .. }), "{error:?}");
+    assert!(error.outcome_unknown() && !error.retryable());
+    assert_eq!(error.code().status, 502);
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_post_with_a_key_is_sent_again() {
+    let server = closes_as_the_second_request_arrives().await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    assert_eq!(caller.get("/").await.0, 200);
+    let mut post = request("POST", "/", "x");
+    post.headers_mut().insert("idempotency-key", "\"k\"".parse().unwrap());
+    assert_eq!(caller.send(post).await.unwrap().status(), 200);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_post_that_met_a_closed_connection_was_not_sent_and_goes_over_a_new_one() {
+    let closed = Arc::new(Notify::new());
+    let closing = closed.clone();
+    let server = Server::raw(Protocol::Http, move |_, mut stream| {
+        let closed = closing.clone();
+        async move {
+            if read(&mut stream).await.is_some() {
+                stream.write_all(ANSWER).await.unwrap();
+                drop(stream);
+                closed.notify_one();
+            }
+        }
+    })
+    .await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    for _ in 0..10 {
+        let response = caller.send(request("POST", "/", "x")).await.unwrap();
+        assert_eq!(text(response).await, (200, "ok".to_owned()));
+        closed.notified().await;
+    }
+}
+
+#[tokio::test]
+async fn an_instance_killed_in_the_middle_is_replaced_by_the_other() {
+    let broken = Server::raw(Protocol::Http, |_, mut stream| async move {
+        read(&mut stream).await;
+    })
+    .await;
+    let sound = Server::start(Protocol::Http, |request: http::Request<_>| async move {
+        ok(request.headers()["madang-attempt"].to_str().unwrap().to_owned())
+    })
+    .await;
+    let caller = Caller::new();
+    caller.rotate(&[&broken, &sound]);
+    for _ in 0..20 {
+        let (status, attempt) = caller.get("/").await;
+        assert!(status == 200 && (attempt == "1" || attempt == "2"), "{status} {attempt}");
+    }
+    assert!(broken.connections() > 0);
+}
+
+#[tokio::test]
+async fn with_one_instance_calls_wait_until_it_is_back() {
+    let server = Server::start(Protocol::Http, |_| async { ok("old") }).await;
+    let caller = Arc::new(Caller::new());
+    caller.rotate(&[&server]);
+    caller.get("/").await;
+    drop(server);
+    tokio::task::yield_now().await;
+    // Still in rotation: connecting is refused at first. Even a POST is safe, because nothing was sent.
+    let calls: Vec<_> = (0..20)
+        .map(|n| {
+            let caller = caller.clone();
+            let method = if n % 2 == 0 { "GET" } else { "POST" };
+            tokio::spawn(async move { text(caller.send(request(method, "/", "x")).await.unwrap()).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    caller.rotate(&[]);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let again = Server::start(Protocol::Http, |_| async { ok("new") }).await;
+    caller.rotate(&[&again]);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), (200, "new".to_owned()));
+    }
+    let (records, _) = caller.client.drain_records();
+    assert!(records.iter().any(|record| record.parked_us > 10_000));
+}
+
+#[tokio::test]
+async fn an_instance_that_keeps_refusing_is_reported_after_the_time_to_connect() {
+    let server = Server::start(Protocol::Http, |_| async { ok("") }).await;
+    let policy = Policy { connect_timeout: Duration::from_millis(150), ..Policy::default() };
+    let caller = Caller::with(ClientConfig::new(Hop::Gateway), policy);
+    caller.rotate(&[&server]);
+    drop(server);
+    tokio::task::yield_now().await;
+    let begin = tokio::time::Instant::now();
+    let error = caller.send(request("POST", "/", "x")).await.unwrap_err();
+    assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
+    assert!(error.retryable() && !error.outcome_unknown());
+    assert!(begin.elapsed() >= Duration::from_millis(100), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_sent_again_is_the_same_body() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let server = Server::start(Protocol::Http, move |request: http::Request<hyper::body::Incoming>| {
+        let number = counted.fetch_add(1, SeqCst);
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let mut response = ok(body);
+            if number == 0 {
+                *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+            }
+            response
+        }
+    })
+    .await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    let (feed, body) = fed();
+    for part in ["a", "b", "c"] {
+        feed.send(data(part)).await.unwrap();
+    }
+    drop(feed);
+    let response = caller.send(request("PUT", "/", body)).await.unwrap();
+    assert_eq!(text(response).await, (200, "abc".to_owned()));
+    assert_eq!(asked.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_body_too_long_to_keep_arrives_whole_and_once() {
+    const PART: &str = "0123456789abcdef";
+    let parts = 10_000;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let server = Server::start(Protocol::Http, move |request: http::Request<hyper::body::Incoming>| {
+        counted.fetch_add(1, SeqCst);
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let mut response = ok(body);
+            *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+            response
+        }
+    })
+    .await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    let (feed, body) = fed();
+    let feeding = tokio::spawn(async move {
+        for _ in 0..parts {
+            feed.send(data(PART)).await.unwrap();
+        }
+    });
+    let response = caller.send(request("PUT", "/", body)).await.unwrap();
+    feeding.await.unwrap();
+    let (status, got) = text(response).await;
+    assert_eq!((status, got), (502, PART.repeat(parts)));
+    assert_eq!(asked.load(SeqCst), 1);
+}
