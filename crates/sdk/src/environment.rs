@@ -122,3 +122,61 @@ impl std::fmt::Debug for ServiceApi {
         f.debug_struct("ServiceApi").field("address", &self.address).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&str, &str)]) -> Result<Environment, StartError> {
+        Environment::parse(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn services_are_where_their_variables_say() {
+        let environment = parse(&[
+            ("USERS_URL", "http://127.0.0.1:3001"),
+            ("GIFT_CARDS_URL", "http://localhost:3002/"),
+            ("DATABASE_URL", "sqlite:a.db"),
+            ("MAIL_URL", "https://mail.example"),
+            ("MADANG_URL", "http://127.0.0.1:4000"),
+            ("MADANG_TOKEN", "secret"),
+        ])
+        .unwrap();
+        let services: Vec<_> =
+            environment.services.iter().map(|(name, address)| format!("{name}={address}")).collect();
+        assert_eq!(services, ["gift-cards=127.0.0.1:3002", "users=127.0.0.1:3001"]);
+        let api = environment.service_api.unwrap();
+        assert_eq!(api.address.port(), 4000);
+        assert!(!format!("{api:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_database_is_named_by_its_service_or_by_none_if_it_is_alone() {
+        let environment =
+            parse(&[("DATABASE_URL", "sqlite:plain.db"), ("GIFT_CARDS_DATABASE_URL", "sqlite:cards.db")])
+                .unwrap();
+        let url = |name: &str, alone| environment.database_url(&name.parse().unwrap(), alone);
+        assert_eq!(url("gift-cards", false), Some("sqlite:cards.db"));
+        assert_eq!(url("gift-cards", true), Some("sqlite:cards.db"));
+        assert_eq!(url("orders", true), Some("sqlite:plain.db"));
+        assert_eq!(url("orders", false), None);
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_refused_by_name() {
+        let refused = |variables: &[(&str, &str)]| parse(variables).unwrap_err().to_string();
+        assert_eq!(
+            refused(&[("PORT", "70000")]),
+            "the variable PORT is not as expected: a port from 0 to 65535"
+        );
+        assert_eq!(
+            refused(&[("MADANG_URL", "127.0.0.1:4000")]),
+            "the variable MADANG_URL is not as expected: http://127.0.0.1:PORT"
+        );
+        assert_eq!(
+            refused(&[("MADANG_URL", "http://127.0.0.1:4000")]),
+            "the variable MADANG_TOKEN is not as expected: the token of this instance"
+        );
+        assert_eq!(parse(&[("PORT", "")]).unwrap().port, 0);
+    }
+}
