@@ -10,6 +10,8 @@ mod count;
 mod needs;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Checks, benches and chores of this repository.
@@ -28,11 +30,18 @@ enum Task {
     Bench(bench::Bench),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let done = match Task::parse() {
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Check(check) => check.run(),
         Task::Bench(bench) => bench.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

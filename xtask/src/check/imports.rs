@@ -10,11 +10,14 @@ use serde::Deserialize;
 use crate::command::{self, cargo};
 
 /// One crate of the workspace and what it may import of the others.
+#[derive(Clone, Copy)]
 struct Room {
     folder: &'static str,
     package: &'static str,
     purpose: &'static str,
     may: &'static [&'static str],
+    /// What only its tests may import beyond that; any room may be tested with the testkit.
+    tests: &'static [&'static str],
     /// Crates from outside that would break what the room promises never to do.
     never: &'static [&'static str],
 }
@@ -26,7 +29,12 @@ impl Room {
         purpose: &'static str,
         may: &'static [&'static str],
     ) -> Self {
-        Self { folder, package, purpose, may, never: &[] }
+        Self { folder, package, purpose, may, tests: &[], never: &[] }
+    }
+
+    const fn tested_with(mut self, tests: &'static [&'static str]) -> Self {
+        self.tests = tests;
+        self
     }
 
     /// No network, no async, no processes.
@@ -48,6 +56,7 @@ const NODE: &str = "madang-node";
 const SDK: &str = "madang";
 const TESTKIT: &str = "madang-testkit";
 const MONEY: &str = "shop-money";
+const IDEMPOTENCY: &str = "shop-idempotency";
 const USERS: &str = "shop-users";
 const CATALOG: &str = "shop-catalog";
 const ORDERS: &str = "shop-orders";
@@ -82,10 +91,12 @@ const ROOMS: &[Room] = &[
     Room::new("crates/cli", "madang-cli", "the `madang` command", &[MODEL, WIRE, NODE]),
     Room::new("crates/testkit", TESTKIT, "a whole system in a test", &[MODEL, WIRE, NODE, SDK]),
     Room::new("shop/money", MONEY, "the shop's amounts of money", &[]),
-    Room::new("shop/users", USERS, "the shop's users", &[SDK, MONEY]),
-    Room::new("shop/catalog", CATALOG, "the shop's products and stock", &[SDK, MONEY]),
-    Room::new("shop/orders", ORDERS, "the shop's orders", &[SDK, MONEY]),
-    Room::new("shop/payments", PAYMENTS, "the shop's accounts and ledger", &[SDK, MONEY]),
+    Room::new("shop/idempotency", IDEMPOTENCY, "keys by which the shop does a thing once", &[SDK]),
+    Room::new("shop/users", USERS, "the shop's users", &[SDK, MONEY, IDEMPOTENCY]),
+    Room::new("shop/catalog", CATALOG, "the shop's products and stock", &[SDK, MONEY, IDEMPOTENCY]),
+    Room::new("shop/orders", ORDERS, "the shop's orders", &[SDK, MONEY, IDEMPOTENCY])
+        .tested_with(&[USERS, CATALOG, PAYMENTS]),
+    Room::new("shop/payments", PAYMENTS, "the shop's accounts and ledger", &[SDK, MONEY, IDEMPOTENCY]),
     Room::new(
         "shop/shop",
         "shop",
@@ -132,7 +143,7 @@ fn check(rooms: &[Room], packages: &[Package]) -> Vec<String> {
 
 /// Why a room may not have this import, if so.
 fn forbid(room: &Room, import: &Dependency) -> Option<String> {
-    let Room { package, may, .. } = room;
+    let Room { package, may, tests, .. } = room;
     let name = import.name.as_str();
     if import.path.is_none() {
         let why =
@@ -140,9 +151,9 @@ fn forbid(room: &Room, import: &Dependency) -> Option<String> {
         let forbidden = import.kind.is_none() && room.never.contains(&name);
         return forbidden.then(|| format!("{package} imports {name}, but {why}"));
     }
-    // What only tests import does not shape the programs: any room may be tested with the testkit.
     let only_tests = import.kind.as_deref() == Some("dev");
-    if may.contains(&name) || only_tests && (name == TESTKIT || name == *package) {
+    let in_tests = || name == TESTKIT || name == *package || tests.contains(&name);
+    if may.contains(&name) || only_tests && in_tests() {
         return None;
     }
     let may = if may.is_empty() { "no other room".to_owned() } else { may.join(", ") };
@@ -189,14 +200,7 @@ mod tests {
     /// The violations of a workspace of just these rooms.
     fn check_only(packages: &[Package]) -> Vec<String> {
         let known: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
-        let rooms: Vec<_> = ROOMS
-            .iter()
-            .filter(|room| known.contains(&room.package))
-            .map(|room| Room {
-                never: room.never,
-                ..Room::new(room.folder, room.package, room.purpose, room.may)
-            })
-            .collect();
+        let rooms: Vec<_> = ROOMS.iter().filter(|room| known.contains(&room.package)).copied().collect();
         check(&rooms, packages)
     }
 

@@ -7,7 +7,15 @@ use clap::Parser;
 use crate::{Task, command::root};
 
 /// Each subcommand of `madang` and the file of the test that runs it.
-const MADANG: &[(&str, &str)] = &[];
+const MADANG: &[(&str, &str)] = &[
+    ("check", "crates/testkit/tests/edit.rs"),
+    ("describe", "crates/testkit/tests/shop.rs"),
+    ("down", "crates/testkit/tests/leftovers.rs"),
+    ("logs", "crates/testkit/tests/leftovers.rs"),
+    ("ps", "crates/testkit/tests/leftovers.rs"),
+    ("up", "crates/testkit/tests/leftovers.rs"),
+    ("wait", "crates/testkit/src/system.rs"),
+];
 
 /// What else a reader is shown, by its first words.
 const OTHERS: &[&str] = &["curl ", "git clone ", "kill "];

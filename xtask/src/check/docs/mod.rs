@@ -5,6 +5,7 @@
 //! - A fenced block whose mark names a file (```` ```toml shop/madang.toml ````) is an excerpt of it, line by
 //!   line; a line of just `…` leaves lines out.
 //! - A command in a `console` block is one that a test runs.
+//! - A folder's `README.md` links every page of the folder.
 //! - A translation (`X.ko.md` beside `X.md`) has the same headings and the same blocks.
 
 mod commands;
@@ -23,17 +24,19 @@ use crate::command::root;
 /// What the docs show that does not exist.
 pub fn violations() -> Result<Vec<String>> {
     let mut violations = Vec::new();
-    for path in pages()? {
-        let page = read(&path)?;
+    let paths = pages()?;
+    for path in &paths {
+        let page = read(path)?;
         let shown = path.display();
         let mut report = |line: usize, what: String| violations.push(format!("{shown}:{line}: {what}"));
         for link in &page.links {
-            broken(root(), &path, link).into_iter().for_each(|what| report(link.line, what));
+            broken(root(), path, link).into_iter().for_each(|what| report(link.line, what));
         }
         for fence in &page.fences {
             invented(root(), fence).into_iter().for_each(|what| report(fence.line, what));
         }
-        if let Some(original) = original(&path) {
+        unlisted(path, &page, &paths).into_iter().for_each(|what| report(1, what));
+        if let Some(original) = original(path) {
             differs(&read(&original)?, &page).into_iter().for_each(|what| report(1, what));
         }
     }
@@ -67,6 +70,20 @@ fn read(page: &Path) -> Result<Page> {
     Ok(Page::read(&text))
 }
 
+/// The pages of its folder that an index does not link. Translations are the translated index's part.
+fn unlisted(index: &Path, page: &Page, pages: &[PathBuf]) -> Vec<String> {
+    let Some(suffix) = ["README.md", "README.ko.md"].into_iter().find(|name| index.ends_with(name)) else {
+        return Vec::new();
+    };
+    let suffix = suffix.trim_start_matches("README");
+    let listed = |name: &str| page.links.iter().any(|link| link.target.split('#').next() == Some(name));
+    let here = pages.iter().filter(|page| page.parent() == index.parent() && page.as_path() != index);
+    let names = here.filter_map(|page| page.file_name()?.to_str());
+    let ours =
+        names.filter(|name| name.split_once('.').is_some_and(|(_, rest)| format!(".{rest}") == suffix));
+    ours.filter(|name| !listed(name)).map(|name| format!("this index has no link to {name}")).collect()
+}
+
 /// Why a link leads nowhere, if so.
 fn broken(root: &Path, page: &Path, link: &Link) -> Option<String> {
     let Link { text, target, .. } = link;
@@ -88,7 +105,7 @@ fn broken(root: &Path, page: &Path, link: &Link) -> Option<String> {
         return Some(format!("{} has no heading #{anchor}", relative.display()));
     }
     let word = text.strip_prefix('`').and_then(|text| text.strip_suffix('`'))?;
-    let names_the_file = relative.ends_with(word) || relative.as_path() == Path::new(word);
+    let names_the_file = relative.ends_with(word) || relative.file_stem().is_some_and(|stem| stem == word);
     let named = path.is_dir() || names_the_file || content.contains(word);
     (!named).then(|| format!("{} has no `{word}`", relative.display()))
 }
@@ -187,6 +204,17 @@ mod tests {
         assert_eq!(check("```rust code.rs\nfn three() {}\nfn one() {}\n```").len(), 1);
         assert_eq!(check("```rust gone.rs\n```").len(), 1);
         assert_eq!(check("```console\n$ madang frobnicate\n```").len(), 1);
+    }
+
+    #[test]
+    fn an_index_that_leaves_out_a_page_is_found() {
+        let pages = ["a/README.md", "a/README.ko.md", "a/x.md", "a/x.ko.md", "b/y.md"].map(PathBuf::from);
+        let check = |index: &str, text: &str| unlisted(Path::new(index), &Page::read(text), &pages);
+        assert!(check("a/README.md", "[x](x.md)").is_empty());
+        assert!(check("a/README.ko.md", "[x](x.ko.md#part)").is_empty());
+        assert_eq!(check("a/README.md", "[x](x.ko.md)"), ["this index has no link to x.md"]);
+        assert_eq!(check("a/README.ko.md", "[x](x.md)"), ["this index has no link to x.ko.md"]);
+        assert!(check("a/x.md", "").is_empty(), "only an index lists");
     }
 
     #[test]
