@@ -188,7 +188,8 @@ impl Outbound {
                 let limit = Deadline::after(timeout.unwrap_or(Policy::default().timeout));
                 let due = context.deadline.map_or(limit, |deadline| deadline.min(limit));
                 context.deadline = Some(due);
-                self.declared.become_known(due).await.ok_or_else(|| CallError::NoInstance {
+                let known = tokio::time::timeout_at(due.0, self.declared.when(|_| true)).await;
+                known.map_err(|_| CallError::NoInstance {
                     service: service.clone(),
                     retry_after: Duration::from_secs(1),
                 })?

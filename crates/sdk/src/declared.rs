@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use madang_calls::{Deadline, Policy};
+use madang_calls::Policy;
 use madang_model::ServiceName;
 use tokio::sync::watch;
 
@@ -29,10 +29,14 @@ impl Declared {
         self.0.borrow().clone()
     }
 
-    /// What becomes known by then.
-    pub(crate) async fn become_known(&self, due: Deadline) -> Option<Arc<Known>> {
+    /// What is known once this holds.
+    pub(crate) async fn when(&self, holds: impl Fn(&Known) -> bool) -> Arc<Known> {
         let mut changes = self.0.subscribe();
-        let known = tokio::time::timeout_at(due.0, changes.wait_for(Option::is_some)).await.ok()?.ok()?;
-        known.clone()
+        let known = changes.wait_for(|known| known.as_ref().is_some_and(|known| holds(known))).await;
+        match known.ok().and_then(|known| known.clone()) {
+            Some(known) => known,
+            // The sender lives as long as `self`.
+            None => std::future::pending().await,
+        }
     }
 }

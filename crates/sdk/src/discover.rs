@@ -86,7 +86,7 @@ impl Reach {
     }
 
     fn learn(&mut self, mut endpoints: Endpoints) {
-        self.declared.set(known(&endpoints));
+        let known = known(&endpoints);
         for (service, endpoints) in &mut endpoints.services {
             if self.hosted.contains(service) {
                 endpoints.instances.clear();
@@ -96,6 +96,8 @@ impl Reach {
         self.version += 1;
         endpoints.version = self.version;
         self.directory.apply(&endpoints);
+        // Last: what may be called can be reached.
+        self.declared.set(known);
     }
 }
 
@@ -121,10 +123,12 @@ async fn follow(
     let mut line = BytesMut::new();
     while let Some(frame) = tokio::time::timeout(SILENCE, body.frame()).await? {
         let Ok(data) = frame?.into_data() else { continue };
+        let mut searched = line.len();
         line.extend_from_slice(&data);
-        while let Some(end) = line.iter().position(|&byte| byte == b'\n') {
-            let whole = line.split_to(end + 1);
+        while let Some(end) = line[searched..].iter().position(|&byte| byte == b'\n') {
+            let whole = line.split_to(searched + end + 1);
             heard(serde_json::from_slice(&whole)?);
+            searched = 0;
         }
         if line.len() > LINE_LIMIT {
             return Err("a line of the service API is too long".into());
@@ -158,5 +162,108 @@ struct Driven(tokio::task::JoinHandle<()>);
 impl Drop for Driven {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, extract::RawQuery, http::HeaderMap, routing::get};
+    use futures_util::stream;
+    use tokio::{net::TcpListener, sync::mpsc};
+
+    use super::*;
+
+    /// A node that says what the test sends, to one connection after the other.
+    struct FakeNode {
+        api: ServiceApi,
+        /// Each connection as it arrives: what it asked for, and where to send it lines.
+        asked: mpsc::Receiver<(String, mpsc::Sender<String>)>,
+    }
+
+    impl FakeNode {
+        async fn start() -> Self {
+            let (arrived, asked) = mpsc::channel(8);
+            let endpoints = move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
+                let (say, lines) = mpsc::channel::<String>(8);
+                let token = headers["authorization"].to_str().unwrap().to_owned();
+                arrived.send((format!("{} {token}", query.unwrap_or_default()), say)).await.unwrap();
+                Body::from_stream(stream::unfold(lines, |mut lines| async {
+                    Some((Ok::<_, BoxError>(lines.recv().await?), lines))
+                }))
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = Router::new().route("/v1/endpoints", get(endpoints));
+            tokio::spawn(async { axum::serve(listener, router).await });
+            Self { api: ServiceApi { address, token: "secret".into() }, asked }
+        }
+    }
+
+    fn line(version: u64, service: &str, ports: &[u16]) -> String {
+        let instance = |port| {
+            let instance = InstanceId(format!("{service}-{port}").into());
+            Endpoint { instance, address: ([127, 0, 0, 1], port).into(), protocol: Protocol::Http }
+        };
+        let instances = ports.iter().copied().map(instance).collect();
+        let one = ServiceEndpoints { instances, timeout_ms: Some(1500) };
+        let endpoints = Endpoints { version, services: [(service.parse().unwrap(), one)].into() };
+        serde_json::to_string(&endpoints).unwrap() + "\n"
+    }
+
+    /// Waits until exactly this service is declared; the limits of a call to it.
+    async fn declares(declared: &Declared, service: &str) -> Arc<Policy> {
+        let is = |known: &Known| known.keys().map(ServiceName::as_str).eq([service]);
+        let known = tokio::time::timeout(Duration::from_secs(5), declared.when(is)).await;
+        known.unwrap_or_else(|_| panic!("{service} is never declared"))[service].clone()
+    }
+
+    #[tokio::test]
+    async fn what_the_node_says_holds_until_it_says_otherwise() {
+        let mut node = FakeNode::start().await;
+        let (directory, declared) = (Directory::default(), Declared::unknown());
+        let reach = Reach::new(directory.clone(), declared.clone(), BTreeSet::new());
+        tokio::spawn(reach.follow(node.api.clone(), "orders".parse().unwrap()));
+        let has = |service: &str| directory.upstream(&service.parse().unwrap()).has_instance();
+
+        let (asked, say) = node.asked.recv().await.unwrap();
+        assert_eq!(asked, "watch=true&service=orders Bearer secret");
+        // A line may come in pieces.
+        let text = line(7, "users", &[3001]);
+        let (start, end) = text.split_at(20);
+        say.send(start.to_owned()).await.unwrap();
+        say.send(end.to_owned()).await.unwrap();
+        let policy = declares(&declared, "users").await;
+        assert_eq!(policy.timeout, Duration::from_millis(1500));
+        assert!(has("users"));
+
+        drop(say);
+        let (_, say) = node.asked.recv().await.expect("it connects again");
+        assert!(has("users"), "what was known stays in force while the node is away");
+
+        // The node has begun to count anew.
+        say.send(line(1, "payments", &[3002]) + &line(2, "catalog", &[])).await.unwrap();
+        declares(&declared, "catalog").await;
+        assert!(!has("users") && !has("payments") && !has("catalog"));
+    }
+
+    #[tokio::test]
+    async fn a_service_of_this_process_is_called_in_it() {
+        let (directory, declared) = (Directory::default(), Declared::unknown());
+        let hosted = BTreeSet::from(["users".parse().unwrap()]);
+        let mut reach = Reach::new(directory.clone(), declared.clone(), hosted);
+        reach.learn(serde_json::from_str(&line(1, "users", &[3001])).unwrap());
+        // It is declared, with its limits, but no instance of it is told to the directory.
+        assert_eq!(declares(&declared, "users").await.timeout, Duration::from_millis(1500));
+        assert!(!directory.upstream(&"users".parse().unwrap()).has_instance());
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_given_up() {
+        let mut node = FakeNode::start().await;
+        let reach = Reach::new(Directory::default(), Declared::unknown(), BTreeSet::new());
+        tokio::spawn(reach.follow(node.api.clone(), "orders".parse().unwrap()));
+        let (_, say) = node.asked.recv().await.unwrap();
+        while say.send(" ".repeat(1024 * 1024)).await.is_ok() {}
+        node.asked.recv().await.expect("it connects again");
     }
 }
