@@ -22,7 +22,7 @@ use utoipa::OpenApi;
 
 use crate::clock::Clock;
 
-pub use http::{NewReservation, Page, Quote, QuoteLine, QuoteWanted, Stock, Wanted};
+pub use http::{NewReservation, Page, Quote, QuoteLine, QuoteWanted, Stock, Wanted, routes};
 
 /// How often reservations that are due are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ pub fn service_with(config: Config) -> madang::Service {
 }
 
 /// Seeds the products if there are none.
-async fn fill(resources: Resources) -> Result<()> {
+pub async fn fill(resources: Resources) -> Result<()> {
     let mut tx = madang::begin_write(&resources.sqlite()?).await?;
     if seed::fill(&mut tx).await? {
         tx.commit().await?;

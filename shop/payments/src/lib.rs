@@ -14,7 +14,7 @@ pub mod ledger;
 
 use utoipa::OpenApi;
 
-pub use http::{Account, LedgerPage};
+pub use http::{Account, LedgerPage, routes};
 
 /// The whole service.
 pub fn service() -> madang::Service {

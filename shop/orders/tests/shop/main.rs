@@ -1,0 +1,9 @@
+//! The whole shop in one process, told from the side of those who order.
+
+mod crowd;
+mod failing;
+mod faults;
+mod placing;
+mod repeating;
+mod resuming;
+mod world;
