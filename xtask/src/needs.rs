@@ -26,7 +26,7 @@ pub const POSTGRESQL: Need = Need {
     name: "PostgreSQL (initdb and postgres)",
     purpose: "tests of services on PostgreSQL",
     package: "postgresql",
-    found: || postgresql().is_some(),
+    found: postgresql,
 };
 
 /// Makes sure that each need is there: installs what is missing with apt-get where that may be done without
@@ -60,18 +60,11 @@ fn refuse(missing: &[&Need]) -> Result<()> {
     bail!("missing on this machine:\n{}", list.join("\n"))
 }
 
-/// The folder of PostgreSQL's server programs, the newest version first: Debian keeps them off the path.
-fn postgresql() -> Option<PathBuf> {
-    let complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+/// Debian keeps the server's programs off the path, in a folder for each version.
+fn postgresql() -> bool {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    versions.map(|version| version.path().join("bin")).chain(path()).find(complete)
-}
-
-fn path() -> impl Iterator<Item = PathBuf> {
-    std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
-        .into_iter()
-        .flatten()
+    let has = |folder: PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
+    versions.map(|version| version.path().join("bin")).any(has)
 }
 
 /// A way to install Debian packages without asking anybody.

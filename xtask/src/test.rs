@@ -22,6 +22,9 @@ const NEEDS: &[needs::Need] = &[needs::POSTGRESQL];
 const PROGRAMS: &[&str] =
     &["madang-cli", "shop", "shop-catalog", "shop-orders", "shop-payments", "shop-users"];
 
+/// The packages whose tests run those programs.
+const END_TO_END: &[&str] = &["madang-cli", "madang-testkit"];
+
 /// Options of `cargo xtask test`.
 #[derive(Args)]
 pub struct Options {
@@ -33,8 +36,11 @@ pub struct Options {
 /// Runs every test, or those that the options choose.
 pub fn run(options: &Options) -> Result<()> {
     needs::satisfy(NEEDS)?;
-    build_programs()?;
-    let (count, success) = test(&options.arguments)?;
+    let packages = packages(&options.arguments);
+    if packages.is_empty() || packages.iter().any(|package| END_TO_END.contains(package)) {
+        build_programs()?;
+    }
+    let (count, success) = test(&options.arguments, packages.is_empty())?;
     println!("\n{count}");
     match (success, count.failed) {
         (true, _) => Ok(()),
@@ -51,11 +57,24 @@ pub fn build_programs() -> Result<()> {
     command::run(cargo().args(["build", "--release"]).args(packages))
 }
 
+/// The packages that the options choose; none means all.
+fn packages(arguments: &[String]) -> Vec<&str> {
+    let mut chosen = Vec::new();
+    let mut arguments = arguments.iter().take_while(|argument| *argument != "--");
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "-p" | "--package" => chosen.extend(arguments.next().map(String::as_str)),
+            other => chosen.extend(other.strip_prefix("--package=").or_else(|| other.strip_prefix("-p"))),
+        }
+    }
+    chosen
+}
+
 /// Runs cargo's tests, showing each line as it comes. Gives the count and whether cargo was content.
-fn test(arguments: &[String]) -> Result<(Count, bool)> {
+fn test(arguments: &[String], all: bool) -> Result<(Count, bool)> {
     let mut command = cargo();
     command.args(["test", "--no-fail-fast"]);
-    if !arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+    if all {
         command.arg("--workspace");
     }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -73,4 +92,22 @@ fn test(arguments: &[String]) -> Result<(Count, bool)> {
     }
     let status = child.wait().context("failed to wait for cargo test")?;
     Ok((count, status.success()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_found_however_they_are_written() {
+        let check = |arguments: &str, expected: &[&str]| {
+            let arguments: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(packages(&arguments), expected, "{arguments:?}");
+        };
+        check("", &[]);
+        check("router --release", &[]);
+        check("-p madang-wire --package madang-calls", &["madang-wire", "madang-calls"]);
+        check("--package=shop -pmadang name", &["shop", "madang"]);
+        check("name -- -p", &[]);
+    }
 }

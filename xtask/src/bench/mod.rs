@@ -1,7 +1,9 @@
 //! Measurements: what they are of is in each file; targets are printed beside what was measured.
 
+mod bare;
 mod copy;
 mod first_build;
+mod gateway;
 mod process;
 mod running;
 mod start;
@@ -16,6 +18,14 @@ pub enum Bench {
     Start(start::Options),
     /// The first command of the README in a clean clone with an empty target folder.
     FirstBuild(first_build::Options),
+    /// What a request costs at the gateway, beside a bare hyper proxy, nginx and HAProxy.
+    Gateway(gateway::Options),
+    /// Runs the bare hyper proxy.
+    #[command(hide = true)]
+    BareProxy(bare::Options),
+    /// Runs the service behind the proxies.
+    #[command(hide = true)]
+    Upstream(gateway::upstream::Options),
 }
 
 impl Bench {
@@ -24,6 +34,9 @@ impl Bench {
         match self {
             Self::Start(options) => start::run(&options),
             Self::FirstBuild(options) => first_build::run(&options),
+            Self::Gateway(options) => gateway::run(&options),
+            Self::BareProxy(options) => bare::run(&options),
+            Self::Upstream(options) => gateway::upstream::run(&options),
         }
     }
 }

@@ -1,25 +1,183 @@
-//! The proxies that are compared, each as one process with one worker.
+//! The proxies that are compared, each as one process with one worker, and what they used.
 
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant as _},
+    thread::sleep,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use tokio::time::Instant;
 
 use crate::{bench::process, command::program};
 
-/// A running process that is killed when it is dropped.
+/// A running process; it is killed when it is dropped.
 pub struct Running {
     child: Child,
     /// What it is called in the table.
     pub name: &'static str,
     /// Where it takes HTTP/1.1.
     pub http1: SocketAddr,
-    /// Where it takes HTTP/2.
+    /// Where it takes HTTP/2 by prior knowledge.
     pub http2: SocketAddr,
+}
+
+/// The core that the proxies run on; clients and the upstream have another.
+const PROXY_CORE: &str = "0";
+const OTHER_CORE: &str = "1";
+
+/// Starts the upstream.
+pub fn upstream(xtask: &Path) -> Result<Running> {
+    let listen = free_address()?;
+    let mut command = pinned(OTHER_CORE, xtask);
+    command.args(["bench", "upstream", "--listen", &listen.to_string()]);
+    Running::start("upstream", &mut command, listen, listen)
+}
+
+/// A proxy of hyper and nothing else.
+pub fn bare(xtask: &Path, upstream: SocketAddr) -> Result<Running> {
+    let (http1, http2) = (free_address()?, free_address()?);
+    let mut command = pinned(PROXY_CORE, xtask);
+    command.args(["bench", "bare-proxy", "--http1", &http1.to_string(), "--http2", &http2.to_string()]);
+    command.args(["--upstream", &upstream.to_string()]);
+    Running::start("bare hyper", &mut command, http1, http2)
+}
+
+/// The gateway of Madang.
+pub fn madang(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
+    let listen = free_address()?;
+    let mut command = pinned(PROXY_CORE, proxy);
+    command.args([listen.to_string(), upstream.to_string()]);
+    Running::start("Madang", &mut command, listen, listen)
+}
+
+/// nginx with one process, keep-alive to the upstream and no access log.
+pub fn nginx(folder: &Path, upstream: SocketAddr) -> Result<Running> {
+    let (http1, http2) = (free_address()?, free_address()?);
+    let folder_shown = folder.display();
+    let text = format!(
+        "daemon off; master_process off; worker_processes 1; pid {folder_shown}/nginx.pid;
+error_log {folder_shown}/nginx.log error;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 75s;
+  client_body_temp_path {folder_shown}/body; proxy_temp_path {folder_shown}/proxy;
+  fastcgi_temp_path {folder_shown}/fastcgi; uwsgi_temp_path {folder_shown}/uwsgi; scgi_temp_path {folder_shown}/scgi;
+  upstream service {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}
+  server {{
+    listen {http1}; listen {http2} http2;
+    location / {{
+      proxy_pass http://service; proxy_http_version 1.1;
+      proxy_set_header Connection \"\"; proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Request-Id $request_id;
+    }}
+  }}
+}}
+"
+    );
+    let file = write(folder, "nginx.conf", &text)?;
+    let mut command = pinned(PROXY_CORE, Path::new("/usr/sbin/nginx"));
+    command.arg("-c").arg(file);
+    Running::start("nginx", &mut command, http1, http2)
+}
+
+/// HAProxy with one thread, keep-alive to the upstream and no log.
+pub fn haproxy(folder: &Path, upstream: SocketAddr) -> Result<Running> {
+    let (http1, http2) = (free_address()?, free_address()?);
+    let text = format!(
+        "global
+  nbthread 1
+  maxconn 1024
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 75s
+  timeout server 75s
+  option http-keep-alive
+  http-reuse always
+frontend one
+  bind {http1}
+  bind {http2} proto h2
+  option forwardfor
+  default_backend service
+backend service
+  server one {upstream} pool-max-conn 64
+"
+    );
+    let file = write(folder, "haproxy.cfg", &text)?;
+    let mut command = pinned(PROXY_CORE, Path::new("/usr/sbin/haproxy"));
+    command.arg("-db").arg("-f").arg(file);
+    Running::start("HAProxy", &mut command, http1, http2)
+}
+
+/// A program that runs on one core; its threads too.
+fn pinned(core: &str, path: &Path) -> Command {
+    let mut command = program("taskset");
+    command.args(["--cpu-list", core]).arg(path);
+    command
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let file = folder.join(name);
+    fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))?;
+    Ok(file)
+}
+
+/// An address that nobody listens on.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+// === impl Running ===
+
+impl Running {
+    fn start(
+        name: &'static str,
+        command: &mut Command,
+        http1: SocketAddr,
+        http2: SocketAddr,
+    ) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
+        let mut running = Self { child, name, http1, http2 };
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(http1).and_then(|_| TcpStream::connect(http2)).is_err() {
+            if let Some(status) = running.child.try_wait()? {
+                bail!("{name} ended as it started ({status})");
+            }
+            if Instant::now() > until {
+                bail!("{name} does not listen on {http1} and {http2}");
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(running)
+    }
+
+    /// The time that it ran on a core so far, in user and system mode, over all its threads.
+    pub fn cpu(&self) -> Result<Duration> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let mut nanos = 0;
+        for task in fs::read_dir(&folder).with_context(|| format!("failed to read {folder}"))? {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let ran = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+            nanos += ran.with_context(|| format!("{folder} tells no time"))?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Its resident memory in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        Ok(process::memory(self.child.id())?.resident)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; nothing is left to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -1,0 +1,214 @@
+//! What a request costs at the gateway, beside a bare hyper proxy, nginx and HAProxy in the same run.
+//!
+//! Rounds are interleaved, so that whatever else the machine does falls on all alike; a ratio and a difference
+//! are taken within a round and their median is shown.
+
+mod load;
+mod peers;
+pub mod upstream;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use self::{load::Load, peers::Running};
+use crate::command::{self, cargo};
+
+/// What the design promises: CPU time above that of a bare hyper proxy, in µs.
+const ABOVE_BARE: f64 = 3.0;
+/// What the design promises: CPU time in proportion to nginx's.
+const TO_NGINX: f64 = 1.4;
+
+/// Requests a second while answers are timed.
+const RATE: u32 = 1000;
+
+/// Options of `cargo xtask bench gateway`.
+#[derive(Args)]
+pub struct Options {
+    /// How many rounds; each measures every proxy once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How many requests are counted for each proxy in a round.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=100_000_000))]
+    requests: u32,
+    /// Only these cases, such as `1/128`: the HTTP version and the size of the answers in bytes.
+    #[arg(long)]
+    case: Vec<String>,
+    /// Fails if a target is missed.
+    #[arg(long)]
+    check: bool,
+    /// Says that this program is built for release and so is Madang.
+    #[arg(long, hide = true)]
+    built: bool,
+}
+
+/// One row of the table: a proxy in one case.
+#[derive(Default)]
+struct Measured {
+    /// CPU time per request in µs, by round.
+    cpu: Vec<f64>,
+    /// From when requests were due to the end of their answers, sorted.
+    took: Vec<Duration>,
+}
+
+/// A way of asking.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    http2: bool,
+    size: usize,
+}
+
+const CASES: [Case; 4] = [
+    Case { http2: false, size: 128 },
+    Case { http2: false, size: 16 * 1024 },
+    Case { http2: true, size: 128 },
+    Case { http2: true, size: 16 * 1024 },
+];
+
+/// Where each proxy is in the list of them.
+const BARE: usize = 0;
+const NGINX: usize = 1;
+const MADANG: usize = 3;
+
+/// Measures.
+pub fn run(options: &Options) -> Result<()> {
+    if options.built { measure(options) } else { build_and_measure() }
+}
+
+/// Builds everything for release and starts over in the program built so.
+fn build_and_measure() -> Result<()> {
+    command::run(cargo().args(["build", "--release", "--package", "xtask"]))?;
+    command::run(cargo().args(["build", "--release", "--package", "madang-gateway", "--example", "proxy"]))?;
+    let mut again = Command::new(release()?.join("xtask"));
+    command::run(again.args(std::env::args_os().skip(1)).arg("--built"))
+}
+
+fn release() -> Result<PathBuf> {
+    Ok(command::target()?.join("release"))
+}
+
+fn measure(options: &Options) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let release = release()?;
+    let xtask = release.join("xtask");
+    let upstream = peers::upstream(&xtask)?;
+    let proxies = [
+        peers::bare(&xtask, upstream.http1)?,
+        peers::nginx(folder.path(), upstream.http1)?,
+        peers::haproxy(folder.path(), upstream.http1)?,
+        peers::madang(&release.join("examples/proxy"), upstream.http1)?,
+    ];
+    let mut met = true;
+    for case in CASES.into_iter().filter(|case| case.is_asked_for(&options.case)) {
+        let measured = case.measure(&proxies, options)?;
+        met &= case.show(&proxies, &measured);
+    }
+    for proxy in &proxies {
+        println!("{:<11} {:>6.1} MiB resident", proxy.name, proxy.resident()? as f64 / f64::from(1 << 20));
+    }
+    ensure!(met || !options.check, "a target is missed");
+    Ok(())
+}
+
+// === impl Case ===
+
+impl Case {
+    fn is_asked_for(self, asked: &[String]) -> bool {
+        asked.is_empty() || asked.contains(&format!("{}/{}", if self.http2 { 2 } else { 1 }, self.size))
+    }
+
+    fn load(self, proxy: &Running) -> Load {
+        let address = if self.http2 { proxy.http2 } else { proxy.http1 };
+        Load { address, http2: self.http2, size: self.size }
+    }
+
+    fn measure(self, proxies: &[Running], options: &Options) -> Result<Vec<Measured>> {
+        let mut measured: Vec<Measured> = proxies.iter().map(|_| Measured::default()).collect();
+        for proxy in proxies {
+            self.load(proxy).count(options.requests as usize / 10)?;
+        }
+        for _ in 0..options.rounds {
+            for (proxy, measured) in proxies.iter().zip(&mut measured) {
+                let before = proxy.cpu()?;
+                self.load(proxy).count(options.requests as usize)?;
+                let used = proxy.cpu()? - before;
+                measured.cpu.push(used.as_secs_f64() * 1e6 / f64::from(options.requests));
+            }
+        }
+        for (proxy, measured) in proxies.iter().zip(&mut measured) {
+            measured.took = self.load(proxy).pace(RATE, Duration::from_millis(1500))?;
+        }
+        Ok(measured)
+    }
+
+    /// Shows the case; returns whether the targets are met.
+    fn show(self, proxies: &[Running], measured: &[Measured]) -> bool {
+        println!(
+            "HTTP/{}, {} bytes: CPU µs per request, to nginx, above bare hyper; time at {RATE} a second",
+            if self.http2 { "2" } else { "1.1" },
+            self.size
+        );
+        for (proxy, row) in proxies.iter().zip(measured) {
+            println!(
+                "  {:<11} {:>6.2} µs {:>6.2} × {:>+6.2} µs   p50 {:>5} µs   p99 {:>6} µs",
+                proxy.name,
+                median(row.cpu.iter().copied()),
+                ratio(row, &measured[NGINX]),
+                above(row, &measured[BARE]),
+                at(&row.took, 0.50).as_micros(),
+                at(&row.took, 0.99).as_micros(),
+            );
+        }
+        let madang = &measured[MADANG];
+        let (above, ratio) = (above(madang, &measured[BARE]), ratio(madang, &measured[NGINX]));
+        let met = above <= ABOVE_BARE && ratio <= TO_NGINX;
+        let verdict = if met { "met" } else { "missed" };
+        println!("  targets: at most +{ABOVE_BARE} µs above bare hyper and {TO_NGINX} × nginx: {verdict}");
+        met
+    }
+}
+
+fn ratio(row: &Measured, to: &Measured) -> f64 {
+    median(row.cpu.iter().zip(&to.cpu).map(|(a, b)| a / b))
+}
+
+fn above(row: &Measured, base: &Measured) -> f64 {
+    median(row.cpu.iter().zip(&base.cpu).map(|(a, b)| a - b))
+}
+
+/// The middle value; the mean of the middle two of an even number.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 }
+}
+
+/// The value that this share of the sorted values is not above.
+fn at(sorted: &[Duration], share: f64) -> Duration {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_of_the_rounds_own_ratios() {
+        let row = |cpu: &[f64]| Measured { cpu: cpu.to_vec(), ..Measured::default() };
+        let (fast, slow) = (row(&[10.0, 20.0, 10.0]), row(&[12.0, 24.0, 30.0]));
+        assert_eq!(ratio(&slow, &fast), 1.2);
+        assert_eq!(above(&slow, &fast), 4.0);
+        assert_eq!(median([1.0, 4.0].into_iter()), 2.5);
+    }
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_seen() {
+        let took: Vec<Duration> = (1..=200).map(Duration::from_micros).collect();
+        assert_eq!(at(&took, 0.5), Duration::from_micros(100));
+        assert_eq!(at(&took, 0.99), Duration::from_micros(198));
+        assert_eq!(at(&[], 0.99), Duration::ZERO);
+    }
+}
