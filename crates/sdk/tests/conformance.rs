@@ -4,7 +4,7 @@
 
 mod callee;
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
 use callee::{Callee, Seen};
 use http::{Method, StatusCode};
@@ -191,6 +191,24 @@ async fn the_callee_sees_the_same_headers_and_context() {
     assert_eq!((seen.request_id.as_str(), seen.trace_id.as_str()), ("r-1", TRACE));
     assert_eq!(seen.idempotency_key, None, "the key of a request is not that of the calls it leads to");
     assert_eq!(seen.path, "/seen");
+}
+
+#[tokio::test]
+async fn the_caller_sees_the_same_head() {
+    let heads = same(async |rig| {
+        let mut heads = Vec::new();
+        for path in ["/seen", "/conflict", "/panic", "/nowhere", "/trailers", "/empty"] {
+            let reply = rig.calls().to("callee").get(path).send().await.unwrap();
+            let mut names: BTreeSet<_> = reply.headers().keys().map(|name| name.to_string()).collect();
+            // A server's clock says when it was sent; what is not sent has no such time.
+            names.remove("date");
+            heads.push((path, reply.status().as_u16(), names));
+        }
+        heads
+    })
+    .await;
+    let statuses: Vec<_> = heads.iter().map(|(_, status, _)| *status).collect();
+    assert_eq!(statuses, [200, 409, 500, 404, 200, 200]);
 }
 
 #[tokio::test]

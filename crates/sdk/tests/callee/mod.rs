@@ -61,6 +61,7 @@ impl Callee {
             .route("/panic", get(panics))
             .route("/conflict", get(conflict))
             .route("/trailers", get(trailers))
+            .route("/empty", get(|| async {}))
             .route("/seen", get(seen))
             .route("/echo", post(|body: Body| async { body }))
             .route("/json", post(|Json(value): Json<serde_json::Value>| async { Json(value) }));
