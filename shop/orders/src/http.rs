@@ -70,6 +70,7 @@ fn default_limit() -> u32 {
 #[utoipa::path(
     get,
     path = "/orders",
+    operation_id = "listOrders",
     params(Wanted),
     responses(
         (status = 200, description = "a page of orders", body = Vec<Order>,
@@ -103,6 +104,7 @@ async fn list(
 #[utoipa::path(
     get,
     path = "/orders/{id}",
+    operation_id = "getOrder",
     params(("id" = i64, Path, description = "the order")),
     responses(
         (status = 200, description = "the order", body = Order),
@@ -115,11 +117,12 @@ async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Order>> {
 
 /// Makes an order.
 ///
-/// With an `Idempotency-Key`, the same request again is answered by the same order as it stands by then; an order
-/// that failed gives its key back, so that the same request then tries again.
+/// With an `Idempotency-Key`, the same request again is answered by the same order, which it drives on if it is
+/// unfinished; an order that failed gives its key back, so that the same request then tries anew.
 #[utoipa::path(
     post,
     path = "/orders",
+    operation_id = "placeOrder",
     params(("Idempotency-Key" = Option<String>, Header, description = "names the order, which then is made once")),
     request_body = NewOrder,
     responses(
@@ -145,10 +148,11 @@ async fn create(
     let key = Key::optional(&headers)?;
     let _claim = key.as_ref().map(|key| in_flight.claim(key)).transpose()?;
     let fingerprint = serde_json::to_string(&new)?;
-    if let Some(order) = made_before(&pool, key.as_ref(), &fingerprint).await? {
-        return Ok(answer(&new, order));
-    }
     let peers = Peers::new(calls, config.charge_timeout);
+    let checkout = Checkout::new(pool.clone(), peers.clone(), config.clone());
+    if let Some(id) = made_before(&pool, key.as_ref(), &fingerprint).await? {
+        return Ok(answer(&new, checkout.drive(id, Mode::Later).await?));
+    }
     peers.check_user(new.user).await?;
     let lines = peers.quote(&new, &wanted).await?;
     distinct(&lines)?;
@@ -162,19 +166,18 @@ async fn create(
         Some(cause) if cause.is_unique_violation() => shop_idempotency::in_flight(),
         _ => error.into(),
     })?;
-    let checkout = Checkout::new(pool, peers, config);
     // In a task of its own, so that a client who leaves does not stop the order half way.
     let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await });
     let order = driven.await.map_err(Error::internal)??;
     Ok(answer(&new, order))
 }
 
-/// The order that this key was used for; 422 if it was for another request.
-async fn made_before(pool: &SqlitePool, key: Option<&Key>, fingerprint: &str) -> Result<Option<Order>> {
+/// The id of the order that this key was used for; 422 if it was for another request.
+async fn made_before(pool: &SqlitePool, key: Option<&Key>, fingerprint: &str) -> Result<Option<i64>> {
     let Some(key) = key else { return Ok(None) };
     match store::find_by_key(pool, key).await? {
         None => Ok(None),
-        Some((id, first)) if first == fingerprint => Ok(store::find(pool, id).await?),
+        Some((id, first)) if first == fingerprint => Ok(Some(id)),
         Some(_) => Err(shop_idempotency::other_request()),
     }
 }

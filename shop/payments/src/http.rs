@@ -51,6 +51,7 @@ pub fn routes() -> Router {
 #[utoipa::path(
     post,
     path = "/payments/charges",
+    operation_id = "charge",
     params(("Idempotency-Key" = String, Header, description = "names the effect that must happen once")),
     request_body = NewCharge,
     responses(
@@ -89,6 +90,7 @@ async fn post_charge(
 #[utoipa::path(
     post,
     path = "/payments/charges/{id}/refunds",
+    operation_id = "refund",
     params(
         ("id" = i64, Path, description = "the charge"),
         ("Idempotency-Key" = String, Header, description = "names the effect that must happen once"),
@@ -133,6 +135,7 @@ async fn post_refund(
 #[utoipa::path(
     get,
     path = "/payments/charges/{id}",
+    operation_id = "getCharge",
     params(("id" = i64, Path, description = "the charge")),
     responses(
         (status = 200, description = "the charge", body = Charge),
@@ -157,6 +160,7 @@ struct ChargesWanted {
 #[utoipa::path(
     get,
     path = "/payments/charges",
+    operation_id = "findCharges",
     params(ChargesWanted),
     responses(
         (status = 200, description = "the charge, or none", body = Vec<Charge>),
@@ -184,6 +188,7 @@ pub struct Account {
 #[utoipa::path(
     get,
     path = "/payments/accounts/{user}",
+    operation_id = "getAccount",
     params(("user" = i64, Path, description = "the user")),
     responses((status = 200, description = "the balances; none before the first charge", body = Account))
 )]
@@ -224,6 +229,7 @@ pub struct LedgerPage {
 #[utoipa::path(
     get,
     path = "/payments/ledger",
+    operation_id = "getLedger",
     params(LedgerWanted),
     responses(
         (status = 200, description = "a page", body = LedgerPage),
@@ -251,6 +257,7 @@ async fn get_ledger(
 #[utoipa::path(
     get,
     path = "/payments/balance-check",
+    operation_id = "checkBalance",
     responses((status = 200, description = "what was found; `balanced` says whether it is right", body = Balance))
 )]
 async fn balance_check(Sqlite(pool): Sqlite) -> Result<Json<Balance>> {

@@ -50,6 +50,7 @@ fn default_limit() -> u32 {
 #[utoipa::path(
     get,
     path = "/users",
+    operation_id = "listUsers",
     params(Wanted),
     responses(
         (status = 200, description = "a page of users", body = Vec<User>,
@@ -91,6 +92,7 @@ struct NewUser {
 #[utoipa::path(
     post,
     path = "/users",
+    operation_id = "addUser",
     request_body = NewUser,
     responses(
         (status = 201, description = "the user", body = User,
@@ -108,6 +110,7 @@ async fn create(Sqlite(pool): Sqlite, Json(new): Json<NewUser>) -> Result<impl I
 #[utoipa::path(
     get,
     path = "/users/{id}",
+    operation_id = "getUser",
     params(("id" = i64, Path, description = "the user")),
     responses(
         (status = 200, description = "the user", body = User),

@@ -51,6 +51,7 @@ pub struct Page {
 #[utoipa::path(
     get,
     path = "/products",
+    operation_id = "listProducts",
     params(ListWanted),
     responses(
         (status = 200, description = "a page of products", body = Page),
@@ -82,6 +83,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/products/{id}",
+    operation_id = "getProduct",
     params(("id" = i64, Path, description = "the product")),
     responses(
         (status = 200, description = "the product", body = Product),
@@ -96,6 +98,7 @@ pub(super) async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Jso
 #[utoipa::path(
     get,
     path = "/products/by-name/{name}",
+    operation_id = "getProductByName",
     params(("name" = String, Path, description = "the whole name")),
     responses(
         (status = 200, description = "the product", body = Product),
@@ -111,6 +114,7 @@ pub(super) async fn by_name(Sqlite(pool): Sqlite, Path(name): Path<String>) -> R
 #[utoipa::path(
     put,
     path = "/products/{id}/price",
+    operation_id = "setPrice",
     params(("id" = i64, Path, description = "the product")),
     request_body = Money,
     responses(
@@ -140,6 +144,7 @@ pub(super) async fn set_price(
 #[utoipa::path(
     get,
     path = "/products/{id}/prices",
+    operation_id = "listPriceChanges",
     params(("id" = i64, Path, description = "the product")),
     responses(
         (status = 200, description = "the changes", body = Vec<PriceChange>),
@@ -167,6 +172,7 @@ pub struct Stock {
 #[utoipa::path(
     put,
     path = "/products/{id}/stock",
+    operation_id = "setStock",
     params(("id" = i64, Path, description = "the product")),
     request_body = Stock,
     responses(

@@ -50,6 +50,7 @@ pub struct QuoteLine {
 #[utoipa::path(
     post,
     path = "/quotes",
+    operation_id = "quote",
     request_body = QuoteWanted,
     responses(
         (status = 200, description = "the prices", body = Quote),

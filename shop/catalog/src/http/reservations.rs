@@ -36,6 +36,7 @@ pub struct NewReservation {
 #[utoipa::path(
     post,
     path = "/reservations",
+    operation_id = "reserve",
     request_body = NewReservation,
     responses(
         (status = 201, description = "the stock is held", body = Reservation),
@@ -62,6 +63,7 @@ pub(super) async fn reserve(
 #[utoipa::path(
     get,
     path = "/reservations/{key}",
+    operation_id = "getReservation",
     params(("key" = String, Path, description = "the reservation")),
     responses(
         (status = 200, description = "the reservation", body = Reservation),
@@ -78,6 +80,7 @@ pub(super) async fn one(Sqlite(pool): Sqlite, Path(key): Path<String>) -> Result
 #[utoipa::path(
     post,
     path = "/reservations/{key}/confirm",
+    operation_id = "confirmReservation",
     params(("key" = String, Path, description = "the reservation")),
     responses(
         (status = 200, description = "the stock is sold", body = Reservation),
@@ -97,6 +100,7 @@ pub(super) async fn confirm(Sqlite(pool): Sqlite, Path(key): Path<String>) -> Re
 #[utoipa::path(
     delete,
     path = "/reservations/{key}",
+    operation_id = "releaseReservation",
     params(("key" = String, Path, description = "the reservation")),
     responses(
         (status = 200, description = "nothing is held under the key any more", body = Reservation),
