@@ -6,17 +6,6 @@ use clap::Parser;
 
 use crate::{Task, command::root};
 
-/// Each subcommand of `madang` and the file of the test that runs it.
-const MADANG: &[(&str, &str)] = &[
-    ("check", "crates/testkit/tests/edit.rs"),
-    ("describe", "crates/testkit/tests/shop.rs"),
-    ("down", "crates/testkit/tests/leftovers.rs"),
-    ("logs", "crates/testkit/tests/leftovers.rs"),
-    ("ps", "crates/testkit/tests/leftovers.rs"),
-    ("up", "crates/testkit/tests/leftovers.rs"),
-    ("wait", "crates/testkit/src/system.rs"),
-];
-
 /// What else a reader is shown, by its first words.
 const OTHERS: &[&str] = &["curl ", "git clone ", "kill "];
 
@@ -27,15 +16,18 @@ pub fn known(command: &str) -> bool {
     let words: Vec<_> = command.split_whitespace().collect();
     match words.as_slice() {
         ["cargo", "xtask", ..] => Task::try_parse_from(&words[1..]).is_ok(),
-        ["madang", subcommand, ..] => {
-            MADANG.iter().any(|(name, test)| name == subcommand && runs(test, subcommand))
-        }
+        ["madang", subcommand, ..] => tested(subcommand),
         _ => OTHERS.iter().any(|start| command.starts_with(start)),
     }
 }
 
-fn runs(test: &str, subcommand: &str) -> bool {
-    fs::read_to_string(root().join(test)).is_ok_and(|text| text.contains(&format!("\"{subcommand}\"")))
+/// Each subcommand of `madang` has a file of tests by its name, which run it.
+fn tested(subcommand: &str) -> bool {
+    let tests = root().join("crates/cli/tests/cli").join(subcommand).with_extension("rs");
+    let runs = |text: String| {
+        text.contains(&format!("\"{subcommand}\"")) || text.contains(&format!("\"{subcommand} "))
+    };
+    fs::read_to_string(tests).is_ok_and(runs)
 }
 
 #[cfg(test)]
@@ -48,5 +40,11 @@ mod tests {
         assert!(known("cargo xtask check imports # the table"));
         assert!(!known("cargo xtask tset"));
         assert!(!known("rm -rf /"));
+    }
+
+    #[test]
+    fn commands_of_madang_are_those_that_tests_run() {
+        assert!(known("madang routes shop") && known("cargo run --release -- routes shop"));
+        assert!(!known("madang frobnicate") && !known("madang main"));
     }
 }
