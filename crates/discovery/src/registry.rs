@@ -65,8 +65,11 @@ impl Registry {
 
     /// Puts an instance into rotation. Registering it again replaces what was known of it.
     pub fn register(&self, instance: &Instance) -> Arc<Endpoints> {
-        let endpoint =
-            Endpoint { instance: instance.id.clone(), address: instance.address, protocol: instance.protocol };
+        let endpoint = Endpoint {
+            instance: instance.id.clone(),
+            address: instance.address,
+            protocol: instance.protocol,
+        };
         self.change(|known| {
             remove(known, &instance.id);
             for service in &instance.services {

@@ -1,1 +1,25 @@
-//! The composition: configuration to build to run, with the admin and service APIs.
+//! The composition: from a manifest to a running node, and the two APIs that it serves.
+//!
+//! `build.rs` is the one place where engines meet. Everything else here is the edge of a node: who owns the
+//! system on this machine, the admin API on its unix socket, the service API with a token per instance, and
+//! the manifest that is read again when its files change. Knows nothing of terminals.
+
+mod admin;
+mod build;
+mod edits;
+mod environment;
+mod error;
+mod http;
+mod journal;
+mod node;
+mod owner;
+mod rotation;
+mod service_api;
+pub mod socket;
+mod tokens;
+
+pub use admin::AdminApi;
+pub use build::NodeConfig;
+pub use error::StartError;
+pub use node::Node;
+pub use owner::OwnerError;

@@ -1,0 +1,236 @@
+//! The admin API: all that the command line, a dashboard or a script may ask of a node.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, RawQuery, State},
+    response::Response,
+    routing::{get, post},
+};
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use madang_model::{ServiceName, UnitName};
+use madang_telemetry::LogQuery;
+use madang_wire::{
+    Code, Problem,
+    admin::{
+        Event, EventKind, InstanceView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
+        TargetView,
+    },
+};
+use serde::Deserialize;
+use tokio::{net::UnixListener, sync::broadcast};
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+use crate::{
+    http::{Failure, lines, unknown_path},
+    node::Shared,
+};
+
+type Answer<T> = Result<T, Failure>;
+
+/// The admin API's description.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Madang admin API", description = "What a node's owner asks of it, over its unix socket."),
+    paths(system, instances, service, routes, logs, events, restart, down),
+    components(schemas(
+        SystemView,
+        InstanceView,
+        ServiceView,
+        RouteView,
+        TargetView,
+        LogLine,
+        Event,
+        EventKind,
+        InstanceState,
+        Problem
+    ))
+)]
+pub struct AdminApi;
+
+/// Serves until told to stop.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    listener: UnixListener,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/v1/system", get(system))
+        .route("/v1/instances", get(instances))
+        .route("/v1/services/{name}", get(service))
+        .route("/v1/routes", get(routes))
+        .route("/v1/logs", get(logs))
+        .route("/v1/events", get(events))
+        .route("/v1/restart/{name}", post(restart))
+        .route("/v1/down", post(down))
+        .route("/openapi.json", get(|| async { Json(AdminApi::openapi()) }))
+        .fallback(unknown_path)
+        .with_state(shared);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
+/// The node and the system that it runs.
+#[utoipa::path(get, path = "/v1/system", responses((status = 200, body = SystemView)))]
+async fn system(State(node): State<Arc<Shared>>) -> Json<SystemView> {
+    Json(node.system_view())
+}
+
+/// Every instance, and every unit that has none yet.
+#[utoipa::path(get, path = "/v1/instances", responses((status = 200, body = Vec<InstanceView>)))]
+async fn instances(State(node): State<Arc<Shared>>) -> Json<Vec<InstanceView>> {
+    Json(node.supervisor.instances())
+}
+
+/// One service with all that is known of it.
+#[utoipa::path(get, path = "/v1/services/{name}", params(("name" = String, Path)),
+    responses((status = 200, body = ServiceView), (status = 404, body = Problem)))]
+async fn service(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> Answer<Json<ServiceView>> {
+    node.service_view(&name).map(Json).ok_or_else(|| unknown(&node, &name))
+}
+
+/// The routes in order of precedence.
+#[utoipa::path(get, path = "/v1/routes", responses((status = 200, body = Vec<RouteView>)))]
+async fn routes(State(node): State<Arc<Shared>>) -> Json<Vec<RouteView>> {
+    Json(node.gateway.routes())
+}
+
+#[derive(Default)]
+struct LogParams {
+    names: Vec<String>,
+    last: Option<usize>,
+    since: Option<u64>,
+    follow: bool,
+}
+
+/// The last lines of the logs of all services or of those named, one JSON document a line.
+#[utoipa::path(get, path = "/v1/logs",
+    params(
+        ("service" = Option<Vec<String>>, Query, description = "A service or unit; repeatable. All if absent."),
+        ("n" = Option<usize>, Query, description = "How many lines to begin with; 100 if absent."),
+        ("since" = Option<u64>, Query, description = "Only lines from then on: milliseconds since 1970."),
+        ("follow" = Option<bool>, Query, description = "Go on with new lines.")),
+    responses((status = 200, body = LogLine, content_type = "application/x-ndjson"), (status = 404, body = Problem)))]
+async fn logs(State(node): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answer<Response> {
+    let params = log_params(query.as_deref().unwrap_or_default())?;
+    let mut units = Vec::new();
+    for name in &params.names {
+        units.push(node.unit_named(name).ok_or_else(|| unknown(&node, name))?);
+    }
+    let query =
+        LogQuery { units, last: params.last.unwrap_or(100), since: params.since, follow: params.follow };
+    let stopping = node.stopped.clone();
+    let found = node.logs.query(query).filter_map(|line| async move { line.ok() });
+    Ok(lines(found.take_until(stopping.cancelled_owned())))
+}
+
+/// Read by hand, because a repeated parameter is a list here.
+fn log_params(query: &str) -> Answer<LogParams> {
+    let mut params = LogParams::default();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        let bad = |expected| Failure(Problem::new(Code::BAD_PARAMETER).field(key.to_string(), expected));
+        match key.as_ref() {
+            "service" | "unit" => params.names.push(value.into_owned()),
+            "n" => params.last = Some(value.parse().map_err(|_| bad("expected a number of lines"))?),
+            "since" => {
+                params.since = Some(value.parse().map_err(|_| bad("expected milliseconds since 1970"))?);
+            }
+            "follow" => params.follow = value.parse().map_err(|_| bad("expected true or false"))?,
+            _ => return Err(bad("expected service, n, since or follow")),
+        }
+    }
+    Ok(params)
+}
+
+#[derive(Deserialize)]
+struct EventParams {
+    #[serde(default)]
+    follow: bool,
+    #[serde(default)]
+    recent: bool,
+}
+
+/// What happens to units, one JSON document a line.
+#[utoipa::path(get, path = "/v1/events",
+    params(
+        ("recent" = Option<bool>, Query, description = "Begin with what happened lately."),
+        ("follow" = Option<bool>, Query, description = "Go on with what happens.")),
+    responses((status = 200, body = Event, content_type = "application/x-ndjson")))]
+async fn events(State(node): State<Arc<Shared>>, Query(params): Query<EventParams>) -> Response {
+    let (recent, live) = node.journal.read();
+    let recent = stream::iter(if params.recent || !params.follow { recent } else { Vec::new() });
+    if !params.follow {
+        return lines(recent);
+    }
+    let stopped = node.stopped.clone().cancelled_owned();
+    lines(recent.chain(follow(live).take_until(stopped)))
+}
+
+/// A reader too slow to keep up misses the oldest.
+fn follow(live: broadcast::Receiver<Event>) -> impl futures_util::Stream<Item = Event> {
+    stream::unfold(live, |mut live| async {
+        loop {
+            match live.recv().await {
+                Ok(event) => return Some((event, live)),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    })
+}
+
+/// Builds a unit again and replaces its instances. Takes a unit's name or a service's.
+#[utoipa::path(post, path = "/v1/restart/{name}", params(("name" = String, Path)),
+    responses((status = 202), (status = 404, body = Problem)))]
+async fn restart(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> Answer<StatusCode> {
+    let unit = node.unit_named(&name).ok_or_else(|| unknown(&node, &name))?;
+    node.supervisor.restart(unit);
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize)]
+struct DownParams {
+    #[serde(default)]
+    now: bool,
+}
+
+/// Stops every unit and then the node; with `now=true` without waiting for anything to end its work.
+#[utoipa::path(post, path = "/v1/down", params(("now" = Option<bool>, Query)), responses((status = 202)))]
+async fn down(State(node): State<Arc<Shared>>, Query(params): Query<DownParams>) -> StatusCode {
+    node.stop(params.now);
+    StatusCode::ACCEPTED
+}
+
+fn unknown(node: &Shared, name: &str) -> Failure {
+    let system = node.system.borrow().clone();
+    let known =
+        system.services.keys().map(ServiceName::as_str).chain(system.units.keys().map(UnitName::as_str));
+    let detail = match madang_model::nearest(name, known) {
+        Some(near) => format!("{} has no service or unit \"{name}\": did you mean \"{near}\"?", system.name),
+        None => format!("{} has no service or unit \"{name}\"", system.name),
+    };
+    Failure(Problem::new(Code::UNKNOWN_NAME).detail(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever changes the API sees it here, and whoever uses it reads it there.
+    #[test]
+    fn the_document_is_the_one_in_docs() {
+        let document = AdminApi::openapi().to_pretty_json().unwrap() + "\n";
+        expect_test::expect_file!["../../../docs/openapi/admin.json"].assert_eq(&document);
+    }
+
+    #[test]
+    fn a_repeated_service_is_a_list_and_an_unknown_parameter_is_named() {
+        let params = log_params("service=users&service=orders&n=5&follow=true").ok().unwrap();
+        assert_eq!(params.names, ["users", "orders"]);
+        assert_eq!((params.last, params.follow), (Some(5), true));
+        let Err(Failure(problem)) = log_params("sevice=users") else { panic!("accepted") };
+        assert_eq!(problem.errors[0].field, "sevice");
+    }
+}

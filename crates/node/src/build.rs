@@ -1,0 +1,202 @@
+//! The one place where a node is put together, in the order in which its parts start.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use madang_calls::Directory;
+use madang_discovery::Registry;
+use madang_gateway::Snapshot;
+use madang_model::{System, manifest};
+use madang_store::Store;
+use madang_supervisor::Supervisor;
+use madang_telemetry::{Logs, Records};
+use madang_wire::admin::Event;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::broadcast,
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::{
+    StartError, admin, edits,
+    environment::InstanceEnvironment,
+    journal::Journal,
+    node::{Node, Shared, now},
+    owner::Owner,
+    rotation::Switchboard,
+    service_api::ServiceApi,
+    socket,
+    tokens::{self, Tokens},
+};
+
+/// How a node is set up, beyond what its manifest says.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The manifest file, absolute.
+    pub manifest: PathBuf,
+    /// How many threads answer requests; as many as the machine has cores if absent.
+    pub workers: Option<NonZeroUsize>,
+}
+
+impl Node {
+    /// Starts a node: when this returns its listeners are open and its units are being built and started.
+    ///
+    /// # Errors
+    /// If the manifest is refused, the system is already run, or something that a node needs cannot be had.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let system = Arc::new(manifest::load(&config.manifest, &|name| std::env::var(name).ok())?.system);
+        let owner = Owner::take(&system.root)?;
+        let stopping = CancellationToken::new();
+        let stopped = CancellationToken::new();
+        let hurry = CancellationToken::new();
+
+        // What is kept, and what is known.
+        let state = Store::open(&format!("sqlite:{}", owner.data().join("state.db").display()))?;
+        let tokens = Tokens::open(&state, random_key()?).await?;
+        let registry = Registry::open(&state).await?;
+        let directory = Directory::default();
+        let switchboard = Arc::new(Switchboard::new(registry.clone(), directory.clone()));
+        switchboard.declare(system.services.keys().cloned());
+        let (system_now, system_seen) = watch::channel(system.clone());
+
+        // The listeners: outside, services, owner.
+        let snapshot = Snapshot::compile(&system, &directory)?;
+        let (gateway, gateway_handle) =
+            madang_gateway::Gateway::start(gateway_config(&config), snapshot).await?;
+        let service_listener = bind_service_api().await?;
+        let service_api = service_listener.local_addr().map_err(StartError::ServiceApi)?;
+        let (socket_path, admin_listener) = bind_admin(&system)?;
+
+        // The units, last, since they need all of the above.
+        let environment =
+            InstanceEnvironment { system: system_seen.clone(), tokens: tokens.clone(), service_api };
+        let (supervisor, supervisor_handle) = Supervisor::start(
+            supervisor_config(&owner),
+            system,
+            state.clone(),
+            switchboard.clone(),
+            Arc::new(environment),
+        )
+        .await?;
+
+        let unit_events = supervisor_handle.subscribe();
+        let units = supervisor_handle.clone();
+
+        let shared = Arc::new(Shared {
+            manifest: config.manifest,
+            system: system_now,
+            directory,
+            switchboard,
+            gateway: gateway_handle,
+            supervisor: supervisor_handle,
+            logs: Logs::new(owner.data().join("logs")),
+            records: Records::default(),
+            journal: Arc::new(Journal::new()),
+            started_at: now(),
+            refused: Mutex::default(),
+            stopping: stopping.clone(),
+            stopped: stopped.clone(),
+            hurry: hurry.clone(),
+        });
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(supervisor.run(stopped.clone()));
+        tasks.spawn(record_events(shared.clone(), unit_events));
+        tasks.spawn(drain_records(shared.clone()));
+        tasks.spawn(edits::run(shared.clone(), stopping.clone()));
+        tasks.spawn({
+            let api = ServiceApi { registry, system: system_seen, tokens };
+            report("service API", api.run(service_listener, stopped.clone()))
+        });
+        tasks.spawn({
+            let (shared, stopped) = (shared.clone(), stopped.clone());
+            async move {
+                report("admin API", admin::run(shared, admin_listener, stopped)).await;
+                let _ = std::fs::remove_file(socket_path);
+            }
+        });
+        tasks.spawn(async move {
+            stopping.cancelled().await;
+            // Requests are finished before the units that answer them are stopped.
+            tokio::select! {
+                stopped = gateway.stop() => if let Err(error) = stopped {
+                    error!(%error, "the gateway did not stop as it should");
+                },
+                () = hurry.cancelled() => {}
+            }
+            units.stop().await;
+            drop((state, owner));
+            stopped.cancel();
+        });
+        Ok(Self { shared, tasks })
+    }
+}
+
+fn gateway_config(config: &NodeConfig) -> madang_gateway::Config {
+    madang_gateway::Config { workers: config.workers, ..Default::default() }
+}
+
+fn supervisor_config(owner: &Owner) -> madang_supervisor::Config {
+    madang_supervisor::Config { logs: owner.data().join("logs"), ..Default::default() }
+}
+
+fn random_key() -> Result<[u8; tokens::KEY], StartError> {
+    let mut key = [0; tokens::KEY];
+    getrandom::fill(&mut key).map_err(StartError::Randomness)?;
+    Ok(key)
+}
+
+async fn bind_service_api() -> Result<TcpListener, StartError> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    TcpListener::bind(anywhere).await.map_err(StartError::ServiceApi)
+}
+
+/// The owner's lock is held, so that a socket found here belongs to a node that is gone.
+fn bind_admin(system: &System) -> Result<(PathBuf, UnixListener), StartError> {
+    let path = socket::path(&system.root);
+    let failed = |source| StartError::AdminSocket { path: path.clone(), source };
+    socket::prepare_folder(&path).map_err(failed)?;
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    Ok((path, listener))
+}
+
+async fn record_events(shared: Arc<Shared>, mut events: broadcast::Receiver<Event>) {
+    loop {
+        tokio::select! {
+            () = shared.stopped.cancelled() => return,
+            event = events.recv() => match event {
+                Ok(event) => shared.journal.record(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => warn!(missed, "events were missed"),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+        }
+    }
+}
+
+/// How often the records of requests are taken from the workers.
+const DRAIN: Duration = Duration::from_millis(250);
+
+async fn drain_records(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(DRAIN);
+    loop {
+        tokio::select! {
+            () = shared.stopped.cancelled() => return,
+            _ = ticks.tick() => shared.records.push_many(shared.gateway.records()),
+        }
+    }
+}
+
+async fn report(part: &'static str, run: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = run.await {
+        error!(part, %error, "a listener of the node failed");
+    }
+}

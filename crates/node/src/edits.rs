@@ -1,0 +1,74 @@
+//! The manifest is read again when one of its files changes, appears or goes.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::node::Shared;
+
+/// Editors write a file in several steps: an edit is over when nothing has followed for this long.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// Applies edits until told to stop.
+pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
+    // One place is enough: what changes while an edit is being applied makes one more.
+    let (changed, mut edits) = mpsc::channel(1);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.map_or(true, |event| concerns_manifests(&event)) {
+            let _ = changed.try_send(());
+        }
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => return warn!(%error, "failed to watch the manifest: edits need a restart"),
+    };
+    let mut watched = BTreeSet::new();
+    loop {
+        watch_folders(&mut watcher, &mut watched, &shared);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            edit = edits.recv() => if edit.is_none() { return },
+        }
+        while let Ok(Some(())) = timeout(SETTLED, edits.recv()).await {}
+        shared.reload().await;
+    }
+}
+
+/// Folders rather than files, since most editors replace a file by renaming another over it.
+fn watch_folders(watcher: &mut RecommendedWatcher, watched: &mut BTreeSet<PathBuf>, shared: &Shared) {
+    let system = shared.system.borrow().clone();
+    let of_files = system.files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
+    let wanted: BTreeSet<PathBuf> = of_files.chain(folders_below(&system.root)).collect();
+    watched.retain(|folder| folder.exists());
+    for folder in wanted {
+        if watched.contains(&folder) {
+            continue;
+        }
+        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(watched.insert(folder)),
+            Err(error) => warn!(folder = %folder.display(), %error, "failed to watch for edits"),
+        }
+    }
+}
+
+/// Where a new service's file may appear: the system's folder and those right below it.
+fn folders_below(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let visible = folders.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    std::iter::once(root.to_owned()).chain(visible.map(|entry| entry.path()))
+}
+
+fn concerns_manifests(event: &notify::Event) -> bool {
+    let is_manifest = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let folder_came = matches!(event.kind, EventKind::Create(notify::event::CreateKind::Folder));
+    !matches!(event.kind, EventKind::Access(_)) && (folder_came || event.paths.iter().any(is_manifest))
+}

@@ -1,0 +1,42 @@
+//! Why a node did not start.
+
+use std::{io, path::PathBuf};
+
+use crate::owner::OwnerError;
+
+/// Why a node did not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The manifest is refused; each reason has its place.
+    #[error("the manifest is refused")]
+    Manifest(#[from] madang_model::manifest::Errors),
+    /// The system is not to be had.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// The node's state cannot be opened.
+    #[error("failed to open the state of the node")]
+    State(#[from] madang_store::Error),
+    /// The system has no randomness to give.
+    #[error("failed to make a key")]
+    Randomness(#[source] getrandom::Error),
+    /// The registry cannot be opened.
+    #[error("failed to open the registry")]
+    Registry(#[from] madang_discovery::Error),
+    /// A listener or route cannot be had.
+    #[error("failed to open the gateway")]
+    Gateway(#[from] madang_gateway::Error),
+    /// The service API cannot listen.
+    #[error("failed to listen for services on loopback")]
+    ServiceApi(#[source] io::Error),
+    /// The admin API cannot listen.
+    #[error("failed to listen on {path}")]
+    AdminSocket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The supervisor cannot start.
+    #[error("failed to start the supervisor")]
+    Supervisor(#[from] madang_supervisor::Error),
+}

@@ -1,0 +1,228 @@
+//! A running node: what it holds, what its APIs ask of it, and how it ends.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use madang_calls::Directory;
+use madang_gateway::Snapshot;
+use madang_model::{System, UnitName, manifest};
+use madang_telemetry::{Logs, Records};
+use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, SystemView};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{journal::Journal, rotation::Switchboard};
+
+/// A running node. Dropping it leaves its tasks running: end it with [`Node::stop`] and [`Node::wait`].
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tasks: JoinSet<()>,
+}
+
+/// What the parts of a node share.
+pub(crate) struct Shared {
+    pub(crate) manifest: PathBuf,
+    pub(crate) system: watch::Sender<Arc<System>>,
+    pub(crate) directory: Directory,
+    pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) gateway: madang_gateway::Handle,
+    pub(crate) supervisor: madang_supervisor::Handle,
+    pub(crate) logs: Logs,
+    pub(crate) records: Records,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) started_at: u64,
+    pub(crate) refused: Mutex<Option<String>>,
+    /// Cancelled when the node is told to stop.
+    pub(crate) stopping: CancellationToken,
+    /// Cancelled when it must not wait for anybody's work to end.
+    pub(crate) hurry: CancellationToken,
+    /// Cancelled once every unit has stopped: what follows the node ends then.
+    pub(crate) stopped: CancellationToken,
+}
+
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+// === impl Node ===
+
+impl Node {
+    /// The system in force.
+    pub fn system(&self) -> Arc<System> {
+        self.shared.system.borrow().clone()
+    }
+
+    /// The node and its system, as the admin API shows them.
+    pub fn system_view(&self) -> SystemView {
+        self.shared.system_view()
+    }
+
+    /// Every instance, and every unit that has none yet.
+    pub fn instances(&self) -> Vec<InstanceView> {
+        self.shared.supervisor.instances()
+    }
+
+    /// What happened lately, and everything from then on.
+    pub fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.shared.journal.read()
+    }
+
+    /// Tells the node to stop: every unit in reverse order of dependence, each with time to end its work.
+    pub fn stop(&self) {
+        self.shared.stop(false);
+    }
+
+    /// Tells the node to stop without waiting for anybody's work to end.
+    pub fn stop_now(&self) {
+        self.shared.stop(true);
+    }
+
+    /// Waits until the node has stopped and left nothing behind.
+    pub async fn wait(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn stop(&self, now: bool) {
+        if now {
+            self.hurry.cancel();
+            self.supervisor.kill_now();
+        }
+        self.stopping.cancel();
+    }
+
+    pub(crate) fn system_view(&self) -> SystemView {
+        let system = self.system.borrow().clone();
+        let stats = self.gateway.stats();
+        SystemView {
+            name: system.name.to_string(),
+            manifest: self.manifest.display().to_string(),
+            gateway: format!("http://{}", system.gateway.listen),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            ready: *self.supervisor.ready().borrow(),
+            manifest_error: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            requests: stats.requests,
+            records_dropped: stats.records_dropped,
+        }
+    }
+
+    pub(crate) fn service_view(&self, name: &str) -> Option<ServiceView> {
+        let system = self.system.borrow().clone();
+        let service = system.services.get(name)?;
+        let unit = system.units.get(&service.unit)?;
+        let routes = self.gateway.routes().into_iter();
+        let instances = self.supervisor.instances().into_iter();
+        Some(ServiceView {
+            name: service.name.to_string(),
+            owner: service.owner.clone(),
+            unit: unit.name.to_string(),
+            run: unit.run.clone(),
+            folder: unit.folder.display().to_string(),
+            listen: service.listen.map(|address| format!("http://{address}")),
+            calls: service.calls.keys().map(ToString::to_string).collect(),
+            database: service.database.as_ref().map(|database| without_password(&database.url())),
+            routes: routes.filter(|route| route.to.iter().any(|target| target.service == name)).collect(),
+            instances: instances.filter(|view| view.unit == unit.name.as_str()).collect(),
+        })
+    }
+
+    /// The unit of this name, or the one that hosts the service of this name.
+    pub(crate) fn unit_named(&self, name: &str) -> Option<UnitName> {
+        let system = self.system.borrow();
+        let unit = system.units.get(name).map(|unit| &unit.name);
+        unit.or_else(|| system.services.get(name).map(|service| &service.unit)).cloned()
+    }
+
+    /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.
+    pub(crate) async fn reload(&self) {
+        let manifest = self.manifest.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            manifest::load(&manifest, &|name| std::env::var(name).ok()).map(|loaded| loaded.system)
+        });
+        let outcome = match loaded.await {
+            Ok(Ok(system)) => self.apply(Arc::new(system)).await.map_err(|error| error.to_string()),
+            Ok(Err(errors)) => Err(errors.to_string()),
+            Err(panic) => Err(panic.to_string()),
+        };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(Applied::Changed) => self.announce(EventKind::Applied, "the manifest is in force".to_owned()),
+            Ok(Applied::Same) => {}
+            Err(reason) => {
+                if refused.as_ref() != Some(&reason) {
+                    self.announce(EventKind::Refused, reason.clone());
+                }
+                *refused = Some(reason);
+                return;
+            }
+        }
+        *refused = None;
+    }
+
+    /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.
+    async fn apply(&self, system: Arc<System>) -> Result<Applied, madang_gateway::Error> {
+        if **self.system.borrow() == *system {
+            return Ok(Applied::Same);
+        }
+        let snapshot = Snapshot::compile(&system, &self.directory)?;
+        self.gateway.apply(snapshot).await?;
+        self.system.send_replace(system.clone());
+        self.switchboard.declare(system.services.keys().cloned());
+        self.supervisor.apply(system);
+        Ok(Applied::Changed)
+    }
+
+    fn announce(&self, kind: EventKind, message: String) {
+        info!(?kind, message, "manifest read again");
+        let unit = self.system.borrow().name.to_string();
+        self.journal.record(Event { at: now(), unit, instance: None, kind, message });
+    }
+}
+
+enum Applied {
+    Changed,
+    Same,
+}
+
+/// `scheme://user:password@host/…` without the password.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+        Some((user, password)) => {
+            format!("{scheme}://{user}:…{}", &rest[user.len() + 1 + password.len()..])
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_url_has_no_password() {
+        for (url, shown) in [
+            ("postgres://shop:s3cret@db:5432/orders", "postgres://shop:…@db:5432/orders"),
+            ("postgres://shop:p@ss:w@db/orders", "postgres://shop:…@db/orders"),
+            ("postgres://shop@db/orders", "postgres://shop@db/orders"),
+            ("postgres://db/orders?x=a:b@c", "postgres://db/orders?x=a:b@c"),
+            ("sqlite:/data/orders.db", "sqlite:/data/orders.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}
