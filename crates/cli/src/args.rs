@@ -139,6 +139,9 @@ pub struct Logs {
     /// Only lines written since then: a time ago (`5m`) or a moment (`2026-01-31T09:00:00Z`).
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Since>,
+    /// Show structured lines as they were written.
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// The beginning of a time.

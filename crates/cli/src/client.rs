@@ -97,7 +97,7 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
 }
 
 fn slow() -> Failure {
-    Failure::Timeout { what: "an answer of the node".to_owned(), within: format!("{PATIENCE:?}") }
+    Failure::Timeout { what: "the node has not answered".to_owned(), within: format!("{PATIENCE:?}") }
 }
 
 fn broken(error: anyhow::Error) -> Failure {

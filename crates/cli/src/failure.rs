@@ -26,9 +26,9 @@ pub enum Failure {
         path: String,
     },
     /// It took longer than it was given.
-    #[error("{what} did not happen within {within}")]
+    #[error("after {within} {what}")]
     Timeout {
-        /// What was waited for.
+        /// What has still not come.
         what: String,
         /// How long.
         within: String,

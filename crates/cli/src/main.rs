@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod failure;
 mod journal;
+mod line;
 mod locate;
 mod manifest;
 mod output;

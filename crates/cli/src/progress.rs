@@ -89,7 +89,8 @@ impl Progress {
             .collect()
     }
 
-    /// Takes an event in; gives how long the unit did what ended with it, in milliseconds.
+    /// Takes an event in; gives how long the unit did what ended with it, in milliseconds. Nothing ends with an
+    /// event like the last one: of several instances, the second is ready too.
     fn take(&mut self, event: &Event) -> Option<u64> {
         let unit = self.units.get_mut(&event.unit)?;
         let same = unit.last.as_ref().is_some_and(|last| last.kind == event.kind);
@@ -101,7 +102,7 @@ impl Progress {
             unit.told = None;
         }
         unit.last = Some(event.clone());
-        Some(took)
+        (!same).then_some(took)
     }
 
     /// The first time, when the reason changes, and now and then while it lasts.
@@ -207,24 +208,68 @@ mod tests {
 
     #[test]
     fn a_line_tells_of_each_event_and_a_blocked_unit_does_not_repeat_itself() {
-        check_lines(&start(), expect![[r#""#]]);
+        check_lines(
+            &start(),
+            expect![[r#"
+            users   building: cargo build -p users
+            orders  blocked: waits for users (0 s)
+            users   built after 2.3 s
+            users   started: users-k3x9qd, pid 4711
+            orders  blocked: waits for 결제 (2 s)
+            users   ready after 0.2 s
+            orders  blocked: waits for 결제 (12 s)
+            orders  gave up: exited 5 times: exit status 1
+                the port is taken
+                bye"#]],
+        );
     }
 
     #[test]
     fn the_block_shows_what_each_unit_does_and_for_how_long() {
-        check_block(&[], 1_500, 80, expect![[r#""#]]);
-        check_block(&start()[..6], 4_000, 80, expect![[r#""#]]);
-        check_block(&start(), 14_000, 80, expect![[r#""#]]);
+        check_block(
+            &[],
+            1_500,
+            80,
+            expect![[r#"
+                  orders  waiting         1.5 s
+                  users   waiting         1.5 s"#]],
+        );
+        check_block(
+            &start()[..6],
+            4_000,
+            80,
+            expect![[r#"
+                  orders  blocked         4.0 s  waits for 결제 (2 s)
+                  users   started         1.6 s  users-k3x9qd, pid 4711"#]],
+        );
+        check_block(
+            &start(),
+            14_000,
+            80,
+            expect![[r#"
+                  orders  gave up         1.0 s  exited 5 times: exit status 1
+                  users   ready           2.6 s"#]],
+        );
     }
 
     #[test]
     fn the_block_fits_the_terminal() {
-        check_block(&start()[..6], 4_000, 38, expect![[r#""#]]);
+        check_block(
+            &start()[..6],
+            4_000,
+            38,
+            expect![[r#"
+                  orders  blocked         4.0 s  wai…
+                  users   started         1.6 s  use…"#]],
+        );
     }
 
     #[test]
     fn events_of_what_is_no_unit_are_told_too() {
-        check_lines(&[event(5, "shop", EventKind::Refused, "2 problems")], expect![[r#""#]]);
+        check_lines(
+            &[event(5, "shop", EventKind::Refused, "2 problems")],
+            expect!["shop    refused: 2 problems"],
+        );
     }
 
     #[test]

@@ -27,8 +27,10 @@ pub enum Paint {
 
 impl Style {
     /// Plain text.
+    #[cfg(test)]
     pub const PLAIN: Self = Self { colour: false };
     /// Coloured text.
+    #[cfg(test)]
     pub const COLOUR: Self = Self { colour: true };
 
     /// Colour only on a terminal, and not if `NO_COLOR` is set to anything.

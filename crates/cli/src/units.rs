@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::{Timestamp, tz::TimeZone};
+
 /// Now, in milliseconds since 1970.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -26,11 +28,10 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// The time of day (UTC), to the millisecond.
-pub fn time_of_day(millis: u64) -> String {
-    let of_day = millis % 86_400_000;
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    format!("{hour:02}:{minute:02}:{:02}.{:03}", of_day / 1000 % 60, of_day % 1000)
+/// The time of day of a moment where the user is, to the millisecond.
+pub fn time_of_day(millis: u64, zone: &TimeZone) -> String {
+    let moment = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    moment.unwrap_or_default().to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// A moment that many milliseconds before another.
@@ -48,7 +49,9 @@ mod tests {
             [0, 1_234, 9_999, 61_000, 185_000].map(elapsed),
             ["0.0 s", "1.2 s", "9.9 s", "61 s", "3 min 5 s"]
         );
-        assert_eq!([0, 900 * 1024, 13_002_342].map(bytes), ["0 KiB", "900 KiB", "12.4 MiB"]);
-        assert_eq!(time_of_day(1_767_225_603_004), "00:00:03.004");
+        assert_eq!([0, 900 * 1024, 13_003_000].map(bytes), ["0 KiB", "900 KiB", "12.4 MiB"]);
+        assert_eq!(time_of_day(1_767_225_603_004, &TimeZone::UTC), "00:00:03.004");
+        let seoul = TimeZone::fixed(jiff::tz::offset(9));
+        assert_eq!(time_of_day(1_767_225_603_004, &seoul), "09:00:03.004");
     }
 }

@@ -1,6 +1,8 @@
 //! `madang check`: what is wrong with a manifest, or what it says.
 
 use madang_model::manifest;
+use miette::Diagnostic;
+use serde_json::{Value, json};
 
 use crate::{failure::Failure, locate::Location, output::Output, style::Paint};
 
@@ -9,7 +11,13 @@ pub fn run(location: &Location, output: &Output, schema: bool, explain: bool) ->
     if schema {
         return output.json(&manifest::schema());
     }
-    let loaded = crate::manifest::load(location.given())?;
+    let loaded = match crate::manifest::load(location.given()) {
+        Err(Failure::Manifest(errors)) if output.is_json() => {
+            output.json(&problems(&errors))?;
+            return Err(Failure::Manifest(errors));
+        }
+        loaded => loaded?,
+    };
     if explain {
         return print_explained(&loaded, output);
     }
@@ -22,6 +30,21 @@ pub fn run(location: &Location, output: &Output, schema: bool, explain: bool) ->
     let (routes, files) = (count(system.routes.len(), "route"), count(system.files.len(), "file"));
     let well = output.style().paint(Paint::Good, "is well");
     output.line(&format!("{} {well}: {services} in {units}, {routes}, from {files}", system.name))
+}
+
+/// The problems for a script; people read them on stderr.
+fn problems(errors: &manifest::Errors) -> Value {
+    let problem = |error: &manifest::ManifestError| {
+        let place = error.place();
+        json!({
+            "code": error.kind().id,
+            "message": error.to_string(),
+            "file": place.as_ref().map(|place| &place.file),
+            "line": place.as_ref().map(|place| place.line),
+            "help": error.help().map(|help| help.to_string()),
+        })
+    };
+    errors.iter().map(problem).collect()
 }
 
 /// Aligned, so that the places can be read down a column.

@@ -31,7 +31,7 @@ pub async fn run(client: &Client, format: Format, now: bool, patience: Duration)
         Err(_) => false,
     };
     if !gone {
-        let what = format!("the end of {} (process {})", system.name, system.pid);
+        let what = format!("{} (process {}) still runs", system.name, system.pid);
         return Err(Failure::Timeout { what, within: madang_model::format_duration(patience) });
     }
     if screen.output.is_json() {

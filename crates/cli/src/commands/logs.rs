@@ -1,13 +1,15 @@
 //! `madang logs`: what the services said and say.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
+use jiff::tz::TimeZone;
 use madang_wire::admin::LogLine;
 
 use crate::{
     args::{Logs, Since},
     client::Client,
     failure::Failure,
+    line::readable,
     output::Output,
     style::{Paint, Style},
     units,
@@ -17,11 +19,16 @@ use crate::{
 pub async fn run(client: &Client, output: &Output, logs: &Logs) -> Result<(), Failure> {
     let mut lines = client.lines::<LogLine>(&query(logs, units::now())).await?;
     let mut names = Names::default();
+    let zone = TimeZone::system();
     while let Some(line) = lines.next().await? {
         if output.is_json() {
             output.json_line(&line)?;
         } else {
-            output.line(&names.show(&line, output.style()))?;
+            let style = output.style();
+            let text = if logs.raw { Cow::from(&line.line) } else { readable(&line.line, style) };
+            let at = units::time_of_day(line.at, &zone);
+            let name = names.show(&line.instance, style);
+            output.line(&format!("{} {name} {text}", style.paint(Paint::Faint, &at)))?;
         }
     }
     Ok(())
@@ -56,13 +63,12 @@ struct Names {
 }
 
 impl Names {
-    fn show(&mut self, line: &LogLine, style: Style) -> String {
+    fn show(&mut self, instance: &str, style: Style) -> String {
         let next = self.colours.len();
-        let colour = *self.colours.entry(line.instance.clone()).or_insert(next);
-        self.width = self.width.max(line.instance.len());
-        let name = format!("{:<width$} |", line.instance, width = self.width);
-        let at = units::time_of_day(line.at);
-        format!("{} {} {}", style.paint(Paint::Faint, &at), style.paint(Paint::Nth(colour), &name), line.line)
+        let colour = *self.colours.entry(instance.to_owned()).or_insert(next);
+        self.width = self.width.max(instance.len());
+        let name = format!("{instance:<width$} |", width = self.width);
+        style.paint(Paint::Nth(colour), &name).into_owned()
     }
 }
 
@@ -74,7 +80,7 @@ mod tests {
 
     fn check(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool, expected: &str) {
         let services = services.iter().map(|name| name.parse().unwrap()).collect();
-        assert_eq!(query(&Logs { services, follow, lines, since }, 10_000), expected);
+        assert_eq!(query(&Logs { services, follow, lines, since, raw: false }, 10_000), expected);
     }
 
     #[test]

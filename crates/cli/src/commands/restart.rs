@@ -27,7 +27,7 @@ pub async fn run(client: &Client, format: Format, restart: &Restart) -> Result<(
     match timeout_at(deadline, replaced).await {
         Ok(replaced) => replaced,
         Err(_) => Err(Failure::Timeout {
-            what: format!("a new ready instance of {unit}"),
+            what: format!("the instances of {unit} are still not new and ready"),
             within: madang_model::format_duration(restart.timeout),
         }),
     }

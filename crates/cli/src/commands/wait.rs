@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use madang_wire::admin::{Event, SystemView};
+use madang_wire::admin::{Event, InstanceView, State, SystemView};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::exit::Exit;
@@ -22,16 +22,16 @@ pub async fn run(
     let what = match status {
         Status::Ready => match timeout_at(deadline, ready(client)).await {
             Ok(ready) => return say(output, "ready", ready?),
-            Err(_) => "readiness",
+            Err(_) => format!("the system is not ready: {}", unready(client).await?),
         },
         Status::Down => match client.get::<SystemView>("/v1/system").await {
             Err(Failure::NotRunning { .. }) => return Ok(()),
             Err(failure) => return Err(failure),
             Ok(system) if Exit::of(system.pid)?.wait(deadline).await? => return say(output, "down", system),
-            Ok(_) => "the end of the system",
+            Ok(system) => format!("{} still runs", system.name),
         },
     };
-    Err(Failure::Timeout { what: what.to_owned(), within: madang_model::format_duration(patience) })
+    Err(Failure::Timeout { what, within: madang_model::format_duration(patience) })
 }
 
 /// Returns once every unit is ready.
@@ -49,6 +49,14 @@ async fn ready(client: &Client) -> Result<SystemView, Failure> {
             _ = look.tick() => {}
         }
     }
+}
+
+/// What keeps the system from being ready, for whoever waited in vain.
+async fn unready(client: &Client) -> Result<String, Failure> {
+    let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
+    let waiting = instances.iter().filter(|instance| instance.state != State::Ready);
+    let waiting: Vec<_> = waiting.map(|instance| format!("{}: {}", instance.name, instance.health)).collect();
+    Ok(waiting.join("; "))
 }
 
 fn say(output: &Output, status: &str, system: SystemView) -> Result<(), Failure> {

@@ -1,0 +1,108 @@
+use expect_test::expect;
+
+use crate::fake::Fake;
+
+const GOOD: &str = r#"[system]
+name = "shop"
+
+[services.users]
+run = "node users.js"
+routes = ["/users/**"]
+"#;
+
+fn with(manifest: &str) -> Fake {
+    let fake = Fake::down();
+    fake.write("madang.toml", manifest);
+    fake
+}
+
+#[tokio::test]
+async fn a_good_manifest_is_summed_up() {
+    with(GOOD)
+        .check(
+            "check",
+            expect![[r#"
+        exit 0
+        shop is well: 1 service in 1 unit, 1 route, from 1 file
+    "#]],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_bad_one_is_refused_with_the_line() {
+    with(&GOOD.replace("routes", "route"))
+        .check(
+            "check",
+            expect![[r#"
+        exit 3
+        --- stderr
+        MDG-MF-004
+
+          × `route` is not a key of a service
+           ╭─[madang.toml:6:1]
+         5 │ run = "node users.js"
+         6 │ route = ["/users/**"]
+           · ──┬──
+           ·   ╰── unknown key
+           ╰────
+          help: did you mean `routes`? The keys of a service are `owner`, `listen`, `protocol`, `timeout`,
+                `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
+                `depends_on`
+
+        the manifest has a problem
+    "#]],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_script_gets_the_problems_as_json() {
+    let ran = with(&GOOD.replace("routes", "route")).run("check --format json").await;
+    assert_eq!(ran.code, 3);
+    let problems: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(problems[0]["code"], "MDG-MF-004");
+    assert_eq!((&problems[0]["file"], &problems[0]["line"]), (&"madang.toml".into(), &6.into()));
+}
+
+#[tokio::test]
+async fn a_folder_without_one_says_so() {
+    let ran = Fake::down().run("check").await;
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("there is no madang.toml in ."), "{ran}");
+}
+
+#[tokio::test]
+async fn each_value_is_explained() {
+    with(GOOD)
+        .check(
+            "check --explain",
+            expect![[r#"
+        exit 0
+        system.name = "shop"                  # madang.toml:2
+        gateway.listen = "127.0.0.1:3000"     # default
+        gateway.timeout = "15s"               # default
+        services.users.name = "users"         # madang.toml:4
+        services.users.protocol = "http"      # default
+        services.users.run = "node users.js"  # madang.toml:5
+        services.users.port = assigned        # default
+        services.users.replicas = 1           # default
+        routes.0.path = "/users/**"           # madang.toml:6
+        routes.0.to.users = 1                 # madang.toml:6
+    "#]],
+        )
+        .await;
+    let ran = with(GOOD).run("check --explain --format json").await;
+    let values: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        values[0],
+        serde_json::json!({ "key": "system.name", "value": "\"shop\"", "place": "madang.toml:2" })
+    );
+}
+
+#[tokio::test]
+async fn the_schema_needs_no_manifest() {
+    let ran = Fake::down().run("check --schema").await;
+    let schema: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+}

@@ -1,0 +1,82 @@
+use std::process::Stdio;
+
+use axum::{Router, routing::get};
+use expect_test::expect;
+use madang_wire::admin::LogLine;
+use tokio::sync::mpsc;
+
+use crate::fake::{Fake, ndjson, read_until, stream};
+
+fn line(at: u64, instance: &str, line: &str) -> LogLine {
+    let unit = instance.split('-').next().unwrap().to_owned();
+    LogLine { at, unit, instance: instance.into(), line: line.into() }
+}
+
+fn some() -> Vec<LogLine> {
+    vec![
+        line(1_000, "users-a", "listening"),
+        line(61_002, "orders-b2", "주문 1"),
+        line(61_003, "users-a", "GET /"),
+    ]
+}
+
+#[tokio::test]
+async fn shows_who_said_what_and_when() {
+    let fake = Fake::up(Router::new().route("/v1/logs", get(|| async { ndjson(&some()) })));
+    fake.check(
+        "logs -n 3 users orders",
+        expect![[r#"
+        exit 0
+        00:00:01.000 users-a | listening
+        00:01:01.002 orders-b2 | 주문 1
+        00:01:01.003 users-a   | GET /
+    "#]],
+    )
+    .await;
+    assert_eq!(fake.asked(), ["GET /v1/logs?service=users&service=orders&n=3&follow=false"]);
+}
+
+#[tokio::test]
+async fn structured_lines_are_written_out_unless_they_are_wanted_raw() {
+    let json = r#"{"level":"INFO","message":"placed","order":7}"#;
+    let fake = Fake::up(
+        Router::new().route("/v1/logs", get(move || async move { ndjson(&[line(0, "orders-a", json)]) })),
+    );
+    assert_eq!(fake.run("logs").await.stdout, "00:00:00.000 orders-a | INFO  placed order=7\n");
+    assert_eq!(fake.run("logs --raw").await.stdout, format!("00:00:00.000 orders-a | {json}\n"));
+}
+
+#[tokio::test]
+async fn a_script_gets_one_document_a_line() {
+    let fake = Fake::up(Router::new().route("/v1/logs", get(|| async { ndjson(&some()) })));
+    let ran = fake.run("logs --format json").await;
+    assert_eq!(ran.stdout, ndjson(&some()));
+}
+
+#[tokio::test]
+async fn followed_lines_are_shown_as_they_come() {
+    let (sender, lines) = mpsc::channel(1);
+    let fake = Fake::up(Router::new().route("/v1/logs", stream(lines)));
+    let mut follower = fake.command(["logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = follower.stdout.take().unwrap();
+    for text in ["first", "second"] {
+        sender.send(line(0, "users-a", text)).await.unwrap();
+        read_until(&mut stdout, text).await;
+    }
+    drop(sender);
+    assert!(follower.wait().await.unwrap().success(), "ends with the system");
+}
+
+#[tokio::test]
+async fn a_closed_pipe_is_no_failure() {
+    let many: Vec<_> = (0..5_000).map(|n| line(n, "users-a", "a line")).collect();
+    let fake = Fake::up(Router::new().route("/v1/logs", get(|| async move { ndjson(&many) })));
+    let mut command = fake.command(["logs"]);
+    let mut logs = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = logs.stdout.take().unwrap();
+    read_until(&mut stdout, "a line").await;
+    drop(stdout);
+    let output = logs.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,14 @@
+//! The binary against an admin API that says what each test needs: what is asked, what is shown, how it exits.
+
+mod check;
+mod describe;
+mod down;
+mod fake;
+mod logs;
+mod open;
+mod ps;
+mod restart;
+mod routes;
+mod up;
+mod usage;
+mod wait;

@@ -1,0 +1,31 @@
+use axum::Router;
+use expect_test::expect;
+use madang_wire::admin::RouteView;
+
+use crate::fake::{Fake, always, route};
+
+#[tokio::test]
+async fn lists_the_routes_in_their_order() {
+    let routes = vec![
+        RouteView {
+            host: Some("shop.example".into()),
+            methods: vec!["GET".into(), "POST".into()],
+            headers: vec!["x-beta: yes".into()],
+            ..route("/orders/{id}", &[("orders", 1)])
+        },
+        route("/cart/**", &[("legacy", 95), ("cart", 5)]),
+    ];
+    let fake = Fake::up(Router::new().route("/v1/routes", always(routes.clone())));
+    fake.check(
+        "routes",
+        expect![[r#"
+        exit 0
+        PATH          METHODS   HOST          HEADERS      TO                   PLACE
+        /orders/{id}  GET,POST  shop.example  x-beta: yes  orders               madang.toml:7
+        /cart/**      any       any           -            legacy 95%, cart 5%  madang.toml:7
+    "#]],
+    )
+    .await;
+    let ran = fake.run("routes --format json").await;
+    assert_eq!(serde_json::from_str::<Vec<RouteView>>(&ran.stdout).unwrap(), routes);
+}

@@ -1,0 +1,124 @@
+use axum::Router;
+use expect_test::expect;
+
+use crate::fake::{Fake, always};
+
+#[tokio::test]
+async fn what_does_not_run_is_said_with_the_way_to_start_it() {
+    let fake = Fake::down();
+    for command in ["ps", "down", "routes", "open", "logs", "describe users", "restart users"] {
+        let ran = fake.run(command).await;
+        assert_eq!((ran.code, &*ran.stdout), (4, ""), "{command}");
+        assert_eq!(ran.stderr, "error: no system runs from .: start it with `madang up .`\n");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_a_killed_node_left_is_no_running_system() {
+    let fake = Fake::down();
+    fake.leave_socket();
+    assert_eq!(fake.run("ps").await.code, 4);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_the_question_is_another_failure() {
+    Fake::up(Router::new()).check("ps", expect![[r#"
+        exit 1
+        --- stderr
+        error: the node answered 404 Not Found to /v1/instances
+    "#]]).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_another_shape_is_named() {
+    let fake = Fake::up(Router::new().route("/v1/routes", always("what?")));
+    fake.check("routes", expect![[r#"
+        exit 1
+        --- stderr
+        error: the node's answer to /v1/routes was not understood: invalid type: string "what?", expected a sequence at line 1 column 7; is it of another version than this command?
+    "#]]).await;
+}
+
+#[tokio::test]
+async fn a_bad_command_line_is_refused_by_code_2() {
+    let fake = Fake::down();
+    for bad in
+        ["", "fly", "logs Bad_Name", "logs --since yesterday", "wait --timeout 5", "check --schema --explain"]
+    {
+        assert_eq!(fake.run(bad).await.code, 2, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn help_says_what_there_is() {
+    Fake::down()
+        .check(
+            "--help",
+            expect![[r#"
+                exit 0
+                Runs a system of services, connects them and shows what they do
+
+                Usage: madang [OPTIONS] <COMMAND>
+
+                Commands:
+                  up           Build and run the system until Ctrl-C, or in the background
+                  down         Stop the system: every unit in reverse order of dependence, each with time to end its
+                               work
+                  ps           List the instances
+                  logs         Show the logs of services, in the order of time
+                  describe     Show all that is known of a service
+                  restart      Build a unit again and replace its instances, and wait until they are ready
+                  wait         Wait until every unit is ready, or until the system is gone
+                  routes       List the routes of the gateway in the order of precedence
+                  check        Check the manifest and say what is wrong with it
+                  open         Open the gateway in a browser
+                  completions  Print the completions for a shell
+                  help         Print this message or the help of the given subcommand(s)
+
+                Options:
+                  -C, --in <PATH>
+                          A folder with a madang.toml, or a manifest file [default: this folder]
+
+                      --format <FORMAT>
+                          How to answer: for people or, as JSON, for scripts; what follows is one JSON document a
+                          line
+
+                          Possible values:
+                          - table: For people
+                          - json:  For scripts
+          
+                          [default: table]
+
+                  -h, --help
+                          Print help (see a summary with '-h')
+
+                  -V, --version
+                          Print version
+
+                Examples:
+                  madang up                     run the system of the madang.toml in this folder
+                  madang up shop -d             run the one in shop/ in the background
+                  madang ps shop                see what runs
+                  madang logs -f -C shop users  follow the log of one service
+                  madang down shop              stop it
+
+                Exit codes:
+                  0  done
+                  1  failed; stderr says why
+                  2  the command line was not understood
+                  3  the manifest is refused
+                  4  the system does not run
+                  5  it took longer than --timeout
+            "#]],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = Fake::down().run(&format!("completions {shell}")).await;
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains("describe"), "{shell}");
+    }
+}
