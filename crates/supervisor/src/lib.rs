@@ -1,1 +1,42 @@
-//! Reconciles the units that should run with those that do.
+//! The supervisor: runs the units of a system as processes, and keeps what runs equal to what should.
+//!
+//! It builds programs, starts them in the order of their dependencies, tells a [`Rotation`] who can be called,
+//! learns of an exit at once, starts again, gives up, and stops to the last grandchild. Knows nothing of
+//! manifests as text, of requests, of who asks, or of machines other than this one.
+//!
+//! Map: `reconcile.rs` decides (pure); `world.rs` is what it decides from; `service.rs` acts on it.
+//! `prepare.rs` and `build.rs` make a release, `instance.rs` is the life of one instance of it, `process.rs`
+//! and `family.rs` its processes, `proc.rs` what the kernel says of them. `store.rs` records who runs, and
+//! `leftover.rs` finds whom a node before this one left.
+
+mod backoff;
+mod build;
+mod command;
+mod config;
+mod error;
+mod events;
+mod family;
+mod handle;
+mod instance;
+mod leftover;
+mod logfile;
+mod ports;
+mod prepare;
+mod probe;
+mod proc;
+mod process;
+mod reconcile;
+mod rotation;
+mod service;
+mod spec;
+mod store;
+#[cfg(test)]
+mod testing;
+mod views;
+mod world;
+
+pub use config::{Backoff, Config, Probing};
+pub use error::Error;
+pub use handle::Handle;
+pub use rotation::{Environment, InstanceRef, ReadyInstance, Rotation};
+pub use service::Supervisor;

@@ -1,0 +1,130 @@
+//! What others hold of a running supervisor.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use madang_model::{System, UnitName};
+use madang_wire::admin::{Event, InstanceView, State};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{events::Events, instance::Order, proc};
+
+/// Tells a supervisor what to do, and shows what it does. Cloning gives the same. No call waits for a process,
+/// apart from [`Handle::stop`].
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) told: watch::Sender<Told>,
+    pub(crate) board: Arc<Board>,
+}
+
+/// Everything that a supervisor was told, as a whole: what is told twice in between is told once.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) system: Arc<System>,
+    /// How often each unit was told to restart.
+    pub(crate) restarts: BTreeMap<UnitName, u64>,
+    pub(crate) order: Order,
+}
+
+/// What a supervisor shows.
+pub(crate) struct Board {
+    pub(crate) events: Events,
+    pub(crate) rows: Mutex<Vec<InstanceView>>,
+    pub(crate) ready: watch::Sender<bool>,
+    pub(crate) ended: CancellationToken,
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Puts a system into force: the difference to the one before is applied, and nothing else.
+    pub fn apply(&self, system: Arc<System>) {
+        self.told.send_modify(|told| told.system = system);
+    }
+
+    /// Builds a unit again and replaces its instances, also one that was given up. Does nothing if there is no
+    /// such unit.
+    pub fn restart(&self, unit: UnitName) {
+        self.told.send_if_modified(|told| {
+            let exists = told.system.units.contains_key(&unit);
+            if exists {
+                *told.restarts.entry(unit).or_default() += 1;
+            }
+            exists
+        });
+    }
+
+    /// Stops every unit, each once nothing depends on it any more, and waits until nothing is left.
+    pub async fn stop(&self) {
+        self.order(Order::Stop);
+        self.board.ended.cancelled().await;
+    }
+
+    /// Kills every process without waiting for its work to end. [`Handle::stop`] then returns soon.
+    pub fn kill_now(&self) {
+        self.order(Order::Kill);
+    }
+
+    fn order(&self, order: Order) {
+        self.told.send_modify(|told| told.order = told.order.max(order));
+    }
+
+    /// Every instance, and a line for each unit that has fewer than it should.
+    pub fn instances(&self) -> Vec<InstanceView> {
+        let mut rows = self.board.rows();
+        let now = proc::wall_clock();
+        for row in &mut rows {
+            row.memory = row.pid.and_then(|pid| proc::resident(pid.cast_signed()));
+            if row.state == State::Waiting {
+                row.health = format!("{} ({} s)", row.health, now.saturating_sub(row.since) / 1000);
+            }
+        }
+        rows
+    }
+
+    /// Everything that happens from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.board.events.subscribe()
+    }
+
+    /// What happened lately, the oldest first; bounded.
+    pub fn recent(&self) -> Vec<Event> {
+        self.board.events.recent()
+    }
+
+    /// Whether every unit has as many ready instances as it should.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.board.ready.subscribe()
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+// === impl Board ===
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self {
+            events: Events::new(),
+            rows: Mutex::default(),
+            ready: watch::Sender::new(false),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn rows(&self) -> Vec<InstanceView> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn show(&self, rows: Vec<InstanceView>, ready: bool) {
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+        self.ready.send_if_modified(|shown| std::mem::replace(shown, ready) != ready);
+    }
+}

@@ -1,0 +1,147 @@
+//! What the kernel says of processes, in `/proc`. The only module that knows its format.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What is read of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: i32,
+    pub(crate) zombie: bool,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
+    /// When it started, in clock ticks since boot: with the pid and the boot it names a process for ever.
+    pub(crate) started: u64,
+}
+
+fn file(pid: i32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// Reads one process; `None` if there is none.
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(pid, &fs::read_to_string(file(pid, "stat")).ok()?)
+}
+
+fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
+    // The second field is the name, in brackets; it may hold anything, brackets and blanks too.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(Stat {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Every process of the machine.
+pub(crate) fn all() -> impl Iterator<Item = Stat> {
+    pids().filter_map(stat)
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether a process was started with `NAME=value` in its environment. Those of other users are not told.
+pub(crate) fn has_variable(pid: i32, variable: &str) -> bool {
+    let environment = fs::read(file(pid, "environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes())
+}
+
+/// The command line, for people; the name in brackets where there is none.
+pub(crate) fn command_line(pid: i32) -> String {
+    let line = fs::read(file(pid, "cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    match line.trim() {
+        "" => format!("[{}]", fs::read_to_string(file(pid, "comm")).unwrap_or_default().trim()),
+        line => line.chars().take(200).collect(),
+    }
+}
+
+/// Resident memory in bytes.
+pub(crate) fn resident(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(file(pid, "status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The id of this boot of the machine: pids and clock ticks of another mean nothing.
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// The ports that the kernel gives to outgoing connections.
+pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_ascii_whitespace();
+    Some((ends.next()?.parse().ok()?, ends.next()?.parse().ok()?))
+}
+
+/// The inodes of the sockets that listen on a TCP port, on any address.
+pub(crate) fn listeners(port: u16) -> Vec<u64> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener(line, port)).collect()
+}
+
+fn listener(line: &str, port: u16) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
+    let listens = *fields.get(3)? == LISTEN && u16::from_str_radix(local_port, 16) == Ok(port);
+    listens.then(|| fields.get(9)?.parse().ok()).flatten()
+}
+
+/// The process that has a socket open, as far as it can be seen.
+pub(crate) fn holder_of(inode: u64) -> Option<i32> {
+    let socket = PathBuf::from(format!("socket:[{inode}]"));
+    pids().find(|&pid| {
+        let open = fs::read_dir(file(pid, "fd")).into_iter().flatten().flatten();
+        open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link == socket))
+    })
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_blanks_does_not_confuse() {
+        let line = "77 (a) b (c)) Z 1 70 60 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let stat = parse_stat(77, line).unwrap();
+        let expected = Stat { pid: 77, zombie: true, parent: 1, group: 70, session: 60, started: 4242 };
+        assert_eq!(stat, expected);
+    }
+
+    #[test]
+    fn finds_itself() {
+        let me = std::process::id().cast_signed();
+        assert!(all().any(|process| process.pid == me && !process.zombie));
+        assert!(resident(me).unwrap() > 100_000);
+        assert!(command_line(me).contains("supervisor"));
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn finds_who_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let inodes = listeners(listener.local_addr().unwrap().port());
+        assert_eq!(inodes.len(), 1);
+        assert_eq!(holder_of(inodes[0]), Some(std::process::id().cast_signed()));
+    }
+}

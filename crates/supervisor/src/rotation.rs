@@ -1,0 +1,52 @@
+//! What the supervisor needs from others: somebody to tell who is ready, and what instances are told.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use madang_model::{InstanceId, Protocol, ReleaseId, ServiceName, UnitName};
+
+/// An instance that can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its unit.
+    pub unit: UnitName,
+    /// The services that it hosts.
+    pub services: BTreeSet<ServiceName>,
+    /// Where it listens; `None` for a worker that listens nowhere.
+    pub address: Option<SocketAddr>,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// Its release.
+    pub release: ReleaseId,
+}
+
+/// Who is told which instances can be called. Called on the path of an exit: it must not wait for anything.
+pub trait Rotation: Send + Sync {
+    /// The instance can be called.
+    fn ready(&self, instance: ReadyInstance);
+    /// The instance can not be called any more: it exited, is about to be stopped, or fails its probes. May
+    /// be said of one that was never ready, and more than once.
+    fn gone(&self, instance: &InstanceId);
+}
+
+/// An instance that is about to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRef {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its unit.
+    pub unit: UnitName,
+    /// The services that it hosts.
+    pub services: BTreeSet<ServiceName>,
+    /// Its release.
+    pub release: ReleaseId,
+    /// The port that it is told to listen on.
+    pub port: Option<u16>,
+}
+
+/// What an instance is told by its environment, beyond what the supervisor itself tells it.
+pub trait Environment: Send + Sync {
+    /// Names and values. The unit's own `env` wins over them, and `MADANG_INSTANCE` and its like over both.
+    fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)>;
+}

@@ -1,0 +1,374 @@
+//! The loop: whatever happens is noted, then the difference between what should run and what does is acted on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use madang_model::{InstanceId, PortRule, System, UnitName};
+use madang_store::Store;
+use rand::RngExt;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{self, JoinError, JoinSet, spawn_blocking},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::{
+    Config, Environment, Error, Handle, Rotation, family,
+    handle::{Board, Told},
+    instance::{Ended, Happened, Instance, Order, Surroundings},
+    leftover, logfile,
+    ports::Ports,
+    prepare::{self, Prepared},
+    proc,
+    reconcile::{Action, Phase, Preparation, Revision, reconcile},
+    store::Records,
+    views,
+    world::{InstanceState, World},
+};
+
+/// How many things that happened to instances wait to be noted at most.
+const QUEUE: usize = 256;
+
+/// How often logs are trimmed and adopted orphans reaped.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long the loop sleeps when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Runs the units of a system: [`Supervisor::start`], then [`Supervisor::run`].
+pub struct Supervisor {
+    around: Arc<Surroundings>,
+    board: Arc<Board>,
+    told: watch::Receiver<Told>,
+}
+
+/// The state of the loop.
+struct Loop {
+    around: Arc<Surroundings>,
+    board: Arc<Board>,
+    world: World,
+    instances: JoinSet<Ended>,
+    /// Which instance each task is.
+    tasks: HashMap<task::Id, InstanceId>,
+    happenings: mpsc::Sender<(InstanceId, Happened)>,
+    preparations: JoinSet<Vec<Prepared>>,
+    cancel_builds: CancellationToken,
+    /// Ports that somebody in the system insists on.
+    reserved: BTreeSet<u16>,
+    started: u64,
+    order: Order,
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// Prepares to run a system. Nothing is started before [`Supervisor::run`].
+    ///
+    /// This process becomes the parent of every orphan below it, so that what escapes from an instance is found.
+    ///
+    /// # Errors
+    /// If the state cannot be read, or the kernel refuses.
+    pub async fn start(
+        config: Config,
+        system: Arc<System>,
+        store: Store,
+        rotation: Arc<dyn Rotation>,
+        environment: Arc<dyn Environment>,
+    ) -> Result<(Self, Handle), Error> {
+        let records = Records::open(store).await?;
+        let boot = proc::boot_id().map_err(Error::BootId)?;
+        family::adopt_orphans().map_err(Error::Subreaper)?;
+        let ports = Ports::new(config.ports.clone());
+        let around = Arc::new(Surroundings { config, records, boot, rotation, environment, ports });
+        let board = Arc::new(Board::new());
+        let told = watch::Sender::new(Told { system, restarts: BTreeMap::new(), order: Order::Run });
+        let supervisor = Self { around, board: board.clone(), told: told.subscribe() };
+        Ok((supervisor, Handle { told, board }))
+    }
+
+    /// Runs the system until it is told to stop, by the handle or by `shutdown`, and nothing is left of it.
+    /// Dropping the future kills whatever runs.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { around, board, told } = self;
+        let _ended = board.ended.clone().drop_guard();
+        let sweep = tokio::spawn(sweep(around.clone(), board.clone()));
+        let _sweep = AbortOnDrop(sweep);
+        leftover::stop(&around, &board, || killed(told.clone())).await;
+        let (happenings, happened) = mpsc::channel(QUEUE);
+        let state = Loop {
+            around,
+            board,
+            world: World::default(),
+            instances: JoinSet::new(),
+            tasks: HashMap::new(),
+            happenings,
+            preparations: JoinSet::new(),
+            cancel_builds: CancellationToken::new(),
+            reserved: BTreeSet::new(),
+            started: 0,
+            order: Order::Run,
+        };
+        state.run(told, happened, shutdown).await;
+    }
+}
+
+/// Resolves once everything shall be killed.
+async fn killed(mut told: watch::Receiver<Told>) {
+    if told.wait_for(|told| told.order == Order::Kill).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+struct AbortOnDrop(task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps the logs bounded and the process table free of orphans.
+async fn sweep(around: Arc<Surroundings>, board: Arc<Board>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let limit = around.config.log_limit;
+        let logs: Vec<PathBuf> = board.rows().into_iter().filter_map(|row| row.log.map(Into::into)).collect();
+        let swept = spawn_blocking(move || {
+            family::reap_orphans();
+            for log in logs {
+                // One whose instance did not start has not been made.
+                if log.exists()
+                    && let Err(error) = logfile::trim(&log, limit)
+                {
+                    warn!(log = %log.display(), %error, "failed to give the head of a log back");
+                }
+            }
+        });
+        if let Err(error) = swept.await {
+            error!(%error, "sweeping failed");
+        }
+    }
+}
+
+// === impl Loop ===
+
+impl Loop {
+    async fn run(
+        mut self,
+        mut told: watch::Receiver<Told>,
+        mut happened: mpsc::Receiver<(InstanceId, Happened)>,
+        shutdown: CancellationToken,
+    ) {
+        let first = told.borrow_and_update().clone();
+        self.hear(first);
+        loop {
+            let wake = self.act();
+            if self.order != Order::Run && self.instances.is_empty() && self.preparations.is_empty() {
+                return;
+            }
+            tokio::select! {
+                changed = told.changed() => {
+                    // Whoever could tell more is gone: what was told last stays in force.
+                    if changed.is_err() {
+                        self.stop_with(Order::Stop, &told);
+                    } else {
+                        let told = told.borrow_and_update().clone();
+                        self.hear(told);
+                    }
+                }
+                () = shutdown.cancelled(), if self.order == Order::Run => self.stop_with(Order::Stop, &told),
+                Some((id, happened)) = happened.recv() => self.note(&id, happened),
+                Some(ended) = self.instances.join_next_with_id() => {
+                    // What an instance said before it ended comes first.
+                    while let Ok((id, happened)) = happened.try_recv() {
+                        self.note(&id, happened);
+                    }
+                    self.ended(ended);
+                }
+                Some(prepared) = self.preparations.join_next() => self.prepared(prepared),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn stop_with(&mut self, order: Order, told: &watch::Receiver<Told>) {
+        let told = told.borrow().clone();
+        self.hear(Told { order: told.order.max(order), ..told });
+    }
+
+    fn hear(&mut self, told: Told) {
+        self.order = self.order.max(told.order);
+        self.world.hear(&Told { order: self.order, ..told.clone() });
+        self.reserved = reserved(&told.system);
+        if self.order != Order::Run {
+            self.cancel_builds.cancel();
+        }
+        if self.order == Order::Kill {
+            for instance in self.world.units.values_mut().flat_map(|unit| unit.instances.values_mut()) {
+                instance.orders.send_replace(Order::Kill);
+                instance.phase = Phase::Stopping;
+            }
+        }
+    }
+
+    fn note(&mut self, id: &InstanceId, happened: Happened) {
+        self.world.happened(id, happened, Instant::now(), &self.board.events);
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
+        let (task, ended) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                error!(%error, "the task of an instance failed");
+                let how = "was lost: its task failed".to_owned();
+                (error.id(), Ended { told: false, ready_for: None, how, output: String::new() })
+            }
+        };
+        let Some(id) = self.tasks.remove(&task) else { return };
+        // It said so itself, unless its task failed.
+        self.around.rotation.gone(&id);
+        let chance = (Instant::now(), rand::random::<f64>());
+        self.world.ended(&id, ended, &self.around.config.backoff, chance, &self.board.events);
+    }
+
+    fn prepared(&mut self, prepared: Result<Vec<Prepared>, JoinError>) {
+        match prepared {
+            Ok(all) => {
+                for Prepared { unit, revision, outcome } in all {
+                    self.world.prepared(&unit, revision, outcome);
+                }
+            }
+            Err(error) => error!(%error, "the task of a build failed"),
+        }
+    }
+
+    /// Does what is to be done, and gives when there is more.
+    fn act(&mut self) -> Instant {
+        let now = Instant::now();
+        let mut waits = BTreeMap::new();
+        let mut preparations = Vec::new();
+        let mut wake = now + IDLE;
+        for action in reconcile(&self.world.desired, &self.world.observe(), now) {
+            match action {
+                Action::Prepare { unit, revision } => preparations.push((unit, revision)),
+                Action::Start { unit } => self.start(unit),
+                Action::Stop { unit, instance } => self.stop(&unit, &instance),
+                Action::Forget { unit } => drop(self.world.units.remove(&unit)),
+                Action::Wait { unit, on } => {
+                    if let crate::reconcile::Wait::Until(moment) = on {
+                        wake = wake.min(moment);
+                    }
+                    waits.insert(unit, on);
+                }
+            }
+        }
+        self.prepare(preparations);
+        self.world.wait(waits, now);
+        let say = self.world.say_waits(now, &self.board.events);
+        let (rows, ready) = views::rows(&self.world, now);
+        self.board.show(rows, ready);
+        say.map_or(wake, |say| wake.min(say))
+    }
+
+    fn prepare(&mut self, wanted: Vec<(UnitName, Revision)>) {
+        let mut specs = BTreeMap::new();
+        for (name, revision) in wanted {
+            let (Some(unit), Some(spec)) = (self.world.units.get_mut(&name), self.world.specs.get(&name))
+            else {
+                continue;
+            };
+            unit.next = Some((revision.clone(), Preparation::Running));
+            specs.insert(name, (spec.clone(), revision));
+        }
+        for preparation in prepare::all(specs, &self.around.config.logs) {
+            let (board, cancel) = (self.board.clone(), self.cancel_builds.clone());
+            self.preparations.spawn(async move { preparation.run(&board.events, &cancel).await });
+        }
+    }
+
+    fn start(&mut self, name: UnitName) {
+        let Some(unit) = self.world.units.get_mut(&name) else { return };
+        let Some((revision, release)) = unit.active.clone() else { return };
+        if unit.vacant > 0 {
+            unit.vacant -= 1;
+            unit.restarts += 1;
+        }
+        let config = &self.around.config;
+        let id = new_id(&name);
+        let log = logfile::path(&config.logs, name.as_str(), &id.0);
+        prune_logs(unit.instances.values().map(|one| one.log.clone()).collect(), &log, config.old_logs);
+        let (orders, heard) = watch::channel(Order::Run);
+        let instance = Instance {
+            id: id.clone(),
+            release: release.clone(),
+            surroundings: self.around.clone(),
+            orders: heard,
+            tell: self.happenings.clone(),
+            reserved: self.reserved.clone(),
+            log: log.clone(),
+            ready_since: None,
+        };
+        self.started += 1;
+        let state = InstanceState {
+            revision,
+            release,
+            phase: Phase::Unready,
+            order: self.started,
+            orders,
+            pid: None,
+            address: None,
+            health: "starting".to_owned(),
+            since: proc::wall_clock(),
+            log,
+            waits: None,
+        };
+        unit.instances.insert(id.clone(), state);
+        let task = self.instances.spawn(instance.run());
+        self.tasks.insert(task.id(), id);
+    }
+
+    fn stop(&mut self, unit: &UnitName, id: &InstanceId) {
+        let Some(unit) = self.world.units.get_mut(unit) else { return };
+        let Some(instance) = unit.instances.get_mut(id) else { return };
+        instance.enter(Phase::Stopping, "stopping");
+        instance.orders.send_replace(Order::Stop);
+    }
+}
+
+fn prune_logs(live: BTreeSet<PathBuf>, log: &std::path::Path, keep: usize) {
+    let Some(folder) = log.parent().map(ToOwned::to_owned) else { return };
+    spawn_blocking(move || {
+        if folder.exists()
+            && let Err(error) = logfile::prune(&folder, &live, keep)
+        {
+            warn!(folder = %folder.display(), %error, "failed to remove old logs");
+        }
+    });
+}
+
+/// The unit's name and six random letters and digits.
+fn new_id(unit: &UnitName) -> InstanceId {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = rand::rng();
+    let suffix: String =
+        (0..6).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
+    InstanceId(format!("{unit}-{suffix}").into())
+}
+
+/// The ports that a program or a listener insists on, which nobody else shall be told.
+fn reserved(system: &System) -> BTreeSet<u16> {
+    let fixed = system.units.values().filter_map(|unit| match unit.port {
+        PortRule::Fixed(port) => Some(port),
+        _ => None,
+    });
+    let listened = system.services.values().filter_map(|service| service.listen);
+    fixed.chain(listened.map(|at| at.port())).chain([system.gateway.listen.port()]).collect()
+}

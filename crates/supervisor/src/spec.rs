@@ -1,0 +1,203 @@
+//! What a unit's manifest says that its instances can tell: change any of it and it is another release.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use madang_model::{Database, PortRule, Protocol, ReleaseId, ServiceName, System, Unit, UnitName};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::command;
+
+/// A unit as its instances see it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Spec {
+    pub(crate) unit: Unit,
+    pub(crate) protocol: Protocol,
+    pub(crate) slice: Slice,
+}
+
+/// The part of the manifest that makes a release, as canonical JSON: no replicas, no routes, nothing of others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slice(Arc<str>);
+
+/// A release that can be started.
+#[derive(Debug)]
+pub(crate) struct Release {
+    pub(crate) id: ReleaseId,
+    pub(crate) spec: Arc<Spec>,
+}
+
+/// The fields of a slice, in their order for ever: another order would make every release another one.
+#[derive(Serialize)]
+struct Fields<'a> {
+    unit: &'a UnitName,
+    folder: &'a Path,
+    build: &'a Option<String>,
+    run: &'a str,
+    port: PortRule,
+    health: &'a Option<String>,
+    env: &'a BTreeMap<String, String>,
+    services: Vec<ServiceFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct ServiceFields<'a> {
+    name: &'a ServiceName,
+    protocol: Protocol,
+    database: Option<String>,
+    calls: BTreeSet<&'a ServiceName>,
+}
+
+/// The specs of a system's units.
+pub(crate) fn specs(system: &System) -> BTreeMap<UnitName, Arc<Spec>> {
+    system.units.iter().map(|(name, unit)| (name.clone(), Arc::new(spec(system, unit)))).collect()
+}
+
+fn spec(system: &System, unit: &Unit) -> Spec {
+    let services = || unit.services.iter().filter_map(|name| system.services.get(name));
+    let fields = Fields {
+        unit: &unit.name,
+        folder: &unit.folder,
+        build: &unit.build,
+        run: &unit.run,
+        port: unit.port,
+        health: &unit.health,
+        env: &unit.env,
+        services: services()
+            .map(|service| ServiceFields {
+                name: &service.name,
+                protocol: service.protocol,
+                database: service.database.as_ref().map(Database::url),
+                calls: service.calls.keys().collect(),
+            })
+            .collect(),
+    };
+    let json = serde_json::to_string(&fields).expect("names, texts and numbers are always JSON");
+    // One port serves all services of a unit, so they speak alike.
+    let protocol = services().next().map(|service| service.protocol).unwrap_or_default();
+    Spec { unit: unit.clone(), protocol, slice: Slice(json.into()) }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// The id of the release that a start now would run: the slice and, where `run` names a file, what is in
+    /// it. Reads the file: not for a thread that others wait for.
+    pub(crate) fn release_id(&self) -> io::Result<ReleaseId> {
+        let mut hash = Sha256::new_with_prefix(self.slice.0.as_bytes());
+        if let Some(program) = command::program_file(&self.unit.run, &self.unit.folder) {
+            hash.update([0]);
+            hash.update(digest(&program)?);
+        }
+        let mut id = String::with_capacity(12);
+        for byte in &hash.finalize()[..6] {
+            let _ = write!(id, "{byte:02x}");
+        }
+        Ok(ReleaseId(id.into()))
+    }
+
+    /// The service that stands for the unit where only one can be named.
+    pub(crate) fn first_service(&self) -> &str {
+        self.unit.services.first().map_or(self.unit.name.as_str(), ServiceName::as_str)
+    }
+}
+
+fn digest(program: &Path) -> io::Result<[u8; 32]> {
+    let mut file = match File::open(program) {
+        Ok(file) => file,
+        // That it is missing is said when it is started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok([0; 32]),
+        Err(error) => return Err(error),
+    };
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Slice {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Puts the values of `${self.*}` into a text. Names that do not exist were refused with the manifest.
+pub(crate) fn resolve(text: &str, values: &[(&str, &str)]) -> String {
+    let mut resolved = text.to_owned();
+    for (name, value) in values {
+        resolved = resolved.replace(&format!("${{self.{name}}}"), value);
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{system, unit};
+
+    fn release(system: &System) -> ReleaseId {
+        specs(system)[&"users".parse::<UnitName>().unwrap()].release_id().unwrap()
+    }
+
+    #[test]
+    fn replicas_and_order_of_start_make_no_other_release() {
+        let base = system([unit("users", "sleep 1"), unit("orders", "sleep 1")]);
+        let mut edited = base.clone();
+        let users = edited.units.values_mut().find(|unit| unit.name.as_str() == "users").unwrap();
+        users.replicas = 3;
+        users.depends_on = ["orders".parse().unwrap()].into();
+        assert_eq!(release(&base), release(&edited));
+        assert_eq!(release(&base).0.len(), 12);
+    }
+
+    #[test]
+    fn what_an_instance_can_tell_makes_another_release() {
+        let base = system([unit("users", "sleep 1")]);
+        let edits: [fn(&mut Unit); 5] = [
+            |unit| unit.run = "sleep 2".into(),
+            |unit| unit.folder = "/".into(),
+            |unit| unit.port = PortRule::Fixed(3001),
+            |unit| unit.health = Some("/ready".into()),
+            |unit| drop(unit.env.insert("LEVEL".into(), "debug".into())),
+        ];
+        for (n, edit) in edits.into_iter().enumerate() {
+            let mut edited = base.clone();
+            edited.units.values_mut().for_each(edit);
+            assert_ne!(release(&base), release(&edited), "edit {n}");
+        }
+    }
+
+    #[test]
+    fn another_artifact_is_another_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut users = unit("users", "./users");
+        users.folder = folder.path().to_owned();
+        let system = system([users]);
+        let missing = release(&system);
+        std::fs::write(folder.path().join("users"), "one").unwrap();
+        let one = release(&system);
+        std::fs::write(folder.path().join("users"), "two").unwrap();
+        assert!(missing != one && one != release(&system));
+    }
+
+    #[test]
+    fn values_of_the_instance_are_put_in() {
+        let values = [("port", "20001"), ("unit", "users")];
+        assert_eq!(
+            resolve("--port=${self.port} ${self.unit}${self.port}", &values),
+            "--port=20001 users20001"
+        );
+    }
+}

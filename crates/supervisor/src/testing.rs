@@ -1,0 +1,45 @@
+//! Systems for tests, from little.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use madang_model::{Gateway, PortRule, Protocol, Service, System, Unit};
+
+/// A worker that runs a command.
+pub(crate) fn unit(name: &str, run: &str) -> Unit {
+    Unit {
+        name: name.parse().unwrap(),
+        services: [name.parse().unwrap()].into(),
+        folder: PathBuf::from("/tmp"),
+        build: None,
+        run: run.into(),
+        port: PortRule::None,
+        replicas: 1,
+        health: None,
+        env: BTreeMap::new(),
+        depends_on: Default::default(),
+    }
+}
+
+/// A system of units that host a service of their own name each.
+pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
+    let units: BTreeMap<_, _> = units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
+    let service = |unit: &Unit| Service {
+        name: unit.name.as_str().parse().unwrap(),
+        owner: None,
+        unit: unit.name.clone(),
+        listen: None,
+        protocol: Protocol::Http,
+        calls: BTreeMap::new(),
+        database: None,
+        timeout: None,
+    };
+    System {
+        name: "test".parse().unwrap(),
+        root: PathBuf::from("/tmp"),
+        files: vec![],
+        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), timeout: Duration::from_secs(30) },
+        services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
+        units,
+        routes: vec![],
+    }
+}

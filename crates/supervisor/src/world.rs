@@ -1,0 +1,305 @@
+//! What a supervisor knows of its units, and how what happens changes it. No process is touched here.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use madang_model::{InstanceId, PortRule, UnitName};
+use madang_wire::admin::EventKind;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    backoff::{Failures, Next},
+    config::Backoff,
+    events::Events,
+    handle::Told,
+    instance::{Ended, Happened, Order},
+    proc,
+    reconcile::{
+        Active, Desired, Observed, Phase, Preparation, Revision, Seen, SeenInstance, Trouble, Wait, Wanted,
+    },
+    spec::{self, Release, Spec},
+};
+
+/// How long something may wait before it is said, and how often that is repeated.
+const FIRST_SAID: Duration = Duration::from_secs(1);
+const SAID_AGAIN: Duration = Duration::from_secs(5);
+
+/// Everything that is known.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) desired: Desired,
+    pub(crate) specs: BTreeMap<UnitName, Arc<Spec>>,
+    pub(crate) units: BTreeMap<UnitName, UnitState>,
+}
+
+/// What is known of a unit.
+#[derive(Default)]
+pub(crate) struct UnitState {
+    pub(crate) instances: BTreeMap<InstanceId, InstanceState>,
+    pub(crate) active: Option<(Revision, Arc<Release>)>,
+    pub(crate) next: Option<(Revision, Preparation)>,
+    /// Why its last build failed, or why it was given up.
+    pub(crate) reason: Option<String>,
+    pub(crate) failures: Option<Failures>,
+    pub(crate) trouble: Option<Trouble>,
+    pub(crate) settled: bool,
+    /// How often an instance was started in the place of one that exited.
+    pub(crate) restarts: u32,
+    /// How many instances exited and have nobody in their place yet.
+    pub(crate) vacant: u32,
+    pub(crate) waits: Option<Waiting>,
+    /// Since when the line for what is missing says what it says, in milliseconds since 1970.
+    pub(crate) since: u64,
+}
+
+/// What is known of an instance.
+pub(crate) struct InstanceState {
+    pub(crate) revision: Revision,
+    pub(crate) release: Arc<Release>,
+    pub(crate) phase: Phase,
+    pub(crate) order: u64,
+    pub(crate) orders: watch::Sender<Order>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) health: String,
+    /// Since when it is in its phase, in milliseconds since 1970.
+    pub(crate) since: u64,
+    pub(crate) log: PathBuf,
+    pub(crate) waits: Option<Waiting>,
+}
+
+/// Something that waits, and when that is said.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) text: String,
+    since: Instant,
+    /// When to say it next; `None` for what is nothing to worry about.
+    say_at: Option<Instant>,
+}
+
+// === impl World ===
+
+impl World {
+    /// Takes in what should run from now on.
+    pub(crate) fn hear(&mut self, told: &Told) {
+        self.specs = spec::specs(&told.system);
+        let wanted = self.specs.iter().map(|(name, spec)| {
+            let restarts = told.restarts.get(name).copied().unwrap_or(0);
+            let wanted = Wanted {
+                revision: Revision { slice: spec.slice.clone(), restarts },
+                replicas: usize::from(spec.unit.replicas),
+                exclusive: exclusive(spec),
+                depends_on: spec.unit.depends_on.clone(),
+            };
+            (name.clone(), wanted)
+        });
+        self.desired = Desired { units: wanted.collect(), stopping: told.order != Order::Run };
+        for name in self.specs.keys() {
+            self.units
+                .entry(name.clone())
+                .or_insert_with(|| UnitState { since: proc::wall_clock(), ..Default::default() });
+        }
+    }
+
+    /// What is known, as far as it decides what to do.
+    pub(crate) fn observe(&self) -> Observed {
+        let seen = |unit: &UnitState| Seen {
+            instances: unit.instances.iter().map(|(id, one)| (id.clone(), one.seen())).collect(),
+            active: unit.active.as_ref().map(|(revision, release)| Active {
+                revision: revision.clone(),
+                exclusive: exclusive(&release.spec),
+            }),
+            next: unit.next.clone(),
+            trouble: unit.trouble.clone(),
+            settled: unit.settled,
+        };
+        Observed { units: self.units.iter().map(|(name, unit)| (name.clone(), seen(unit))).collect() }
+    }
+
+    /// A preparation ended; one that nobody wants any more is forgotten.
+    pub(crate) fn prepared(&mut self, name: &UnitName, revision: Revision, outcome: Result<Release, String>) {
+        let Some(unit) = self.units.get_mut(name) else { return };
+        unit.next = None;
+        if self.desired.units.get(name).is_none_or(|wanted| wanted.revision != revision) {
+            return;
+        }
+        match outcome {
+            Ok(release) => {
+                unit.active = Some((revision, Arc::new(release)));
+                (unit.failures, unit.trouble, unit.reason) = (None, None, None);
+            }
+            Err(reason) => {
+                unit.next = Some((revision, Preparation::Failed));
+                unit.reason = Some(reason);
+            }
+        }
+        unit.since = proc::wall_clock();
+    }
+
+    /// Something happened to an instance.
+    pub(crate) fn happened(&mut self, id: &InstanceId, happened: Happened, now: Instant, events: &Events) {
+        let Some((name, unit)) = self.units.iter_mut().find(|(_, unit)| unit.instances.contains_key(id))
+        else {
+            return;
+        };
+        let Some(instance) = unit.instances.get_mut(id) else { return };
+        if happened != Happened::Stopping && instance.phase == Phase::Stopping {
+            return;
+        }
+        instance.waits = match &happened {
+            Happened::Blocked(text) => Some(Waiting::on(text.clone(), instance.waits.take(), now, Some(now))),
+            _ => None,
+        };
+        let say = |kind, message: String| events.emit(name, Some(id), kind, message);
+        match happened {
+            Happened::Blocked(text) => instance.health = text,
+            Happened::Started { pid } => {
+                instance.pid = Some(pid.cast_unsigned());
+                instance.enter(Phase::Unready, "started");
+                say(EventKind::Started, format!("pid {pid}"));
+            }
+            Happened::Unready(seen) => instance.health = seen,
+            Happened::Lost(seen) => {
+                instance.enter(Phase::Unready, &seen);
+                say(EventKind::Blocked, format!("out of rotation: {seen}"));
+            }
+            Happened::Ready(address) => {
+                instance.address = address;
+                instance.enter(Phase::Ready, "ready");
+                if unit.active.as_ref().is_some_and(|(revision, _)| *revision == instance.revision) {
+                    unit.settled = true;
+                    unit.failures.iter_mut().for_each(Failures::became_ready);
+                    (unit.trouble, unit.reason) = (None, None);
+                }
+                say(EventKind::Ready, address.map(|at| format!("http://{at}")).unwrap_or_default());
+            }
+            Happened::Stopping => {
+                instance.enter(Phase::Stopping, "stopping");
+                say(EventKind::Stopping, String::new());
+            }
+        }
+    }
+
+    /// Nothing is left of an instance.
+    pub(crate) fn ended(
+        &mut self,
+        id: &InstanceId,
+        ended: Ended,
+        rule: &Backoff,
+        (now, jitter): (Instant, f64),
+        events: &Events,
+    ) {
+        let Some((name, unit)) = self.units.iter_mut().find(|(_, unit)| unit.instances.contains_key(id))
+        else {
+            return;
+        };
+        let Some(instance) = unit.instances.remove(id) else { return };
+        unit.since = proc::wall_clock();
+        if ended.told || instance.phase == Phase::Stopping {
+            return events.emit(name, Some(id), EventKind::Stopped, ended.how);
+        }
+        let how = with_output(&ended.how, &ended.output);
+        events.emit(name, Some(id), EventKind::Exited, how.clone());
+        if unit.active.as_ref().is_none_or(|(revision, _)| *revision != instance.revision) {
+            return;
+        }
+        unit.vacant += 1;
+        let revision = instance.revision;
+        let failures = unit.failures.get_or_insert_default();
+        let (until, gave_up) = match failures.ended(ended.ready_for, jitter, rule) {
+            Next::After(pause) => {
+                if !pause.is_zero() {
+                    let message = format!("starts again in {:.1} s", pause.as_secs_f64());
+                    events.emit(name, Some(id), EventKind::Backoff, message);
+                }
+                (now + pause, false)
+            }
+            Next::GiveUp(starts) => {
+                let message =
+                    format!("gave up after {starts} starts of which none became ready; the last {how}");
+                events.emit(name, Some(id), EventKind::GaveUp, message);
+                (now, true)
+            }
+        };
+        unit.trouble = Some(Trouble { revision, until, gave_up });
+        unit.reason = Some(how);
+    }
+
+    /// Notes what each unit waits for: what it is not told here it waits for no longer.
+    pub(crate) fn wait(&mut self, mut waits: BTreeMap<UnitName, Wait>, now: Instant) {
+        for (name, unit) in &mut self.units {
+            let before = unit.waits.take();
+            unit.waits = waits.remove(name).and_then(|wait| {
+                let text = in_words(&wait)?;
+                let worry = matches!(wait, Wait::Dependencies(_) | Wait::Dependents(_));
+                Some(Waiting::on(text, before, now, worry.then_some(now + FIRST_SAID)))
+            });
+        }
+    }
+
+    /// Says what has waited for long, and gives when there is more to say.
+    pub(crate) fn say_waits(&mut self, now: Instant, events: &Events) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for (name, unit) in &mut self.units {
+            let of_instances = unit.instances.iter_mut().map(|(id, one)| (Some(id), &mut one.waits));
+            for (id, waits) in of_instances.chain([(None, &mut unit.waits)]) {
+                let Some(waiting) = waits else { continue };
+                if let Some(message) = waiting.due(now) {
+                    events.emit(name, id, EventKind::Blocked, message);
+                }
+                next = next.into_iter().chain(waiting.say_at).min();
+            }
+        }
+        next
+    }
+}
+
+fn exclusive(spec: &Spec) -> bool {
+    matches!(spec.unit.port, PortRule::Fixed(_))
+}
+
+fn with_output(how: &str, output: &str) -> String {
+    if output.is_empty() { how.to_owned() } else { format!("{how}; its last output:\n{output}") }
+}
+
+fn in_words(wait: &Wait) -> Option<String> {
+    let names = |units: &std::collections::BTreeSet<UnitName>| {
+        units.iter().map(UnitName::as_str).collect::<Vec<_>>().join(", ")
+    };
+    match wait {
+        Wait::Dependencies(units) => Some(format!("waits for {}", names(units))),
+        Wait::Dependents(units) => Some(format!("waits for {} to stop", names(units))),
+        Wait::Predecessor => Some("waits for the instance before it to stop".to_owned()),
+        Wait::Preparation | Wait::Until(_) => None,
+    }
+}
+
+// === impl InstanceState ===
+
+impl InstanceState {
+    pub(crate) fn enter(&mut self, phase: Phase, health: &str) {
+        (self.phase, self.health, self.since) = (phase, health.to_owned(), proc::wall_clock());
+    }
+
+    fn seen(&self) -> SeenInstance {
+        SeenInstance { revision: self.revision.clone(), phase: self.phase, order: self.order }
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// The same wait goes on; another one begins.
+    fn on(text: String, before: Option<Self>, now: Instant, say_at: Option<Instant>) -> Self {
+        match before {
+            Some(before) if before.text == text => before,
+            _ => Self { text, since: now, say_at },
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Option<String> {
+        self.say_at.filter(|at| *at <= now)?;
+        self.say_at = Some(now + SAID_AGAIN);
+        let seconds = (now - self.since).as_secs();
+        Some(if seconds == 0 { self.text.clone() } else { format!("{} ({seconds} s)", self.text) })
+    }
+}
