@@ -103,7 +103,7 @@ const ROOMS: &[Room] = &[
         "any subset of the shop in one process",
         &[SDK, USERS, CATALOG, ORDERS, PAYMENTS],
     ),
-    Room::new("xtask", "xtask", "checks, benches and chores of the repository", &[]),
+    Room::new("xtask", "xtask", "checks, benches and chores of the repository", &[MODEL]),
 ];
 
 /// Every import that the table does not allow, each with the way out.

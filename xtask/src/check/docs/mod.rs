@@ -4,6 +4,7 @@
 //!   backticks, is a word of that file: a page that names a test goes red when the test is renamed.
 //! - A fenced block whose mark names a file (```` ```toml shop/madang.toml ````) is an excerpt of it, line by
 //!   line; a line of just `…` leaves lines out.
+//! - A block that is marked as a whole manifest (```` ```toml manifest ````) is a valid one.
 //! - A command in a `console` block is one that a test runs.
 //! - A folder's `README.md` links every page of the folder.
 //! - A translation (`X.ko.md` beside `X.md`) has the same headings and the same blocks.
@@ -133,6 +134,9 @@ fn invented(root: &Path, fence: &Fence) -> Vec<String> {
             .collect();
     }
     let Some(file) = &fence.file else { return Vec::new() };
+    if file == "manifest" {
+        return refused(fence).into_iter().collect();
+    }
     let Ok(content) = fs::read_to_string(root.join(file)) else {
         return vec![format!("{file}, of which this block is an excerpt, does not exist")];
     };
@@ -140,6 +144,20 @@ fn invented(root: &Path, fence: &Fence) -> Vec<String> {
     let shown = fence.lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && *line != "…");
     let missing = shown.into_iter().find(|shown| !lines.any(|line| line == *shown));
     missing.map(|line| format!("{file} has no line `{line}` here")).into_iter().collect()
+}
+
+/// Why a manifest is refused, if so.
+fn refused(fence: &Fence) -> Option<String> {
+    let loaded = tempfile::tempdir().and_then(|folder| {
+        let manifest = folder.path().join("madang.toml");
+        fs::write(&manifest, fence.lines.join("\n"))?;
+        Ok(madang_model::manifest::load(&manifest, &|_| None))
+    });
+    match loaded {
+        Ok(Ok(_)) => None,
+        Ok(Err(refused)) => Some(format!("this manifest is refused: {refused}")),
+        Err(error) => Some(format!("this manifest could not be checked: {error}")),
+    }
 }
 
 /// The page that this one translates.
@@ -203,6 +221,8 @@ mod tests {
         assert!(check("```rust code.rs\nfn one() {}\n…\nfn three() {}\n```").is_empty());
         assert_eq!(check("```rust code.rs\nfn three() {}\nfn one() {}\n```").len(), 1);
         assert_eq!(check("```rust gone.rs\n```").len(), 1);
+        assert!(check("```toml manifest\n[services.a]\nrun = \"a\"\n```").is_empty());
+        assert_eq!(check("```toml manifest\n[services.a]\nrum = \"a\"\n```").len(), 1);
         assert_eq!(check("```console\n$ madang frobnicate\n```").len(), 1);
     }
 
