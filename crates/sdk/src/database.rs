@@ -54,6 +54,9 @@ pub(crate) async fn open(service: &Service, url: &str) -> Result<(Pool, Preparin
     let Some(migrations) = migrations.as_ref() else {
         return Err(bad_url(service, &format!("the service has no migrations for it: add `{other}`")));
     };
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(bad_url(service, "a database in memory does not outlive a restart: name a file"));
+    }
     let opened = match scheme {
         "sqlite" => open_sqlite(url, migrations).await,
         _ => open_postgres(url, migrations).await,
@@ -82,7 +85,8 @@ async fn open_sqlite(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, Pre
     Ok((Pool::Sqlite(pool), Preparing::Sqlite(lock)))
 }
 
-/// Creates the folder of a SQLite file and takes the lock beside it, waiting for its turn.
+/// Creates the folder of a SQLite file and takes the lock beside it (`orders.db-prepare`), waiting for its turn.
+/// SQLite's own locks last no longer than a transaction.
 async fn lock_file(database: PathBuf) -> std::io::Result<File> {
     let locked = tokio::task::spawn_blocking(move || {
         if let Some(folder) = database.parent() {
@@ -91,7 +95,10 @@ async fn lock_file(database: PathBuf) -> std::io::Result<File> {
         let mut path = database.into_os_string();
         path.push("-prepare");
         let file = File::create(path)?;
-        file.lock()?;
+        if file.try_lock().is_err() {
+            tracing::info!("waiting for another process to prepare the database");
+            file.lock()?;
+        }
         Ok(file)
     });
     locked.await.map_err(std::io::Error::other)?

@@ -2,7 +2,11 @@
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, response::Response};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    response::{IntoResponse, Response},
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -90,9 +94,7 @@ impl Stack {
 async fn caught(handling: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|panic| {
         let message = panic_message(&*panic);
-        axum::response::IntoResponse::into_response(Error::internal(format!(
-            "the handler panicked: {message}"
-        )))
+        Error::internal(format!("the handler panicked: {message}")).into_response()
     })
 }
 
@@ -109,7 +111,7 @@ async fn within(deadline: Option<Deadline>, handling: impl Future<Output = Respo
         Ok(response) => response,
         Err(_) => {
             let problem = Problem::new(Code::TIMEOUT).detail("the request's deadline passed");
-            axum::response::IntoResponse::into_response(Error::problem(problem))
+            Error::problem(problem).into_response()
         }
     }
 }
@@ -139,6 +141,11 @@ fn finish(mut response: Response, method: &Method, context: &Context) -> Respons
             parts.headers.append(name, value.clone());
         }
     }
+    if method == Method::HEAD {
+        // The head is that of the answer to a GET; there is no body.
+        parts.headers.insert(header::CONTENT_LENGTH, body.size_hint().lower().into());
+        return Response::from_parts(parts, axum::body::Body::empty());
+    }
     Response::from_parts(parts, body)
 }
 
@@ -147,7 +154,7 @@ fn bare(response: &Response) -> Option<Failure> {
     if !response.body().is_end_stream() {
         return None;
     }
-    let code = match response.status() {
+    let problem = match response.status() {
         StatusCode::NOT_FOUND => {
             Problem::new(Code::NOT_FOUND).detail("no route of this service has this path")
         }
@@ -161,5 +168,5 @@ fn bare(response: &Response) -> Option<Failure> {
         status if status.is_client_error() => Problem::new(Code::INVALID).with_status(status),
         _ => return None,
     };
-    Some(Failure { problem: code, cause: None })
+    Some(Failure { problem, cause: None })
 }

@@ -212,6 +212,22 @@ async fn the_caller_sees_the_same_head() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_head_has_no_body() {
+    let answers = same(async |rig| {
+        let mut answers = Vec::new();
+        for path in ["/seen", "/conflict", "/nowhere"] {
+            let call = rig.calls().to("callee").request(Method::HEAD, path);
+            let reply = call.send().await.unwrap();
+            let described = reply.headers().contains_key("content-length");
+            answers.push((reply.status().as_u16(), described, reply.bytes().await.unwrap().len()));
+        }
+        answers
+    })
+    .await;
+    assert_eq!(answers, [(200, true, 0), (409, true, 0), (404, true, 0)]);
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_declared_is_not_called() {
     let text = same(async |rig| {
         let error = rig.calls().to("payments").get("/").send().await.err().unwrap();

@@ -205,6 +205,8 @@ fn what_is_missing_is_named() {
     let message =
         "notes cannot use its database URL: the service has no migrations for it: add `.postgres(…)`";
     assert_eq!(Process::start("notes", &postgres).fatal(), message);
+    let memory = [("DATABASE_URL", "sqlite::memory:")];
+    assert!(Process::start("notes", &memory).fatal().ends_with("does not outlive a restart: name a file"));
     let message = "the variable PORT is not as expected: a port from 0 to 65535";
     assert_eq!(Process::start("notes", &[("PORT", "http")]).fatal(), message);
 }
