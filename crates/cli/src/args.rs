@@ -29,8 +29,8 @@ pub struct Args {
     /// A folder with a madang.toml, or a manifest file [default: this folder].
     #[arg(short = 'C', long = "in", value_name = "PATH", global = true)]
     pub location: Option<PathBuf>,
-    /// How to answer: for people or, as JSON, for scripts; what follows is one JSON document a line.
-    #[arg(long, value_enum, default_value_t = Format::Table, global = true)]
+    /// How to answer: `table` for people, `json` for scripts; what follows is one JSON document a line.
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = Format::Table, global = true)]
     pub format: Format,
     /// What to do.
     #[command(subcommand)]

@@ -203,6 +203,8 @@ mod tests {
         }
         let block = progress.block(now, columns, Style::PLAIN);
         assert!(block.iter().all(|line| line.width() < columns));
+        // Between bars, since what is expected is freed of the space that all its lines begin with.
+        let block: Vec<_> = block.iter().map(|line| format!("|{line}|")).collect();
         expected.assert_eq(&block.join("\n"));
     }
 
@@ -231,24 +233,24 @@ mod tests {
             1_500,
             80,
             expect![[r#"
-                  orders  waiting         1.5 s
-                  users   waiting         1.5 s"#]],
+                |  orders  waiting         1.5 s|
+                |  users   waiting         1.5 s|"#]],
         );
         check_block(
             &start()[..6],
             4_000,
             80,
             expect![[r#"
-                  orders  blocked         4.0 s  waits for 결제 (2 s)
-                  users   started         1.6 s  users-k3x9qd, pid 4711"#]],
+                |  orders  blocked         4.0 s  waits for 결제 (2 s)|
+                |  users   started         1.6 s  users-k3x9qd, pid 4711|"#]],
         );
         check_block(
             &start(),
             14_000,
             80,
             expect![[r#"
-                  orders  gave up         1.0 s  exited 5 times: exit status 1
-                  users   ready           2.6 s"#]],
+                |  orders  gave up         1.0 s  exited 5 times: exit status 1|
+                |  users   ready           2.6 s|"#]],
         );
     }
 
@@ -259,8 +261,8 @@ mod tests {
             4_000,
             38,
             expect![[r#"
-                  orders  blocked         4.0 s  wai…
-                  users   started         1.6 s  use…"#]],
+                |  orders  blocked         4.0 s  wai…|
+                |  users   started         1.6 s  use…|"#]],
         );
     }
 

@@ -22,11 +22,16 @@ async fn a_socket_that_a_killed_node_left_is_no_running_system() {
 
 #[tokio::test]
 async fn a_node_that_does_not_know_the_question_is_another_failure() {
-    Fake::up(Router::new()).check("ps", expect![[r#"
+    Fake::up(Router::new())
+        .check(
+            "ps",
+            expect![[r#"
         exit 1
         --- stderr
         error: the node answered 404 Not Found to /v1/instances
-    "#]]).await;
+    "#]],
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -76,24 +81,11 @@ async fn help_says_what_there_is() {
                   help         Print this message or the help of the given subcommand(s)
 
                 Options:
-                  -C, --in <PATH>
-                          A folder with a madang.toml, or a manifest file [default: this folder]
-
-                      --format <FORMAT>
-                          How to answer: for people or, as JSON, for scripts; what follows is one JSON document a
-                          line
-
-                          Possible values:
-                          - table: For people
-                          - json:  For scripts
-          
-                          [default: table]
-
-                  -h, --help
-                          Print help (see a summary with '-h')
-
-                  -V, --version
-                          Print version
+                  -C, --in <PATH>        A folder with a madang.toml, or a manifest file [default: this folder]
+                      --format <FORMAT>  How to answer: `table` for people, `json` for scripts; what follows is one
+                                         JSON document a line [default: table]
+                  -h, --help             Print help
+                  -V, --version          Print version
 
                 Examples:
                   madang up                     run the system of the madang.toml in this folder
