@@ -77,7 +77,7 @@ impl<'a> Check<'a> {
             match table.key(&entry.key) {
                 Some(key) => self.value(&mut entry.node, &key.shape, key),
                 None => {
-                    self.found.push(misplaced.unknown_key(entry, table));
+                    self.found.push_with(|| misplaced.unknown_key(entry, table));
                     entry.node.value = Value::Broken;
                 }
             }

@@ -254,9 +254,14 @@ pub(super) struct Found {
 
 impl Found {
     pub fn push(&mut self, error: ManifestError) {
+        self.push_with(|| error);
+    }
+
+    /// For an error whose hint takes a while to find: it is made only if it will be shown.
+    pub fn push_with(&mut self, error: impl FnOnce() -> ManifestError) {
         self.total += 1;
         if self.list.len() < MOST {
-            self.list.push(error);
+            self.list.push(error());
         }
     }
 

@@ -19,12 +19,15 @@ pub(super) struct Source {
     pub shown: PathBuf,
     /// What it holds.
     pub text: Arc<str>,
+    /// Where each of its lines ends.
+    ends: Vec<usize>,
 }
 
 impl Source {
     pub fn new(index: usize, path: &Path, root: &Path, text: String) -> Arc<Self> {
         let shown = path.strip_prefix(root).unwrap_or(path).to_owned();
-        Arc::new(Self { index, path: path.to_owned(), shown, text: text.into() })
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Arc::new(Self { index, path: path.to_owned(), shown, text: text.into(), ends })
     }
 
     /// The folder of the file: what relative paths in it are relative to.
@@ -43,7 +46,7 @@ pub(super) struct Spot {
 impl Spot {
     /// The line of its first character, from 1.
     pub fn line(&self) -> usize {
-        1 + self.source.text.as_bytes()[..self.range.start].iter().filter(|&&b| b == b'\n').count()
+        1 + self.source.ends.partition_point(|&end| end < self.range.start)
     }
 
     pub fn place(&self) -> Place {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use crate::{
-    PortRule,
+    PortRule, ServiceName, UnitName,
     manifest::{
         DEFAULT_LISTEN,
         error::{Code, Found, ManifestError},
@@ -41,8 +41,8 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
     let units = plan::units(raw);
     for unit in &units {
         replicas(unit, found);
-        worker(raw, unit, found);
     }
+    workers(raw, &units, found);
     let mut taken: HashMap<u16, Vec<Listener>> = HashMap::new();
     for (port, listener) in listeners(raw, &units) {
         let earlier = taken.entry(port).or_default();
@@ -133,30 +133,36 @@ fn replicas(unit: &Planned, found: &mut Found) {
 }
 
 /// Nothing is sent to a worker, which has no port.
-fn worker(raw: &RawSystem, unit: &Planned, found: &mut Found) {
-    let Some(At { value: PortRule::None, spot }) = &unit.program.port else { return };
-    let mut refuse = |at: &Spot, what: String| {
-        found.push(
-            ManifestError::new(Code::NO_PORT, format!("{what}, but \"{}\" has no port", unit.name))
-                .at(at, "nothing listens there")
-                .also(spot, "a worker without a port")
-                .hint("remove `port = false` if the program serves HTTP, or remove this"),
-        );
+fn workers(raw: &RawSystem, units: &[Planned], found: &mut Found) {
+    let mut workers: HashMap<&ServiceName, (&UnitName, &Spot)> = HashMap::new();
+    for unit in units {
+        let Some(At { value: PortRule::None, spot }) = &unit.program.port else { continue };
+        if let Some(health) = &unit.program.health {
+            found.push(no_port("`health` is asked over HTTP", &health.spot, &unit.name, spot));
+        }
+        workers.extend(unit.services.iter().map(|service| (&service.name.value, (&unit.name, spot))));
+    }
+    let mut refuse = |what: &str, to: &ServiceName, at: &Spot| {
+        if let Some((unit, port)) = workers.get(to) {
+            found.push(no_port(&format!("{what} {to}"), at, unit, port));
+        }
     };
-    if let Some(health) = &unit.program.health {
-        refuse(&health.spot, "`health` is asked over HTTP".into());
-    }
-    for service in &unit.services {
-        let name = &service.name.value;
+    for service in &raw.services {
         if let Some(listen) = &service.listen {
-            refuse(&listen.spot, format!("requests to `listen` go to {name}"));
+            refuse("requests to `listen` go to", &service.name.value, &listen.spot);
         }
-        for call in raw.services.iter().flat_map(|s| &s.calls).filter(|call| call.to.value == *name) {
-            refuse(&call.to.spot, format!("calls go to {name}"));
-        }
-        let routes = raw.services.iter().flat_map(|s| &s.routes).chain(&raw.routes);
-        for to in routes.flat_map(|route| &route.to).filter(|to| to.service.value == *name) {
-            refuse(&to.service.spot, format!("a route leads to {name}"));
+        for call in &service.calls {
+            refuse("calls go to", &call.to.value, &call.to.spot);
         }
     }
+    for target in plan::routes(raw).into_iter().flat_map(|route| &route.to) {
+        refuse("a route leads to", &target.service.value, &target.service.spot);
+    }
+}
+
+fn no_port(what: &str, at: &Spot, unit: &UnitName, port: &Spot) -> ManifestError {
+    ManifestError::new(Code::NO_PORT, format!("{what}, but \"{unit}\" has no port"))
+        .at(at, "nothing listens there")
+        .also(port, "a worker without a port")
+        .hint("remove `port = false` if the program serves HTTP, or remove this")
 }

@@ -19,12 +19,13 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
         if let Some(spot) = &route.nowhere {
             found.push(nowhere(route, spot));
         }
-        for (index, (name, value)) in route.headers.iter().enumerate() {
-            if let Some((_, first)) = route.headers[..index].iter().find(|(other, _)| other == name) {
+        let mut seen: HashMap<&str, &Spot> = HashMap::new();
+        for (name, value) in &route.headers {
+            if let Some(first) = seen.insert(name, &value.spot) {
                 found.push(
                     ManifestError::new(Code::BAD_MATCH, format!("the header `{name}` is named twice"))
                         .at(&value.spot, "the second value")
-                        .also(&first.spot, "the first")
+                        .also(first, "the first")
                         .hint("names of headers are the same in upper and lower case: keep one"),
                 );
             }

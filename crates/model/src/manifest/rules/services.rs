@@ -37,20 +37,21 @@ pub(super) fn names(raw: &RawSystem, found: &mut Found) {
         if first.contains_key(&name.value) {
             continue;
         }
-        let known = first.keys().map(|name| name.as_str());
-        let help = match nearest(name.value.as_str(), known.clone()) {
-            Some(meant) => format!("did you mean \"{meant}\"? {}", list("The services are", known)),
-            None => list("the services are", known),
-        };
-        found.push(
-            ManifestError::new(
-                Code::UNKNOWN_SERVICE,
-                format!("{what} names the service \"{}\", which does not exist", name.value),
-            )
-            .at(&name.spot, "no such service")
-            .hint(help),
-        );
+        found.push_with(|| unknown(what, name, first.keys().map(|name| name.as_str())));
     }
+}
+
+fn unknown<'a>(
+    what: &str,
+    name: &At<ServiceName>,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> ManifestError {
+    let help = match nearest(name.value.as_str(), known.clone()) {
+        Some(meant) => format!("did you mean \"{meant}\"? {}", list("The services are", known)),
+        None => list("the services are", known),
+    };
+    let message = format!("{what} names the service \"{}\", which does not exist", name.value);
+    ManifestError::new(Code::UNKNOWN_SERVICE, message).at(&name.spot, "no such service").hint(help)
 }
 
 /// Every mention of a service, with the key that mentions it.
@@ -121,13 +122,15 @@ pub(super) fn placement(raw: &RawSystem, found: &mut Found) {
             );
         }
     }
+    let declared: HashMap<&UnitName, &Spot> =
+        raw.units.iter().map(|unit| (&unit.name.value, &unit.name.spot)).collect();
     for unit in plan::units(raw).iter().filter(|unit| !unit.placed) {
-        alone(raw, &unit.name, unit.spot, unit.program.has_run, found);
+        alone(declared.get(&unit.name).copied(), &unit.name, unit.spot, unit.program.has_run, found);
     }
 }
 
 /// A service that is its own unit has a command, and its name for itself.
-fn alone(raw: &RawSystem, name: &UnitName, spot: &Spot, has_run: bool, found: &mut Found) {
+fn alone(same_name: Option<&Spot>, name: &UnitName, spot: &Spot, has_run: bool, found: &mut Found) {
     if !has_run {
         found.push(
             ManifestError::new(Code::NOT_RUNNABLE, format!("nothing says how the service \"{name}\" runs"))
@@ -137,13 +140,13 @@ fn alone(raw: &RawSystem, name: &UnitName, spot: &Spot, has_run: bool, found: &m
                 ),
         );
     }
-    if let Some(unit) = raw.units.iter().find(|unit| unit.name.value == *name) {
+    if let Some(unit) = same_name {
         found.push(
             ManifestError::new(
                 Code::DUPLICATE_UNIT,
                 format!("\"{name}\" is a unit and a service that is its own unit"),
             )
-            .at(&unit.name.spot, "this unit")
+            .at(unit, "this unit")
             .also(spot, "this service is a unit of the same name")
             .hint("rename the unit, or name the service in its `services`"),
         );

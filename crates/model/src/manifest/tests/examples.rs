@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use expect_test::expect;
 
 use super::{Memory, loaded};
-use crate::{Database, PortRule, Protocol, System};
+use crate::{Database, PortRule, Protocol, System, manifest::load};
 
 const SMALLEST: &str = r#"
 [services.users]
@@ -156,6 +156,24 @@ fn placement_changes_who_runs_a_service_and_nothing_else() {
     assert_eq!(system.services["users"].unit.as_str(), "core");
     assert_eq!(system.services["users"].database, Some(Database::Sqlite("/shop/users/data/users.db".into())));
     assert_eq!(system.services["catalog"].protocol, Protocol::H2c);
+}
+
+/// The manifests in this repository, from the disk.
+#[test]
+fn the_shop_keeps_its_data_whatever_its_placement() {
+    let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shop");
+    let load = |path: &Path| match load(path, &|_| None) {
+        Ok(loaded) => loaded.system,
+        Err(errors) => panic!("{}", super::rendered(&errors)),
+    };
+    let (apart, together) = (load(&shop), load(&shop.join("madang.monolith.toml")));
+    assert_eq!((apart.units.len(), together.units.len()), (apart.services.len(), 1));
+    assert_eq!((&apart.name, &apart.root, &apart.routes), (&together.name, &together.root, &together.routes));
+    for (name, service) in &apart.services {
+        assert!(service.database.is_some(), "{name} keeps something");
+        assert_eq!(service.database, together.services[name].database);
+        assert_eq!(service.listen, together.services[name].listen);
+    }
 }
 
 #[test]
