@@ -29,6 +29,14 @@ pub const POSTGRESQL: Need = Need {
     found: postgresql,
 };
 
+/// Measured beside Madang.
+pub const NGINX: Need =
+    Need { name: "nginx", purpose: "bench gateway", package: "nginx-light", found: || on_path("nginx") };
+
+/// Measured beside Madang.
+pub const HAPROXY: Need =
+    Need { name: "haproxy", purpose: "bench gateway", package: "haproxy", found: || on_path("haproxy") };
+
 /// Makes sure that each need is there: installs what is missing with apt-get where that may be done without
 /// asking, and otherwise fails with the name of everything that is missing.
 pub fn satisfy(needs: &[Need]) -> Result<()> {
@@ -65,6 +73,12 @@ fn postgresql() -> bool {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let has = |folder: PathBuf| folder.join("initdb").exists() && folder.join("postgres").exists();
     versions.map(|version| version.path().join("bin")).any(has)
+}
+
+fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian keeps servers in /usr/sbin, which is not on everybody's path.
+    std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).any(|folder| folder.join(name).exists())
 }
 
 /// A way to install Debian packages without asking anybody.
