@@ -6,10 +6,11 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
-use madang_wire::{PROBLEM_JSON, Problem, headers};
+use madang_wire::{PROBLEM_JSON, Problem};
 
 use crate::{
     Body, Context,
+    names::REQUEST_ID,
     trace::{ascii, write_hex},
 };
 
@@ -49,7 +50,7 @@ impl Form {
             Self::Grpc => as_grpc(&problem),
         };
         let given = response.headers_mut();
-        given.insert(headers::REQUEST_ID, context.request_id.0.clone());
+        given.insert(REQUEST_ID, context.request_id.0.clone());
         if let Some(pause) = retry_after {
             // In whole seconds, and never so few that it asks to come back too soon.
             given.insert(RETRY_AFTER, HeaderValue::from(pause.as_millis().div_ceil(1000) as u64));

@@ -158,7 +158,7 @@ where
             Some(Target::Local(_)) | None => None,
         };
         let exchange = call.exchange.clone();
-        Measured { load, exchange, started: Instant::now(), inner: self.0.call(call) }
+        Measured { load, exchange, started: call.began, inner: self.0.call(call) }
     }
 }
 

@@ -18,9 +18,15 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of every request and response: whole in memory, off a connection, or anything else behind a box.
 ///
 /// The body of an answer also carries what must last as long as it does: its connection, its place among the
-/// requests in flight and its time limit. They are kept beside it rather than around it, which saves a box.
+/// requests in flight and its time limit. They share one box beside it, so that a body is small to move.
 pub struct Body {
     kind: Kind,
+    held: Option<Box<Held>>,
+}
+
+/// What lasts as long as a body.
+#[derive(Default)]
+struct Held {
     lease: Option<Lease>,
     in_flight: Option<InFlight>,
     watch: Option<Watch>,
@@ -56,7 +62,7 @@ impl Body {
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, lease: None, in_flight: None, watch: None }
+        Self { kind, held: None }
     }
 
     /// A request's body as one attempt sends it.
@@ -66,9 +72,12 @@ impl Body {
 
     /// An answer's body, and the connection that it comes over.
     pub(crate) fn leased(body: Incoming, lease: Lease) -> Self {
-        let mut body = Self { lease: Some(lease), ..Self::incoming(body) };
-        body.release_at_end();
-        body
+        if body.is_end_stream() {
+            lease.ended();
+            return Self::incoming(body);
+        }
+        let held = Held { lease: Some(lease), ..Held::default() };
+        Self { kind: Kind::Incoming(body), held: Some(Box::new(held)) }
     }
 
     /// All of it, if it is in memory or empty.
@@ -82,37 +91,32 @@ impl Body {
     /// Counts as in flight until it ends.
     pub(crate) fn hold_in_flight(&mut self, in_flight: InFlight) {
         if !self.is_end_stream() {
-            self.in_flight = Some(in_flight);
+            self.held.get_or_insert_default().in_flight = Some(in_flight);
         }
     }
 
     /// Ends with an error when its time is over. The first watch stays: it is that of the shorter limit.
     pub(crate) fn watch(&mut self, watch: impl FnOnce() -> Watch) {
-        if self.watch.is_none() && !self.is_end_stream() {
-            self.watch = Some(watch());
+        if !self.is_end_stream() {
+            self.held.get_or_insert_default().watch.get_or_insert_with(watch);
         }
     }
 
-    /// Lets go of everything once the last frame is out, which may be long before the body is dropped.
-    fn release_at_end(&mut self) {
-        if self.is_end_stream() {
-            self.release();
-        }
-    }
-
+    /// Lets go of everything: it ended, which may be long before it is dropped.
     fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        if let Some(lease) = self.held.take().and_then(|held| held.lease) {
             lease.ended();
         }
-        self.in_flight = None;
-        self.watch = None;
     }
 
     /// Ends it without letting its connection be used again.
     fn abort(&mut self) {
-        self.lease = None;
+        self.held = None;
         self.kind = Kind::Whole(Bytes::new());
-        self.release();
+    }
+
+    fn watched(&mut self) -> Option<&mut Watch> {
+        self.held.as_mut()?.watch.as_mut()
     }
 
     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -154,7 +158,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.poll_kind(cx) {
             Poll::Pending => {
-                let expired = self.watch.as_mut().and_then(|watch| watch.poll_expired(cx));
+                let expired = self.watched().and_then(|watch| watch.poll_expired(cx));
                 let Some(expired) = expired else { return Poll::Pending };
                 self.abort();
                 Poll::Ready(Some(Err(expired.into())))
@@ -168,10 +172,12 @@ impl http_body::Body for Body {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(watch) = &mut self.watch {
+                if let Some(watch) = self.watched() {
                     watch.progressed();
                 }
-                self.release_at_end();
+                if self.is_end_stream() {
+                    self.release();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
         }

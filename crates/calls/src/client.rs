@@ -90,7 +90,7 @@ impl Client {
         request: Request<Body>,
     ) -> Result<Response<Body>, CallError> {
         let exchange = Exchange::new(self.worker.clone(), upstream.clone(), policy.clone(), request);
-        stack().call(exchange.attempt(1, None, false)).await
+        stack().call(exchange.first()).await
     }
 
     /// Leaves a record of a request that was answered here with a problem and led to no call.

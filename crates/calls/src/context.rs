@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 use madang_model::ServiceName;
-use madang_wire::headers;
 use tokio::time::Instant;
 
 use crate::{
     TraceContext,
+    names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, REQUEST_ID, TIMEOUT},
     trace::{ascii, write_hex},
 };
 
@@ -60,7 +60,7 @@ impl RequestId {
 
     /// The id that a request carries, if it is valid.
     fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let given = headers.get(headers::REQUEST_ID)?.as_bytes();
+        let given = headers.get(REQUEST_ID)?.as_bytes();
         let valid = (1..=64).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic);
         // Copied, because the value as received keeps the whole buffer that it was read into.
         valid.then(|| Self(ascii(given)))
@@ -123,18 +123,18 @@ impl Context {
             principal: None,
             deadline: None,
             attempt: 1,
-            idempotency_key: headers.get(headers::IDEMPOTENCY_KEY).cloned(),
+            idempotency_key: headers.get(IDEMPOTENCY_KEY).cloned(),
         };
         if !trusted {
             return context;
         }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
-            caller: text(headers::CALLER).and_then(|name| name.parse().ok()),
-            deadline: text(headers::TIMEOUT)
+            caller: text(CALLER).and_then(|name| name.parse().ok()),
+            deadline: text(TIMEOUT)
                 .and_then(|millis| millis.parse().ok())
                 .map(|millis| Deadline::after(Duration::from_millis(millis))),
-            attempt: text(headers::ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1),
+            attempt: text(ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1),
             ..context
         }
     }

@@ -87,11 +87,10 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let exchange = call.exchange.clone();
-        let inner = self.inner.call(call);
         let Policy { timeout, attempt_timeout, .. } = *exchange.policy;
         let (started, limit) = match self.scope {
             Scope::Total => (exchange.started, timeout),
-            Scope::Attempt => (Instant::now(), attempt_timeout),
+            Scope::Attempt => (call.began, attempt_timeout),
         };
         // An attempt that may last as long as the whole call needs no timer of its own.
         let needed = self.scope == Scope::Total
@@ -100,6 +99,7 @@ where
             let due = exchange.due(started, limit, started).unwrap_or(started);
             exchange.worker.timer.sleep_until(due)
         });
+        let inner = self.inner.call(call);
         Limited { inner, exchange, started, limit, scope: self.scope, sleep }
     }
 }

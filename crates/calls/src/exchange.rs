@@ -10,12 +10,11 @@ use std::{
 
 use http::{HeaderMap, Method, Request, request::Parts};
 use madang_model::InstanceId;
-use madang_wire::headers;
 use tokio::time::Instant;
 
 use crate::{
     Body, CallError, Context, Policy, Upstream, client::Worker, context::later, endpoint::Endpoint,
-    local::Local, upload::Upload,
+    local::Local, names::IDEMPOTENCY_KEY, upload::Upload,
 };
 
 /// One call, or one attempt at it: what the layers hand on.
@@ -23,6 +22,8 @@ pub(crate) struct Call {
     pub(crate) exchange: Arc<Exchange>,
     /// The number of the attempt, from 1.
     pub(crate) attempt: u32,
+    /// When the attempt began, after any wait for an instance. The clock is read once for all layers.
+    pub(crate) began: Instant,
     /// The endpoint that failed before: another one is better.
     pub(crate) avoid: Option<u64>,
     /// Whether only a new connection will do.
@@ -92,7 +93,7 @@ impl Exchange {
     pub(crate) fn idempotent(&self) -> bool {
         const IDEMPOTENT: [Method; 6] =
             [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
-        IDEMPOTENT.contains(&self.head.method) || self.headers().contains_key(headers::IDEMPOTENCY_KEY)
+        IDEMPOTENT.contains(&self.head.method) || self.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -130,9 +131,15 @@ impl Exchange {
         CallError::Timeout { service: self.upstream.name().clone(), after: started.elapsed() }
     }
 
+    /// The first attempt at the call.
+    pub(crate) fn first(self: Arc<Self>) -> Call {
+        let began = self.started;
+        Call { exchange: self, attempt: 1, began, avoid: None, fresh: false, target: None }
+    }
+
     /// A later attempt at the same call.
-    pub(crate) fn attempt(self: &Arc<Self>, attempt: u32, avoid: Option<u64>, fresh: bool) -> Call {
-        Call { exchange: self.clone(), attempt, avoid, fresh, target: None }
+    pub(crate) fn again(self: &Arc<Self>, attempt: u32, avoid: Option<u64>, fresh: bool) -> Call {
+        Call { exchange: self.clone(), attempt, began: Instant::now(), avoid, fresh, target: None }
     }
 }
 

@@ -14,24 +14,16 @@ use http::{
 use http_body::Body as _;
 use madang_model::Protocol;
 use madang_wire::headers;
-use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
     Body, CallError,
     exchange::{Call, Exchange, Target},
+    names::{ATTEMPT, CALLER, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
     trace::{ascii, new_span_id, traceparent},
     transport::Outgoing,
     upload::Upload,
 };
-
-const SERVICE: HeaderName = HeaderName::from_static(headers::SERVICE);
-const CALLER: HeaderName = HeaderName::from_static(headers::CALLER);
-const TIMEOUT: HeaderName = HeaderName::from_static(headers::TIMEOUT);
-const ATTEMPT: HeaderName = HeaderName::from_static(headers::ATTEMPT);
-const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
-const TRACEPARENT: HeaderName = HeaderName::from_static(headers::TRACEPARENT);
-const TRACESTATE: HeaderName = HeaderName::from_static(headers::TRACESTATE);
 
 /// Writes each attempt's request and cleans its answer.
 pub(crate) fn layer() -> HopLayer {
@@ -210,7 +202,7 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
     }
     if let Some(due) = exchange.deadline() {
-        let left = due.saturating_duration_since(Instant::now()).as_millis();
+        let left = due.saturating_duration_since(call.began).as_millis();
         headers.insert(TIMEOUT, HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX)));
     }
     headers.insert(ATTEMPT, number(call.attempt));

@@ -1,7 +1,7 @@
 //! What a client knows of its calls until somebody reads it: a bounded ring of records, and counters.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -28,7 +28,7 @@ struct Pages {
     records: VecDeque<Entry>,
     dropped: u64,
     /// By the address of the upstream, which the entry keeps from being used again.
-    counters: HashMap<usize, (Arc<Upstream>, Counters)>,
+    counters: BTreeMap<usize, (Arc<Upstream>, Counters)>,
 }
 
 /// A record as it is kept: nothing is formatted before it is read.
@@ -106,10 +106,13 @@ impl Ledger {
     pub(crate) fn drain(&self) -> (Vec<RequestRecord>, u64) {
         let (records, dropped) = {
             let mut pages = self.pages();
-            (std::mem::take(&mut pages.records), std::mem::take(&mut pages.dropped))
+            // Room for as many again, so that the path of requests need not make it.
+            let room = VecDeque::with_capacity(pages.records.len());
+            (std::mem::replace(&mut pages.records, room), std::mem::take(&mut pages.dropped))
         };
         // Formatted outside the lock, which the path of requests needs.
-        (records.into_iter().map(|entry| self.record(entry)).collect(), dropped)
+        let mut names = Names(Vec::new());
+        (records.into_iter().map(|entry| self.record(entry, &mut names)).collect(), dropped)
     }
 
     /// The counters so far.
@@ -122,20 +125,20 @@ impl Ledger {
             .collect()
     }
 
-    fn record(&self, entry: Entry) -> RequestRecord {
+    fn record(&self, entry: Entry, names: &mut Names) -> RequestRecord {
         RequestRecord {
             at: self.epoch + entry.at.saturating_duration_since(self.start).as_millis() as u64,
             hop: self.hop,
-            request_id: String::from_utf8_lossy(entry.request_id.as_bytes()).into(),
+            request_id: entry.request_id.to_str().unwrap_or_default().into(),
             trace_id: hex::<32>(entry.trace_id),
             span_id: hex::<16>(entry.span_id.into()),
             route: entry.route,
-            caller: entry.caller.map(|name| name.as_str().into()),
-            service: entry.service.map(|name| name.as_str().into()),
+            caller: entry.caller.map(|name| names.share(name.as_str())),
+            service: entry.service.map(|name| names.share(name.as_str())),
             instance: entry.instance.map(|instance| instance.0),
-            method: entry.method.as_str().into(),
+            method: names.share(entry.method.as_str()),
             status: entry.status,
-            code: entry.code.map(Into::into),
+            code: entry.code.map(|code| names.share(code)),
             attempts: entry.attempts,
             duration_us: entry.duration_us,
             upstream_us: entry.upstream_us,
@@ -146,6 +149,25 @@ impl Ledger {
     fn pages(&self) -> MutexGuard<'_, Pages> {
         // Nothing under it panics half-way.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Texts that many records have in common.
+struct Names(Vec<Arc<str>>);
+
+impl Names {
+    /// Methods and names are few, but a client may make methods up.
+    const MOST: usize = 64;
+
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| ***known == *text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        if self.0.len() < Self::MOST {
+            self.0.push(text.clone());
+        }
+        text
     }
 }
 
@@ -174,7 +196,7 @@ impl Entry {
 fn hex<const DIGITS: usize>(number: u128) -> Arc<str> {
     let mut text = [b'0'; DIGITS];
     write_hex(number, &mut text);
-    String::from_utf8_lossy(&text).into()
+    std::str::from_utf8(&text).unwrap_or_default().into()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod exchange;
 mod hop;
 mod ledger;
 mod local;
+mod names;
 mod park;
 mod policy;
 mod pool;

@@ -86,7 +86,7 @@ where
         let mut inner = self.0.clone();
         Parked::Waits {
             waits: Box::pin(async move {
-                call.target = Some(wait(&call).await?);
+                call.target = Some(wait(&mut call).await?);
                 inner.call(call).await
             }),
         }
@@ -108,17 +108,18 @@ where
 }
 
 fn choose(call: &Call) -> Option<Target> {
-    call.exchange.upstream.pick(call.avoid, &call.exchange.worker.random, Instant::now())
+    call.exchange.upstream.pick(call.avoid, &call.exchange.worker.random, call.began)
 }
 
-async fn wait(call: &Call) -> Result<Target, CallError> {
-    let exchange = &call.exchange;
+async fn wait(call: &mut Call) -> Result<Target, CallError> {
+    let exchange = call.exchange.clone();
     let upstream: &Arc<Upstream> = &exchange.upstream;
-    let place = Place::take(exchange)?;
+    let place = Place::take(&exchange)?;
     loop {
         let mut changed = pin!(upstream.changed.notified());
         // From here on no change is missed; so look once more before waiting.
         changed.as_mut().enable();
+        call.began = Instant::now();
         if let Some(target) = choose(call) {
             return Ok(target);
         }

@@ -1,7 +1,7 @@
 //! The upstream connections of one worker.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -23,7 +23,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Shelves {
-    by_endpoint: HashMap<u64, Shelf>,
+    by_endpoint: BTreeMap<u64, Shelf>,
     sweeping: bool,
 }
 
@@ -56,14 +56,14 @@ impl Pool {
     }
 
     /// An idle connection, if there is one that is still open.
-    pub(crate) fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
+    pub(crate) fn take(&self, endpoint: &Endpoint, now: Instant) -> Option<Connection> {
         let mut shelves = self.shelves();
         let idle = &mut shelves.by_endpoint.get_mut(&endpoint.number)?.idle;
         let mut at = idle.len();
         while at > 0 {
             at -= 1;
             let (connection, since) = &idle[at];
-            if connection.sender.is_closed() || since.elapsed() >= self.idle_limit {
+            if connection.sender.is_closed() || now.saturating_duration_since(*since) >= self.idle_limit {
                 idle.swap_remove(at);
             } else if connection.sender.is_ready() {
                 return Some(idle.swap_remove(at).0);

@@ -108,7 +108,7 @@ where
             exchange.worker.timer.sleep_until(Instant::now() + pause).await;
         }
         let stale = again == Again::Stale;
-        call = exchange.attempt(number + 1, exchange.trail.endpoint().filter(|_| !stale), stale);
+        call = exchange.again(number + 1, exchange.trail.endpoint().filter(|_| !stale), stale);
     }
 }
 

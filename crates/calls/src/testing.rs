@@ -43,7 +43,7 @@ impl Bench {
 
     pub(crate) fn call(&self, request: Request<Body>) -> Call {
         let (upstream, policy) = (self.upstream.clone(), self.policy.clone());
-        Exchange::new(self.worker.clone(), upstream, policy, request).attempt(1, None, false)
+        Exchange::new(self.worker.clone(), upstream, policy, request).first()
     }
 
     pub(crate) fn get(&self) -> Call {

@@ -1,7 +1,8 @@
 //! W3C Trace Context, level 1: <https://www.w3.org/TR/trace-context-1/>.
 
 use http::{HeaderMap, HeaderValue};
-use madang_wire::headers::{TRACEPARENT, TRACESTATE};
+
+use crate::names::{TRACEPARENT, TRACESTATE};
 
 /// The longest `tracestate` taken over; a longer one is dropped, as the specification allows.
 const LONGEST_STATE: usize = 512;

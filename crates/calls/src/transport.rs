@@ -58,11 +58,11 @@ impl Service<Outgoing> for Transport {
     }
 
     fn call(&mut self, Outgoing { call, request }: Outgoing) -> Self::Future {
-        let Call { exchange, fresh, target, .. } = call;
+        let Call { exchange, fresh, target, began, .. } = call;
         match target {
             Some(Target::Local(local)) => Box::pin(async move { local.send(&exchange, request).await }),
             Some(Target::Remote(endpoint)) => match endpoint.protocol {
-                madang_model::Protocol::Http => Box::pin(http1(exchange, endpoint, request, fresh)),
+                madang_model::Protocol::Http => Box::pin(http1(exchange, endpoint, request, fresh, began)),
                 madang_model::Protocol::H2c => Box::pin(http2(exchange, endpoint, request, fresh)),
             },
             None => Box::pin(std::future::ready(Err(CallError::NoInstance {
@@ -78,9 +78,10 @@ async fn http1(
     endpoint: Arc<Endpoint>,
     mut request: Request<Body>,
     fresh: bool,
+    began: Instant,
 ) -> Result<Response<Body>, CallError> {
     loop {
-        let (mut connection, reused) = acquire(&exchange, &endpoint, fresh).await?;
+        let (mut connection, reused) = acquire(&exchange, &endpoint, fresh, began).await?;
         exchange.trail.reuses(reused);
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
@@ -151,13 +152,14 @@ async fn acquire(
     exchange: &Arc<Exchange>,
     endpoint: &Arc<Endpoint>,
     fresh: bool,
+    mut now: Instant,
 ) -> Result<(Connection, bool), CallError> {
     let worker = &exchange.worker;
     let limit = worker.config.connections;
     let mut waiting = None;
-    let mut patience = worker.timer.sleep_until(Instant::now() + exchange.policy.connect_timeout);
+    let mut patience = worker.timer.sleep_until(now + exchange.policy.connect_timeout);
     loop {
-        let idle = worker.pool.take(endpoint).filter(|_| !fresh);
+        let idle = worker.pool.take(endpoint, now).filter(|_| !fresh);
         if let Some(connection) = idle {
             return Ok((connection, true));
         }
@@ -175,5 +177,6 @@ async fn acquire(
             () = endpoint.freed.notified() => {}
             () = &mut patience => return Err(connect(exchange, Unsent::Busy.into())),
         }
+        now = Instant::now();
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Upload {
 
 enum Source {
     Whole(Bytes),
-    Stream(Mutex<Stream>),
+    Stream(Box<Mutex<Stream>>),
 }
 
 struct Stream {
@@ -81,7 +81,7 @@ impl Upload {
         let streaming = !body.is_end_stream() && body.size_hint().exact().is_none();
         let (source, ended) = match body.take_whole() {
             Some(bytes) => (Source::Whole(bytes), true),
-            None => (Source::Stream(Mutex::new(Stream::new(body))), false),
+            None => (Source::Stream(Box::new(Mutex::new(Stream::new(body)))), false),
         };
         Self { source, streaming, started, last: AtomicU64::new(0), ended: AtomicBool::new(ended) }
     }
