@@ -7,7 +7,13 @@ use madang::{
     test::{TestApp, TestReply},
 };
 use serde_json::{Value, json};
-use shop_catalog::{Config, clock::Clock};
+use shop_catalog::{
+    Config,
+    clock::Clock,
+    reservations::{self, Line, Refused, State},
+    seed,
+};
+use sqlx::{Connection, sqlite::SqlitePoolOptions};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -88,20 +94,37 @@ async fn a_release_that_overtakes_its_reservation_wins() {
     assert_eq!(available(&app, RARE).await, 10);
 }
 
-/// What is due goes back before the next one is refused, even if the sweep has not come by.
+/// What is due goes back before the next one is refused, without a sweep.
 #[tokio::test]
 async fn an_expired_reservation_makes_room_at_once() {
-    let clock = clock();
-    let app = start(&clock).await;
-    reserve(&app, "slow", &[(RARE, 10)]).await;
-    assert_eq!(reserve(&app, "b", &[(RARE, 1)]).await.status, StatusCode::CONFLICT);
-    clock.advance(15 * MINUTE);
-    assert_eq!(reserve(&app, "b", &[(RARE, 1)]).await.status, StatusCode::CREATED);
-    // The slow one is late but not lost while there is stock.
-    assert_eq!(confirm(&app, "slow").await.status, StatusCode::CONFLICT);
-    release(&app, "b").await;
-    assert_eq!(confirm(&app, "slow").await.json()["state"], "confirmed");
-    assert_eq!(available(&app, RARE).await, 0);
+    // One connection, because each would have a database in memory of its own.
+    let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    sqlx::migrate!("./migrations").run(&pool).await.unwrap();
+    let mut db = pool.acquire().await.unwrap();
+    seed::fill(&mut db).await.unwrap();
+    let some = |quantity| [Line { product: RARE, quantity }];
+    let held = reservations::reserve(&mut db, "slow", &some(10), 0, 100).await.unwrap().unwrap();
+    assert_eq!((held.state, held.expires_at), (State::Held, 100));
+    // A refusal writes nothing that stays, because its caller rolls back.
+    let mut early = db.begin().await.unwrap();
+    let refused = reservations::reserve(&mut early, "fast", &some(1), 99, 100).await.unwrap();
+    assert!(matches!(refused, Err(Refused::Short { line: 0, available: 0, .. })), "{refused:?}");
+    early.rollback().await.unwrap();
+    let held = reservations::reserve(&mut db, "fast", &some(1), 100, 100).await.unwrap();
+    assert_eq!(held.unwrap().state, State::Held);
+    // The slow one is late, but not lost while there is stock.
+    let mut late = db.begin().await.unwrap();
+    let refused = reservations::confirm(&mut late, "slow").await.unwrap();
+    assert!(matches!(refused, Err(Refused::Short { line: 0, available: 9, .. })), "{refused:?}");
+    late.rollback().await.unwrap();
+    reservations::release(&mut db, "fast", 100).await.unwrap().unwrap();
+    assert_eq!(reservations::confirm(&mut db, "slow").await.unwrap().unwrap().state, State::Confirmed);
+    // What is over is forgotten after a month, and only then.
+    let month = 30 * 24 * 60 * 60 * 1_000;
+    reservations::expire(&mut db, 100 + month).await.unwrap();
+    assert!(reservations::find(&mut db, "slow").await.unwrap().is_some());
+    reservations::expire(&mut db, 101 + month).await.unwrap();
+    assert!(reservations::find(&mut db, "slow").await.unwrap().is_none());
 }
 
 /// The time is the one in the database: it passes while the service is down, too.
