@@ -122,8 +122,7 @@ impl<'a> Check<'a> {
             Ok(text) => match format.check(&text) {
                 Ok(()) => node.value = Value::Text(text),
                 Err(unfit) => {
-                    let shown =
-                        if format.may_be_secret() { node.spot.written().to_owned() } else { quoted(&text) };
+                    let shown = if format.may_be_secret() { cut(node.spot.written()) } else { quoted(&text) };
                     self.found.push(
                         ManifestError::new(unfit.code, format!("`{}` cannot be {shown}", key.name))
                             .at(&node.spot, unfit.why)
@@ -239,9 +238,13 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestE
 
 /// A text in quotes, cut where it gets long.
 pub(super) fn quoted(text: &str) -> String {
+    format!("{:?}", cut(text))
+}
+
+fn cut(text: &str) -> String {
     match text.char_indices().nth(60) {
-        Some((cut, _)) => format!("{:?}", format!("{}…", &text[..cut])),
-        None => format!("{text:?}"),
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The forms that a text of the manifest can have, and what to say of one that has it not.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue};
 
@@ -95,7 +98,7 @@ impl Format {
 
     /// Whether a text may hold a password once variables are substituted: it is shown only as it is written.
     pub fn may_be_secret(self) -> bool {
-        matches!(self, Self::Deferred | Self::Database | Self::PostgresServer)
+        matches!(self, Self::Free | Self::Deferred | Self::Database | Self::PostgresServer)
     }
 
     /// A regular expression for editors: at least as wide as the form.
@@ -138,12 +141,16 @@ pub(super) fn slug(text: &str) -> String {
     text.trim_matches('-').to_owned()
 }
 
+/// The longest time a manifest can give: added to any clock, it stays in range.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
 fn duration(text: &str) -> Result<(), Unfit> {
     let help = "write a whole number and a unit, such as \"250ms\", \"3s\", \"5m\" or \"1h\"";
     match parse_duration(text) {
         Ok(time) if time.is_zero() => {
             unfit(Code::BAD_VALUE, "no time at all is no limit that can be met", help)
         }
+        Ok(time) if time > LONGEST => unfit(Code::BAD_VALUE, "it is longer than 30 days", help),
         Ok(_) => Ok(()),
         Err(_) => unfit(Code::BAD_VALUE, "it is not a duration", help),
     }

@@ -91,10 +91,12 @@ fn clash(port: u16, earlier: &Listener, later: &Listener) -> ManifestError {
             "`listen` is Madang's port, `port` the program's: keep `listen` and remove `port` if the program reads PORT, else keep `port` alone".to_owned(),
         )
     } else {
-        let default = if earlier.spot.is_none() {
-            ": the gateway has it unless [gateway] `listen` says otherwise"
-        } else {
-            ""
+        let default = match (earlier.spot, later.unit) {
+            (Some(_), _) => "",
+            (None, Some((_, false))) => {
+                "; if this `listen` was meant for the gateway, move it under [gateway]: in TOML a key belongs to the last table header above it"
+            }
+            (None, _) => ": the gateway has it unless [gateway] `listen` says otherwise",
         };
         (
             Code::PORT_TAKEN,

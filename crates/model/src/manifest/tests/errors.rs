@@ -666,6 +666,7 @@ health = "healthz"
 database = "sqllite"
 [services.orders]
 run = "a"
+timeout = "31d"
 database = "postgres://db"
 [services.cart]
 run = "a"
@@ -809,21 +810,32 @@ database = "sqlite::memory:"
                     user@host/database"
             MDG-MF-009
 
-              × `database` cannot be "postgres://db"
-                ╭─[madang.toml:19:12]
+              × `timeout` cannot be "31d"
+                ╭─[madang.toml:19:11]
              18 │ run = "a"
-             19 │ database = "postgres://db"
+             19 │ timeout = "31d"
+                ·           ──┬──
+                ·             ╰── it is longer than 30 days
+             20 │ database = "postgres://db"
+                ╰────
+              help: write a whole number and a unit, such as "250ms", "3s", "5m" or "1h"
+            MDG-MF-009
+
+              × `database` cannot be "postgres://db"
+                ╭─[madang.toml:20:12]
+             19 │ timeout = "31d"
+             20 │ database = "postgres://db"
                 ·            ───────┬───────
                 ·                   ╰── it names no server or no database
-             20 │ [services.cart]
+             21 │ [services.cart]
                 ╰────
               help: write "sqlite", "postgres", "sqlite:path/to.db" or "postgres://user@host/database"
             MDG-MF-009
 
               × `database` cannot be "sqlite::memory:"
-                ╭─[madang.toml:22:12]
-             21 │ run = "a"
-             22 │ database = "sqlite::memory:"
+                ╭─[madang.toml:23:12]
+             22 │ run = "a"
+             23 │ database = "sqlite::memory:"
                 ·            ────────┬────────
                 ·                    ╰── a database in memory is gone with its process, and each connection has another
                 ╰────
@@ -1485,6 +1497,27 @@ fn port_taken() {
                ╰────
               help: give one of them another port: the gateway has it unless [gateway] `listen` says otherwise
         "#]],
+    );
+}
+
+/// A `listen` that was meant for the gateway, below a header that it does not belong to.
+#[test]
+fn port_taken_by_a_misplaced_key() {
+    refused(
+        "[gateway]\n[services.a]\nrun = \"a\"\n\nlisten = \"127.0.0.1:3000\"\n",
+        expect![[r#"
+        MDG-MF-017
+
+          × port 3000 is wanted by the gateway and by Madang's listener for a
+           ╭─[madang.toml:5:10]
+         4 │
+         5 │ listen = "127.0.0.1:3000"
+           ·          ────────┬───────
+           ·                  ╰── wanted by Madang's listener for a
+           ╰────
+          help: give one of them another port; if this `listen` was meant for the gateway, move it under [gateway]:
+                in TOML a key belongs to the last table header above it
+    "#]],
     );
 }
 
