@@ -4,6 +4,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{
@@ -202,8 +203,7 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
     }
     if let Some(due) = exchange.deadline() {
-        let left = due.saturating_duration_since(call.began).as_millis();
-        headers.insert(TIMEOUT, HeaderValue::from(u64::try_from(left).unwrap_or(u64::MAX)));
+        headers.insert(TIMEOUT, millis(due.saturating_duration_since(call.began)));
     }
     headers.insert(ATTEMPT, number(call.attempt));
     headers.insert(REQUEST_ID, context.request_id.0.clone());
@@ -211,6 +211,19 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     if let Some(state) = &context.trace.state {
         headers.insert(TRACESTATE, state.clone());
     }
+}
+
+/// Whole milliseconds, rounded down so that the other side gives up no later than this one.
+fn millis(time: Duration) -> HeaderValue {
+    let mut left = time.as_millis();
+    let mut text = [0; 39];
+    let mut first = text.len();
+    while left > 0 || first == text.len() {
+        first -= 1;
+        text[first] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    ascii(&text[first..])
 }
 
 fn number(number: u32) -> HeaderValue {
@@ -315,6 +328,14 @@ mod tests {
             &[("trailer", "x-sum"), ("content-length", "3")],
         );
         check(&[("expect", "100-continue")], &[]);
+    }
+
+    #[test]
+    fn time_is_written_in_whole_milliseconds() {
+        for (time, text) in [(0, "0"), (999, "0"), (1_000, "1"), (15_000_999, "15000")] {
+            assert_eq!(millis(Duration::from_micros(time)), text);
+        }
+        assert_eq!(millis(Duration::MAX), "18446744073709551615999");
     }
 
     #[test]

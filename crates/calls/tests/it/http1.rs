@@ -62,6 +62,26 @@ async fn a_connection_is_used_again_once_its_answer_was_read() {
     assert_eq!(server.connections(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_on_several_threads_share_few_connections() {
+    let server = Server::start(Protocol::Http, echo).await;
+    let caller = std::sync::Arc::new(Caller::new());
+    caller.rotate(&[&server]);
+    let tasks = (0..16).map(|n| {
+        let caller = caller.clone();
+        tokio::spawn(async move {
+            for i in 0..100 {
+                let sent = format!("{n}-{i}");
+                let response = caller.send(request("POST", "/", sent.clone())).await.unwrap();
+                assert_eq!(text(response).await, (200, sent));
+            }
+        })
+    });
+    futures_util::future::try_join_all(tasks).await.unwrap();
+    assert!(server.connections() <= 48, "{}", server.connections());
+    assert_eq!(caller.client.counters()[caller.users.name()].requests, 1600);
+}
+
 #[tokio::test]
 async fn a_connection_is_not_used_again_after_an_aborted_answer() {
     let (feed, body) = fed();
