@@ -150,7 +150,7 @@ impl Call {
             (_, Some(mistake)) => return Err(malformed(name, mistake)),
         };
         let outbound = &calls.outbound;
-        let mut context = outbound.context(calls.context, request.headers());
+        let mut context = outbound.context(calls.context);
         let mut policy = outbound.policy(&service, timeout, &mut context).await?;
         if let Some(timeout) = timeout {
             policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
@@ -202,12 +202,7 @@ impl Outbound {
     }
 
     /// The context that a call starts from: that of the request it is made for, or a new one.
-    fn context(&self, context: Option<Context>, given: &http::HeaderMap) -> Context {
-        let mut context = context.unwrap_or_default();
-        context.caller = Some(self.caller.clone());
-        // The key of the request is for the request's effect, not for that of each call it leads to.
-        context.idempotency_key = given.get(headers::IDEMPOTENCY_KEY).cloned();
-        context.attempt = 1;
-        context
+    fn context(&self, context: Option<Context>) -> Context {
+        Context { caller: Some(self.caller.clone()), ..context.unwrap_or_default() }
     }
 }

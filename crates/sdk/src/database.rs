@@ -3,16 +3,14 @@
 use std::{fs::File, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Sqlite, SqlitePool, Transaction,
+    Connection, PgConnection, PgPool, SqlitePool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Service, StartError};
+use crate::{Service, StartError, write::TURN};
 
-/// How long a statement waits for the one writer that SQLite allows.
-const BUSY: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection of the pool.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections to a SQLite file: readers run beside each other and beside one writer.
@@ -33,14 +31,6 @@ pub(crate) enum Pool {
 pub(crate) enum Preparing {
     Sqlite(#[expect(dead_code, reason = "dropping the file releases its lock")] File),
     Postgres(PgConnection),
-}
-
-/// Begins a transaction that is going to write.
-///
-/// SQLite has one writer at a time. A transaction that begins with reading and writes later fails if another
-/// one wrote in between; this one takes its turn at the start, and waits for it.
-pub async fn begin_write(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
-    pool.begin_with("BEGIN IMMEDIATE").await
 }
 
 /// Opens the database of a service at `url`, with its migrations applied.
@@ -74,7 +64,7 @@ async fn open_sqlite(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, Pre
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(BUSY);
+        .busy_timeout(TURN);
     let lock = lock_file(options.get_filename().to_owned()).await?;
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)

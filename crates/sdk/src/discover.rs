@@ -38,19 +38,17 @@ pub(crate) struct Reach {
     declared: Declared,
     /// The services of this process, which are called in it.
     hosted: BTreeSet<ServiceName>,
-    /// How often something was learnt.
-    version: u64,
 }
 
 // === impl Reach ===
 
 impl Reach {
     pub(crate) fn new(directory: Directory, declared: Declared, hosted: BTreeSet<ServiceName>) -> Self {
-        Self { directory, declared, hosted, version: 0 }
+        Self { directory, declared, hosted }
     }
 
     /// Without a node: the services are where the environment says, or in this process.
-    pub(crate) fn standalone(mut self, services: &BTreeMap<ServiceName, SocketAddr>) {
+    pub(crate) fn standalone(self, services: &BTreeMap<ServiceName, SocketAddr>) {
         let mut endpoints = Endpoints::default();
         for service in &self.hosted {
             endpoints.services.insert(service.clone(), ServiceEndpoints::default());
@@ -66,14 +64,14 @@ impl Reach {
 
     /// Follows what the node says for as long as it is polled. What was last known stays in force while the
     /// node is away.
-    pub(crate) async fn follow(mut self, api: ServiceApi, caller: ServiceName) {
+    pub(crate) async fn follow(self, api: ServiceApi, caller: ServiceName) {
         let mut pause = PAUSE;
         loop {
-            let before = self.version;
-            let ended = follow(&api, &caller, |endpoints| self.learn(endpoints)).await;
-            if self.version > before {
+            let ended = follow(&api, &caller, |endpoints| {
                 pause = PAUSE;
-            }
+                self.learn(endpoints);
+            });
+            let ended = ended.await;
             if let Err(error) = ended {
                 let error = chain(error.as_ref());
                 tracing::warn!(service = %caller, error, "lost the service API; what was known stays in force");
@@ -85,16 +83,13 @@ impl Reach {
         }
     }
 
-    fn learn(&mut self, mut endpoints: Endpoints) {
+    fn learn(&self, mut endpoints: Endpoints) {
         let known = known(&endpoints);
         for (service, endpoints) in &mut endpoints.services {
             if self.hosted.contains(service) {
                 endpoints.instances.clear();
             }
         }
-        // What a stream says last holds, also if the node has begun to count anew.
-        self.version += 1;
-        endpoints.version = self.version;
         self.directory.apply(&endpoints);
         // Last: what may be called can be reached.
         self.declared.set(known);
@@ -250,7 +245,7 @@ mod tests {
     async fn a_service_of_this_process_is_called_in_it() {
         let (directory, declared) = (Directory::default(), Declared::unknown());
         let hosted = BTreeSet::from(["users".parse().unwrap()]);
-        let mut reach = Reach::new(directory.clone(), declared.clone(), hosted);
+        let reach = Reach::new(directory.clone(), declared.clone(), hosted);
         reach.learn(serde_json::from_str(&line(1, "users", &[3001])).unwrap());
         // It is declared, with its limits, but no instance of it is told to the directory.
         assert_eq!(declares(&declared, "users").await.timeout, Duration::from_millis(1500));

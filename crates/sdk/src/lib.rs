@@ -104,6 +104,7 @@ mod service;
 mod stack;
 mod start;
 pub mod test;
+mod write;
 
 pub use axum;
 pub use madang_calls::{Body, CallError};
@@ -116,11 +117,11 @@ use crate::start::StartError;
 pub use crate::{
     calls::{Call, Calls, To},
     context::Context,
-    database::begin_write,
     error::{Error, Result},
     extract::{Json, Path, Postgres, Query, Sqlite},
     reply::{Reply, ReplyError},
     resources::Resources,
     run::run,
     service::{IntoServices, Service},
+    write::{Write, begin_write},
 };

@@ -155,6 +155,28 @@ async fn writers_take_turns() {
 }
 
 #[tokio::test]
+async fn readers_go_on_while_writers_wait_for_their_turn() {
+    let app = TestApp::start(notes::sqlite()).await;
+    let db = app.resources("notes").sqlite().unwrap();
+    let first = madang::begin_write(&db).await.unwrap();
+    let waiting = (0..20).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move { madang::begin_write(&db).await?.commit().await })
+    });
+    let waiting: Vec<_> = waiting.collect();
+    for _ in 0..20 {
+        let read = app.get("notes", "/notes");
+        let reply = tokio::time::timeout(Duration::from_secs(2), read).await.expect("readers go on");
+        assert_eq!(reply.status, StatusCode::OK);
+    }
+    assert!(waiting.iter().all(|writer| !writer.is_finished()));
+    first.commit().await.unwrap();
+    for writer in waiting {
+        writer.await.unwrap().expect("each gets its turn");
+    }
+}
+
+#[tokio::test]
 async fn one_process_at_a_time_prepares_a_database() {
     let (inside, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let service = || {
