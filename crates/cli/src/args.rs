@@ -101,7 +101,7 @@ pub struct Up {
     /// Run in the background: returns once every unit is ready, or one has failed.
     #[arg(short, long)]
     pub detach: bool,
-    /// Leave the terminal's session, and close standard input once the node listens.
+    /// Leave the terminal's session, and let go of stdin and stdout once the node listens.
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub own_session: bool,
 }

@@ -21,7 +21,9 @@ const LONGEST: usize = 16 * 1024 * 1024;
 /// Speaks to the node that runs one system.
 pub struct Client {
     socket: PathBuf,
-    shown: String,
+    /// The system in words, and the command that starts it.
+    place: String,
+    up: String,
 }
 
 /// Documents that come one a line.
@@ -36,7 +38,7 @@ pub struct Lines<T> {
 impl Client {
     /// For the system of a location; nothing is connected yet.
     pub fn new(location: &Location) -> Self {
-        Self { socket: location.socket(), shown: location.shown() }
+        Self { socket: location.socket(), place: location.shown(), up: location.command("up") }
     }
 
     /// Reads one document.
@@ -81,7 +83,7 @@ impl Client {
     fn no_connection(&self, error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Failure::NotRunning { path: self.shown.clone() }
+                Failure::NotRunning { place: self.place.clone(), up: self.up.clone() }
             }
             _ => Failure::Failed(
                 anyhow::Error::new(error).context(format!("failed to connect to {}", self.socket.display())),

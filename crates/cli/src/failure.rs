@@ -20,10 +20,12 @@ pub enum Failure {
     #[error("the manifest is refused")]
     Manifest(Errors),
     /// No node runs the system.
-    #[error("no system runs from {path}: start it with `madang up {path}`")]
+    #[error("no system runs from {place}: start it with `{up}`")]
     NotRunning {
-        /// The path as the user would give it.
-        path: String,
+        /// The system in words.
+        place: String,
+        /// The command that starts it.
+        up: String,
     },
     /// It took longer than it was given.
     #[error("after {within} {what}")]

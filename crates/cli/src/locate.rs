@@ -30,9 +30,22 @@ impl Location {
         &self.given
     }
 
-    /// The path as the user would give it again.
+    /// The system in words.
     pub fn shown(&self) -> String {
-        self.given.display().to_string()
+        if self.is_here() { "this folder".to_owned() } else { self.given.display().to_string() }
+    }
+
+    /// A command for this system, as the user would type it here: `madang down shop`.
+    pub fn command(&self, words: &str) -> String {
+        if self.is_here() {
+            format!("madang {words}")
+        } else {
+            format!("madang {words} {}", self.given.display())
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        self.given == Path::new(".")
     }
 
     /// The folder of the logs.

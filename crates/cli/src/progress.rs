@@ -55,8 +55,11 @@ impl Progress {
             (EventKind::Built | EventKind::Ready, Some(took)) => {
                 head.push_str(&format!(" after {}", elapsed(took)));
             }
-            _ if !first.is_empty() => head.push_str(&format!(": {first}")),
-            _ => {}
+            _ => match first.strip_prefix(word) {
+                Some(rest) => head.push_str(rest), // `gave up after 8 starts`
+                None if first.is_empty() => {}
+                None => head.push_str(&format!(": {first}")),
+            },
         }
         let rest = message.map(|line| format!("    {}", style.paint(Paint::Faint, line)));
         std::iter::once(head).chain(rest).collect()
@@ -186,7 +189,7 @@ mod tests {
             event(2_500, "orders", Blocked, "waits for 결제 (2 s)"),
             event(2_600, "users", Ready, "http://127.0.0.1:41000"),
             event(12_500, "orders", Blocked, "waits for 결제 (12 s)"),
-            event(13_000, "orders", GaveUp, "exited 5 times: exit status 1\nthe port is taken\nbye"),
+            event(13_000, "orders", GaveUp, "gave up after 5 starts: exit status 1\nthe port is taken\nbye"),
         ]
     }
 
@@ -213,16 +216,16 @@ mod tests {
         check_lines(
             &start(),
             expect![[r#"
-            users   building: cargo build -p users
-            orders  blocked: waits for users (0 s)
-            users   built after 2.3 s
-            users   started: users-k3x9qd, pid 4711
-            orders  blocked: waits for 결제 (2 s)
-            users   ready after 0.2 s
-            orders  blocked: waits for 결제 (12 s)
-            orders  gave up: exited 5 times: exit status 1
-                the port is taken
-                bye"#]],
+                users   building: cargo build -p users
+                orders  blocked: waits for users (0 s)
+                users   built after 2.3 s
+                users   started: users-k3x9qd, pid 4711
+                orders  blocked: waits for 결제 (2 s)
+                users   ready after 0.2 s
+                orders  blocked: waits for 결제 (12 s)
+                orders  gave up after 5 starts: exit status 1
+                    the port is taken
+                    bye"#]],
         );
     }
 
@@ -249,7 +252,7 @@ mod tests {
             14_000,
             80,
             expect![[r#"
-                |  orders  gave up         1.0 s  exited 5 times: exit status 1|
+                |  orders  gave up         1.0 s  gave up after 5 starts: exit status 1|
                 |  users   ready           2.6 s|"#]],
         );
     }

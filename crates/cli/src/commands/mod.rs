@@ -13,7 +13,7 @@ mod routes;
 mod up;
 mod wait;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
@@ -25,6 +25,10 @@ use crate::{
     locate::Location,
     output::Output,
 };
+
+/// How often whoever waits looks again although nothing happened: an event may be told before what it changed
+/// can be seen.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command that was given.
 pub fn run(args: Args) -> Result<(), Failure> {

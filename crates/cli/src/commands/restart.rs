@@ -1,8 +1,9 @@
 //! `madang restart`: new instances for one unit.
 
 use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, State};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
+use super::LOOK;
 use crate::{
     args::{Format, Restart},
     client::{Client, Lines},
@@ -42,6 +43,7 @@ async fn unit_of(client: &Client, name: &str) -> Result<String, Failure> {
     }
 }
 
+/// Shows what happens to the unit until all of its instances are new.
 async fn replaced(
     client: &Client,
     unit: &str,
@@ -49,29 +51,37 @@ async fn replaced(
     mut events: Lines<Event>,
     screen: &mut Screen,
 ) -> Result<(), Failure> {
-    while let Some(event) = events.next().await? {
-        if event.unit != unit {
-            continue;
+    let mut look = interval_at(Instant::now() + LOOK, LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut any_ready = false;
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event? else { return Err(Failure::message("the system stopped meanwhile")) };
+                if event.unit != unit {
+                    continue;
+                }
+                screen.event(&event)?;
+                if is_fatal(event.kind) {
+                    return Err(Failure::message(format!("{unit} did not come back")));
+                }
+                any_ready |= event.kind == EventKind::Ready;
+            }
+            _ = look.tick() => {}
         }
-        screen.event(&event)?;
-        if is_fatal(event.kind) {
-            return Err(Failure::message(format!("{unit} did not come back")));
-        }
-        if event.kind == EventKind::Ready && all_new(client, unit, asked_at).await? {
+        if any_ready && all_new(client, unit, asked_at).await? {
             return Ok(());
         }
     }
-    Err(Failure::message("the system stopped meanwhile"))
 }
 
-/// Whether every instance became ready after the restart was asked for; those that leave do not count.
+/// Whether there are only instances that became ready after the restart was asked for.
 async fn all_new(client: &Client, unit: &str, asked_at: u64) -> Result<bool, Failure> {
     let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
-    let mut staying = instances
+    let mut of_unit = instances
         .iter()
-        .filter(|instance| instance.unit == unit)
-        .filter(|instance| !matches!(instance.state, State::Stopping | State::Stopped))
+        .filter(|instance| instance.unit == unit && instance.state != State::Stopped)
         .peekable();
-    Ok(staying.peek().is_some()
-        && staying.all(|instance| instance.state == State::Ready && instance.since >= asked_at))
+    Ok(of_unit.peek().is_some()
+        && of_unit.all(|instance| instance.state == State::Ready && instance.since >= asked_at))
 }

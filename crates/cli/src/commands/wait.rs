@@ -5,11 +5,8 @@ use std::time::Duration;
 use madang_wire::admin::{Event, InstanceView, State, SystemView};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::exit::Exit;
+use super::{LOOK, exit::Exit};
 use crate::{args::Status, client::Client, failure::Failure, output::Output};
-
-/// How often to look again although nothing happened.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Waits for a status of the whole system.
 pub async fn run(

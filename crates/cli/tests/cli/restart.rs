@@ -46,14 +46,20 @@ async fn waits_until_every_instance_is_new() {
         ready("core-3"),
         event("core", EventKind::Started, "core-4"),
         ready("core-4"),
+        event("core", EventKind::Stopped, "core-1"),
     ];
     let between = vec![
         core("core-1", State::Stopping, 1),
         core("core-2", State::Ready, 1),
         core("core-3", State::Ready, NEW),
     ];
+    let leaving = vec![
+        core("core-1", State::Stopping, NEW),
+        core("core-3", State::Ready, NEW),
+        core("core-4", State::Ready, NEW),
+    ];
     let after = vec![core("core-3", State::Ready, NEW), core("core-4", State::Ready, NEW)];
-    Fake::up(node(events, vec![between, after]))
+    Fake::up(node(events, vec![between.clone(), between, leaving, after]))
         .check(
             "restart users",
             expect![[r#"
@@ -62,6 +68,7 @@ async fn waits_until_every_instance_is_new() {
                 core  ready after 0.0 s
                 core  started: core-4
                 core  ready after 0.0 s
+                core  stopped: core-1
             "#]],
         )
         .await;

@@ -9,7 +9,17 @@ async fn what_does_not_run_is_said_with_the_way_to_start_it() {
     for command in ["ps", "down", "routes", "open", "logs", "describe users", "restart users"] {
         let ran = fake.run(command).await;
         assert_eq!((ran.code, &*ran.stdout), (4, ""), "{command}");
-        assert_eq!(ran.stderr, "error: no system runs from .: start it with `madang up .`\n");
+        assert_eq!(ran.stderr, "error: no system runs from this folder: start it with `madang up`\n");
+    }
+}
+
+#[tokio::test]
+async fn a_system_elsewhere_is_named_as_it_was_given() {
+    let fake = Fake::down();
+    std::fs::create_dir(fake.root().join("shop")).unwrap();
+    for command in ["ps shop", "ps -C shop"] {
+        let ran = fake.run(command).await;
+        assert_eq!(ran.stderr, "error: no system runs from shop: start it with `madang up shop`\n");
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn run(location: &Location, format: Format) -> Result<(), Failure> {
         return Ok(());
     }
     let mut lines = summary::lines(&client, location, screen.output.style()).await?;
-    lines.push(format!("\nStop it with `madang down {}`.", location.shown()));
+    lines.push(format!("\nStop it with `{}`.", location.command("down")));
     screen.tick()?;
     screen.settle();
     screen.keep(&lines)
@@ -65,10 +65,10 @@ async fn refuse_second(client: &Client, location: &Location) -> Result<(), Failu
         Err(Failure::NotRunning { .. }) => Ok(()),
         Err(failure) => Err(failure),
         Ok(system) => Err(Failure::message(format!(
-            "{} is already run by process {}: stop it with `madang down {}`",
+            "{} is already run by process {}: stop it with `{}`",
             system.name,
             system.pid,
-            location.shown()
+            location.command("down")
         ))),
     }
 }

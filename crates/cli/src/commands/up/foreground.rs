@@ -1,6 +1,6 @@
 //! A node in this process, until it is told to stop.
 
-use std::fs::File;
+use std::{fs::OpenOptions, io};
 
 use anyhow::Context;
 use madang_model::manifest;
@@ -20,7 +20,7 @@ use crate::{
 /// Runs the system until a signal or `madang down` ends it. Whatever the outcome, nothing is left behind.
 pub async fn run(location: &Location, format: Format, own_session: bool) -> Result<(), Failure> {
     if own_session {
-        rustix::process::setsid().map_err(std::io::Error::from).context("failed to leave the session")?;
+        rustix::process::setsid().map_err(io::Error::from).context("failed to leave the session")?;
     }
     let loaded = crate::manifest::load(location.given())?;
     let manifest = manifest::find(location.given()).map_err(|error| Failure::Manifest(error.into()))?;
@@ -28,7 +28,7 @@ pub async fn run(location: &Location, format: Format, own_session: bool) -> Resu
     let signals = Signals::catch()?;
     let node = Node::start(NodeConfig { manifest, workers: None }).await.map_err(not_started)?;
     if own_session {
-        close_stdin()?;
+        let_go()?;
     }
     let screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str()));
     Running { node, signals, screen, client: Client::new(location) }.run(location).await
@@ -125,8 +125,10 @@ fn not_started(error: StartError) -> Failure {
     }
 }
 
-/// Whoever holds the other end learns that the node listens.
-fn close_stdin() -> Result<(), Failure> {
-    let null = File::open("/dev/null")?;
-    Ok(rustix::stdio::dup2_stdin(null).map_err(std::io::Error::from)?)
+/// Lets go of stdin, so that whoever holds its other end learns that the node listens, and of stdout: what is
+/// shown there is in the node's log. What is said on stderr, a panic at the worst, still goes there.
+fn let_go() -> Result<(), Failure> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).map_err(io::Error::from)?;
+    Ok(rustix::stdio::dup2_stdout(&null).map_err(io::Error::from)?)
 }

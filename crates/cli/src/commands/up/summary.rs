@@ -28,7 +28,9 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
         vec![String::new(), format!("{} is {} after {took}", system.name, style.paint(Paint::Good, "ready"))];
     lines.extend(render(&system.gateway, &services, &routes, style));
     let logs = location.logs();
-    let hint = style.paint(Paint::Faint, &format!("(madang logs -f -C {})", location.shown())).into_owned();
+    let hint = style
+        .paint(Paint::Faint, &format!("({})", location.command("logs -f -C").trim_end_matches(" -C")))
+        .into_owned();
     lines.push(format!("  {:<9} {} {hint}", "logs", logs.display()));
     Ok(lines)
 }
