@@ -34,7 +34,9 @@ pub(crate) fn start(environment: &Environment, services: &[Service]) {
     } else {
         let service = match services {
             [alone] => alone.name.clone(),
-            _ => environment.unit.clone().unwrap_or_else(|| "unit".to_owned()),
+            several => environment.unit.clone().unwrap_or_else(|| {
+                several.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(",")
+            }),
         };
         registry.with(JsonLines { service }).try_init()
     };
@@ -51,13 +53,7 @@ pub(crate) fn fatal(message: &str, to_a_person: bool) {
         eprintln!("error: {message}");
         return;
     }
-    let line = serde_json::json!({
-        "timestamp": now(),
-        "level": "ERROR",
-        "message": message,
-        "target": "madang",
-    });
-    eprintln!("{line}");
+    eprintln!("{}", line("ERROR", message.into(), "madang", Map::new()));
 }
 
 /// The time in UTC, as RFC 3339 has it.
@@ -104,14 +100,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         }
         let mut own = Fields(fields);
         event.record(&mut own);
-        let text = line(event.metadata(), own.0);
+        let message = own.0.remove("message").unwrap_or_default();
+        let metadata = event.metadata();
+        let mut text = line(metadata.level().as_str(), message, metadata.target(), own.0);
+        text.push('\n');
         // A log that cannot be written cannot be reported either.
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
     }
 }
 
 /// One line, with what every line has in front.
-fn line(metadata: &tracing::Metadata<'_>, mut fields: Map<String, Value>) -> String {
+fn line(level: &str, message: Value, target: &str, mut fields: Map<String, Value>) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
         timestamp: String,
@@ -121,18 +120,13 @@ fn line(metadata: &tracing::Metadata<'_>, mut fields: Map<String, Value>) -> Str
         #[serde(flatten)]
         fields: Map<String, Value>,
     }
-    let message = fields.remove("message").unwrap_or_default();
     for taken in ["timestamp", "level", "target"] {
         if let Some(value) = fields.remove(taken) {
             fields.insert(format!("field.{taken}"), value);
         }
     }
-    let (level, target) = (metadata.level().as_str(), metadata.target());
-    let line = Line { timestamp: now(), level, message, target, fields };
     // A map with text for keys always is JSON.
-    let mut text = serde_json::to_string(&line).unwrap_or_default();
-    text.push('\n');
-    text
+    serde_json::to_string(&Line { timestamp: now(), level, message, target, fields }).unwrap_or_default()
 }
 
 impl Visit for Fields {
@@ -158,5 +152,23 @@ impl Visit for Fields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_begins_with_what_every_line_has_and_loses_no_field() {
+        let fields = serde_json::json!({ "level": 3, "service": "users", "order": "a \"b\"\n" });
+        let Value::Object(fields) = fields else { unreachable!() };
+        let line = line("INFO", "placed".into(), "shop", fields);
+        let (start, rest) = line.split_once(",\"level\"").unwrap();
+        assert!(start.starts_with("{\"timestamp\":\"20") && start.ends_with("Z\""), "{line}");
+        assert_eq!(
+            rest,
+            r#":"INFO","message":"placed","target":"shop","field.level":3,"order":"a \"b\"\n","service":"users"}"#
+        );
     }
 }
