@@ -164,8 +164,8 @@ async fn events(State(node): State<Arc<Shared>>, Query(params): Query<EventParam
     if !params.follow {
         return lines(recent);
     }
-    let stopped = node.stopped.clone().cancelled_owned();
-    lines(recent.chain(follow(live).take_until(stopped)))
+    // It ends with the journal, so that the last events are seen too.
+    lines(recent.chain(follow(live)))
 }
 
 /// A reader too slow to keep up misses the oldest.

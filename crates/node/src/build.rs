@@ -172,14 +172,16 @@ fn bind_admin(system: &System) -> Result<(PathBuf, UnixListener), StartError> {
 async fn record_events(shared: Arc<Shared>, mut events: broadcast::Receiver<Event>) {
     loop {
         tokio::select! {
-            () = shared.stopped.cancelled() => return,
+            biased; // what happened before the end comes before the end
             event = events.recv() => match event {
                 Ok(event) => shared.journal.record(event),
                 Err(broadcast::error::RecvError::Lagged(missed)) => warn!(missed, "events were missed"),
-                Err(broadcast::error::RecvError::Closed) => return,
+                Err(broadcast::error::RecvError::Closed) => break,
             },
+            () = shared.stopped.cancelled() => break,
         }
     }
+    shared.journal.close();
 }
 
 /// How often the records of requests are taken from the workers.

@@ -12,34 +12,48 @@ use tokio::sync::broadcast;
 const KEPT: usize = 1024;
 
 /// Events in order, the last of them kept.
-pub(crate) struct Journal {
-    recent: Mutex<VecDeque<Event>>,
-    live: broadcast::Sender<Event>,
+pub(crate) struct Journal(Mutex<Kept>);
+
+struct Kept {
+    recent: VecDeque<Event>,
+    /// Gone once the journal is closed.
+    live: Option<broadcast::Sender<Event>>,
 }
 
 impl Journal {
     pub(crate) fn new() -> Self {
-        Self { recent: Mutex::default(), live: broadcast::Sender::new(KEPT) }
+        Self(Mutex::new(Kept { recent: VecDeque::new(), live: Some(broadcast::Sender::new(KEPT)) }))
     }
 
     pub(crate) fn record(&self, event: Event) {
-        let mut recent = self.recent();
-        if recent.len() == KEPT {
-            recent.pop_front();
+        let mut kept = self.kept();
+        if kept.recent.len() == KEPT {
+            kept.recent.pop_front();
         }
-        recent.push_back(event.clone());
+        kept.recent.push_back(event.clone());
         // Sent under the lock, so that a reader who comes now sees it once: here or there.
-        let _ = self.live.send(event);
+        if let Some(live) = &kept.live {
+            let _ = live.send(event);
+        }
+    }
+
+    /// Nothing more will happen: readers end once they have read what is there.
+    pub(crate) fn close(&self) {
+        self.kept().live = None;
     }
 
     /// What happened lately, and everything from then on.
     pub(crate) fn read(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
-        let recent = self.recent();
-        (recent.iter().cloned().collect(), self.live.subscribe())
+        let kept = self.kept();
+        let live = match &kept.live {
+            Some(live) => live.subscribe(),
+            None => broadcast::Sender::new(1).subscribe(),
+        };
+        (kept.recent.iter().cloned().collect(), live)
     }
 
-    fn recent(&self) -> MutexGuard<'_, VecDeque<Event>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,5 +79,18 @@ mod tests {
         journal.record(event(9_999));
         assert_eq!(live.try_recv().unwrap().at, 9_999);
         assert!(live.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_a_closed_journal_reads_to_its_end() {
+        let journal = Journal::new();
+        let (_, mut live) = journal.read();
+        journal.record(event(1));
+        journal.close();
+        assert_eq!(live.recv().await.unwrap().at, 1);
+        assert!(live.recv().await.is_err());
+        let (recent, mut live) = journal.read();
+        assert_eq!(recent.len(), 1);
+        assert!(live.recv().await.is_err());
     }
 }
