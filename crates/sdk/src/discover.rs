@@ -66,13 +66,15 @@ impl Reach {
     /// node is away.
     pub(crate) async fn follow(self, api: ServiceApi, caller: ServiceName) {
         let mut pause = PAUSE;
+        let mut told = false;
         loop {
             let ended = follow(&api, &caller, |endpoints| {
-                pause = PAUSE;
+                (pause, told) = (PAUSE, false);
                 self.learn(endpoints);
             });
-            let ended = ended.await;
-            if let Err(error) = ended {
+            if let Err(error) = ended.await
+                && !std::mem::replace(&mut told, true)
+            {
                 let error = chain(error.as_ref());
                 tracing::warn!(service = %caller, error, "lost the service API; what was known stays in force");
             }
@@ -101,7 +103,7 @@ fn known(endpoints: &Endpoints) -> Known {
         let mut policy = Policy::default();
         if let Some(millis) = endpoints.timeout_ms {
             policy.timeout = Duration::from_millis(millis);
-            policy.attempt_timeout = policy.attempt_timeout.min(policy.timeout);
+            policy.attempt_timeout = policy.timeout;
         }
         (service.clone(), Arc::new(policy))
     };
