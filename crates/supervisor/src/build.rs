@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    command, logfile,
+    command,
+    family::Family,
+    logfile,
     process::{Exit, Process},
     spec::Spec,
 };
@@ -117,18 +119,21 @@ impl Group {
         let started = Instant::now();
         let failed = |error: io::Error| format!("failed to run `{}`: {error}", self.command);
         let process = Process::spawn(self.process(log).map_err(failed)?).map_err(failed)?;
-        tokio::select! {
-            exit = process.exited() => {
-                // What it left running in its group goes with it.
-                process.reap();
-                if exit == Exit::Code(0) {
-                    return Ok(());
-                }
+        let exit = tokio::select! {
+            exit = process.exited() => Some(exit),
+            () = cancel.cancelled() => None,
+        };
+        // What it left running goes with it.
+        Family::of_group(process.pid()).kill().await;
+        process.reap();
+        match exit {
+            Some(Exit::Code(0)) => Ok(()),
+            Some(exit) => {
                 let output = logfile::end_of(log, TOLD).unwrap_or_default();
                 let after = started.elapsed().as_secs_f64();
                 Err(format!("`{}` {exit} after {after:.1} s\n{}", self.command, useful(&output)))
             }
-            () = cancel.cancelled() => Err(format!("`{}` was cancelled", self.command)),
+            None => Err(format!("`{}` was cancelled", self.command)),
         }
     }
 

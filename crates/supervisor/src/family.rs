@@ -1,8 +1,15 @@
 //! Everything that an instance started, to the last grandchild: found by its process group, by the mark that
 //! it left in their environment, and by who is whose parent.
 
-use std::{collections::BTreeSet, future::Future, io, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    os::fd::OwnedFd,
+    time::Duration,
+};
 
+use madang_model::InstanceId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::{
     io::unix::AsyncFd,
@@ -19,67 +26,95 @@ const DYING: Duration = Duration::from_secs(1);
 /// How often whoever is left is killed again. More rounds are only needed while they start new processes.
 const ROUNDS: usize = 20;
 
-/// The processes of one instance.
+/// The processes of one instance, or of one build.
 #[derive(Debug, Clone)]
 pub(crate) struct Family {
     /// `MADANG_INSTANCE=…`, which each of them inherited, wherever it went.
-    pub(crate) mark: String,
+    pub(crate) mark: Option<String>,
     /// The process group of the first of them, while that number is surely theirs.
     pub(crate) group: Option<i32>,
 }
 
 struct Member {
-    pid: i32,
+    stat: proc::Stat,
     handle: AsyncFd<OwnedFd>,
-}
-
-/// The mark of an instance.
-pub(crate) fn mark(instance: &madang_model::InstanceId) -> String {
-    format!("MADANG_INSTANCE={instance}")
 }
 
 // === impl Family ===
 
 impl Family {
+    /// That of an instance, and of the group of this number if it is surely its own.
+    pub(crate) fn of(instance: &InstanceId, group: Option<i32>) -> Self {
+        Self { mark: Some(format!("MADANG_INSTANCE={instance}")), group }
+    }
+
+    /// The group of this number and nobody else: who left it, did so to stay.
+    pub(crate) fn of_group(group: i32) -> Self {
+        Self { mark: None, group: Some(group) }
+    }
+
     /// Asks everybody to stop, waits until they have, for `drain` at most or until `hurry` resolves, and kills
     /// whoever is left. Gives whether somebody had to be killed.
     pub(crate) async fn stop(&self, drain: Duration, hurry: impl Future<Output = ()>) -> bool {
         let deadline = Instant::now() + drain;
-        let mut asked = BTreeSet::new();
+        let mut asked = BTreeMap::new();
         let all_gone = async {
             loop {
                 let members = self.members().await;
                 if members.is_empty() {
                     return;
                 }
-                for member in members.iter().filter(|member| asked.insert(member.pid)) {
-                    member.signal(Signal::TERM);
+                for member in &members {
+                    if asked.insert(member.stat.pid, member.stat).is_none() {
+                        member.signal(Signal::TERM);
+                    }
                 }
                 gone(&members).await;
             }
         };
-        tokio::select! {
+        let killed = tokio::select! {
             () = all_gone => false,
             () = sleep_until(deadline) => self.kill().await,
             () = hurry => self.kill().await,
-        }
+        };
+        self.reap(asked.into_values());
+        killed
     }
 
     /// Kills everybody, and whom they started meanwhile. Gives whether there was somebody.
     pub(crate) async fn kill(&self) -> bool {
-        for round in 0..ROUNDS {
+        let mut killed = BTreeMap::new();
+        for _ in 0..ROUNDS {
             let members = self.members().await;
             if members.is_empty() {
-                return round > 0;
+                break;
             }
             for member in &members {
+                killed.insert(member.stat.pid, member.stat);
                 member.signal(Signal::KILL);
             }
             // One that waits for a broken disk does not die; it is left behind, and said so.
-            let _ = timeout(DYING, gone(&members)).await;
+            if timeout(DYING, gone(&members)).await.is_err() {
+                warn!(family = ?self, "a killed process is not gone yet");
+            }
         }
-        warn!(mark = self.mark, "processes of an instance could not be killed");
-        true
+        let somebody = !killed.is_empty();
+        self.reap(killed.into_values());
+        somebody
+    }
+
+    /// Reaps those of the family that became our children when their parents died. To be called once all are
+    /// dead, as only then all of them are ours; and before the leader of the group is reaped.
+    fn reap(&self, known: impl Iterator<Item = proc::Stat>) {
+        let me = std::process::id().cast_signed();
+        let ours = process::ours();
+        let of_group = proc::all().filter(|one| Some(one.group) == self.group);
+        for stat in known.chain(of_group).filter(|stat| !ours.contains(&stat.pid)) {
+            let same = |now: &proc::Stat| now.started == stat.started && now.zombie && now.parent == me;
+            if proc::stat(stat.pid).as_ref().is_some_and(same) {
+                reap(stat.pid);
+            }
+        }
     }
 
     /// Whether anybody is alive.
@@ -91,14 +126,14 @@ impl Family {
     async fn members(&self) -> Vec<Member> {
         let family = self.clone();
         let found = spawn_blocking(move || family.find()).await.unwrap_or_default();
-        found.into_iter().filter_map(|stat| Member::of(stat).ok().flatten()).collect()
+        found.into_iter().filter_map(Member::of).collect()
     }
 
     fn find(&self) -> Vec<proc::Stat> {
         let me = std::process::id().cast_signed();
         let all: Vec<proc::Stat> = proc::all().filter(|one| !one.zombie && one.pid != me).collect();
-        let belongs =
-            |one: &&proc::Stat| Some(one.group) == self.group || proc::has_variable(one.pid, &self.mark);
+        let is_marked = |pid| self.mark.as_ref().is_some_and(|mark| proc::has_variable(pid, mark));
+        let belongs = |one: &&proc::Stat| Some(one.group) == self.group || is_marked(one.pid);
         let mut found: BTreeSet<i32> = all.iter().filter(belongs).map(|one| one.pid).collect();
         loop {
             let child = |one: &&proc::Stat| found.contains(&one.parent) && !found.contains(&one.pid);
@@ -113,7 +148,8 @@ impl Family {
 
 async fn gone(members: &[Member]) {
     for member in members {
-        member.gone().await;
+        // It can only fail to be readable with the runtime.
+        let _ = member.handle.readable().await;
     }
 }
 
@@ -121,25 +157,24 @@ async fn gone(members: &[Member]) {
 
 impl Member {
     /// Takes hold of a process; `None` if it is gone already.
-    fn of(stat: proc::Stat) -> io::Result<Option<Self>> {
-        let Some(pid) = Pid::from_raw(stat.pid) else { return Ok(None) };
-        let handle = process::exit_of(pid)?;
+    fn of(stat: proc::Stat) -> Option<Self> {
+        let handle = match process::exit_of(Pid::from_raw(stat.pid)?) {
+            Ok(handle) => handle,
+            Err(error) => {
+                if error.raw_os_error() != Some(rustix::io::Errno::SRCH.raw_os_error()) {
+                    warn!(pid = stat.pid, %error, "failed to take hold of a process");
+                }
+                return None;
+            }
+        };
         // Since it was read the pid may have become another's.
         let same = proc::stat(stat.pid).is_some_and(|now| now.started == stat.started && !now.zombie);
-        Ok(same.then_some(Self { pid: stat.pid, handle }))
+        same.then_some(Self { stat, handle })
     }
 
     fn signal(&self, signal: Signal) {
         // It may be gone by now, which is what was wanted.
         let _ = pidfd_send_signal(self.handle.get_ref(), signal);
-    }
-
-    /// Waits until it has exited, and reaps it if it was an orphan that we adopted.
-    async fn gone(&self) {
-        let _ = self.handle.readable().await;
-        if !process::ours().contains(&self.pid) {
-            reap(self.pid);
-        }
     }
 }
 

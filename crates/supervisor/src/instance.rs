@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::{
     Config, Environment, InstanceRef, ReadyInstance, Rotation, command,
-    family::{self, Family},
+    family::Family,
     logfile,
     ports::{self, Claim, Ports},
     probe::{Cadence, Change, Probe},
@@ -134,7 +134,7 @@ impl Instance {
     async fn live(&mut self, process: Process, port: &Port) -> Ended {
         let identity = Identity { pid: process.pid(), started: process.started };
         self.tell(Happened::Started { pid: identity.pid }).await;
-        let family = Family { mark: family::mark(&self.id), group: Some(identity.pid) };
+        let family = Family::of(&self.id, Some(identity.pid));
 
         let (identified, outcome) = {
             let records = self.surroundings.records.clone();
@@ -153,7 +153,10 @@ impl Instance {
                 family.kill().await;
                 (false, exit.to_string())
             }
-            Outcome::Told => (true, self.stop(&family, &process).await),
+            Outcome::Told => {
+                self.tell(Happened::Stopping).await;
+                (true, self.stop(&family, &process).await)
+            }
             Outcome::NeverReady(seen) => {
                 self.stop(&family, &process).await;
                 let deadline = self.surroundings.config.start_deadline.as_secs_f64();
@@ -168,8 +171,7 @@ impl Instance {
     }
 
     /// Everybody out, gently as long as the drain time lasts and nobody is in a hurry.
-    async fn stop(&mut self, family: &Family, process: &Process) -> String {
-        self.tell(Happened::Stopping).await;
+    async fn stop(&self, family: &Family, process: &Process) -> String {
         let drain = self.surroundings.config.drain;
         let mut orders = self.orders.clone();
         let hurry = async {

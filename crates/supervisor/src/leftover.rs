@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::{
     events::Events,
-    family::{self, Family},
+    family::Family,
     handle::Board,
     instance::Surroundings,
     proc,
@@ -38,7 +38,7 @@ where
 async fn stop_one(around: &Surroundings, events: &Events, record: Record, hurry: impl Future<Output = ()>) {
     let Record { instance, unit, boot, process, .. } = record;
     if boot == around.boot {
-        let family = Family { mark: family::mark(&instance), group: group_of(process) };
+        let family = Family::of(&instance, group_of(process));
         if family.is_alive().await {
             let pid = process.map(|process| format!(" (pid {})", process.pid)).unwrap_or_default();
             let message =

@@ -132,13 +132,13 @@ mod tests {
             started_at: 1_700_000_000_000,
         };
         records.announce(announced.clone()).await.unwrap();
-        assert_eq!(records.all().await.unwrap(), [announced.clone()]);
+        assert_eq!(records.all().await.unwrap(), std::slice::from_ref(&announced));
 
         let process = Identity { pid: 77, started: 4242 };
         records.identify(announced.instance.clone(), process).await.unwrap();
         let identified = Record { process: Some(process), ..announced };
         let reopened = Records::open(Store::open(&url).unwrap()).await.unwrap();
-        assert_eq!(reopened.all().await.unwrap(), [identified.clone()]);
+        assert_eq!(reopened.all().await.unwrap(), std::slice::from_ref(&identified));
 
         records.remove(identified.instance).await.unwrap();
         assert_eq!(records.all().await.unwrap(), []);

@@ -203,6 +203,9 @@ impl World {
             return;
         }
         unit.vacant += 1;
+        if unit.trouble.as_ref().is_some_and(|trouble| trouble.gave_up) {
+            return;
+        }
         let revision = instance.revision;
         let failures = unit.failures.get_or_insert_default();
         let (until, gave_up) = match failures.ended(ended.ready_for, jitter, rule) {

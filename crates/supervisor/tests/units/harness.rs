@@ -1,0 +1,244 @@
+//! A supervisor with real processes, and what it said, in order.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use madang_model::{Gateway, InstanceId, PortRule, Protocol, Service, System, Unit, UnitName};
+use madang_store::Store;
+use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
+use madang_wire::admin::{Event, EventKind, InstanceView, State};
+use tempfile::TempDir;
+use tokio::{
+    sync::broadcast,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A supervisor that runs. Dropping it kills its processes.
+pub struct Running {
+    pub handle: Handle,
+    pub rotation: Arc<Recorder>,
+    pub system: System,
+    pub store: Store,
+    pub logs: PathBuf,
+    events: broadcast::Receiver<Event>,
+    run: JoinHandle<()>,
+    folder: Arc<TempDir>,
+}
+
+/// Who was said to be ready and gone, and when.
+#[derive(Default)]
+pub struct Recorder(Mutex<Vec<(Instant, String)>>);
+
+struct Told;
+
+pub fn unit(name: &str, run: &str) -> Unit {
+    Unit {
+        name: name.parse().unwrap(),
+        services: [name.parse().unwrap()].into(),
+        folder: PathBuf::from("/"),
+        build: None,
+        run: run.into(),
+        port: PortRule::None,
+        replicas: 1,
+        health: None,
+        env: BTreeMap::new(),
+        depends_on: Default::default(),
+    }
+}
+
+/// A unit that serves HTTP, with a health path.
+pub fn server(name: &str) -> Unit {
+    let mut unit = unit(name, env!("CARGO_BIN_EXE_supervised-instance"));
+    (unit.port, unit.health) = (PortRule::Assigned, Some("/healthz".into()));
+    unit
+}
+
+pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
+    let units: BTreeMap<_, _> = units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
+    let service = |unit: &Unit| Service {
+        name: unit.name.as_str().parse().unwrap(),
+        owner: None,
+        unit: unit.name.clone(),
+        listen: None,
+        protocol: Protocol::Http,
+        calls: BTreeMap::new(),
+        database: None,
+        timeout: None,
+    };
+    System {
+        name: "test".parse().unwrap(),
+        root: PathBuf::from("/"),
+        files: vec![],
+        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), timeout: Duration::from_secs(30) },
+        services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
+        units,
+        routes: vec![],
+    }
+}
+
+/// Defaults that do not make a test wait.
+pub fn quick(logs: &Path) -> Config {
+    let mut config = Config { logs: logs.to_owned(), ..Config::default() };
+    config.settle = Duration::from_millis(50);
+    config.drain = Duration::from_secs(5);
+    config.backoff.first = Duration::from_millis(5);
+    config.backoff.longest = Duration::from_millis(20);
+    config.backoff.attempts = 3;
+    config
+}
+
+pub async fn run(units: impl IntoIterator<Item = Unit>) -> Running {
+    run_with(units, |_| {}).await
+}
+
+pub async fn run_with(units: impl IntoIterator<Item = Unit>, adjust: impl FnOnce(&mut Config)) -> Running {
+    run_in(Arc::new(tempfile::tempdir().unwrap()), units, adjust).await
+}
+
+pub fn state(folder: &TempDir) -> Store {
+    Store::open(&format!("sqlite:{}", folder.path().join("state.db").display())).unwrap()
+}
+
+pub async fn run_in(
+    folder: Arc<TempDir>,
+    units: impl IntoIterator<Item = Unit>,
+    adjust: impl FnOnce(&mut Config),
+) -> Running {
+    let logs = folder.path().join("logs");
+    let mut config = quick(&logs);
+    adjust(&mut config);
+    let (store, rotation, system) = (state(&folder), Arc::new(Recorder::default()), system(units));
+    let started =
+        Supervisor::start(config, Arc::new(system.clone()), store.clone(), rotation.clone(), Arc::new(Told));
+    let (supervisor, handle) = started.await.unwrap();
+    let events = handle.subscribe();
+    let run = tokio::spawn(supervisor.run(CancellationToken::new()));
+    Running { handle, rotation, system, store, logs, events, run, folder }
+}
+
+impl Environment for Told {
+    fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)> {
+        vec![
+            ("TOLD".to_owned(), format!("{} of {}", instance.id, instance.unit)),
+            ("OURS".to_owned(), "x".to_owned()),
+        ]
+    }
+}
+
+impl Rotation for Recorder {
+    fn ready(&self, instance: ReadyInstance) {
+        self.record(format!("ready {}", instance.id));
+    }
+
+    fn gone(&self, instance: &InstanceId) {
+        self.record(format!("gone {instance}"));
+    }
+}
+
+impl Recorder {
+    fn record(&self, what: String) {
+        self.0.lock().unwrap().push((Instant::now(), what));
+    }
+
+    /// When something was said first.
+    pub fn when(&self, what: &str) -> Option<Instant> {
+        self.0.lock().unwrap().iter().find(|(_, said)| said == what).map(|(at, _)| *at)
+    }
+}
+
+impl Running {
+    /// The next event of a unit of a kind; all others are passed over.
+    pub async fn event(&mut self, unit: &str, kind: EventKind) -> Event {
+        let next = async {
+            loop {
+                let event = self.events.recv().await.unwrap();
+                if event.unit == unit && event.kind == kind {
+                    return event;
+                }
+            }
+        };
+        timeout(PATIENCE, next).await.unwrap_or_else(|_| {
+            panic!("no {kind:?} of {unit}, but {:#?}", self.handle.recent());
+        })
+    }
+
+    /// Waits until every unit is ready.
+    pub async fn ready(&self) {
+        let mut ready = self.handle.ready();
+        let waited = timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
+        assert!(waited.is_ok(), "not ready: {:#?}", self.handle.recent());
+    }
+
+    pub fn rows(&self, unit: &str) -> Vec<InstanceView> {
+        self.handle.instances().into_iter().filter(|row| row.unit == unit).collect()
+    }
+
+    /// The only row of a unit.
+    pub fn row(&self, unit: &str) -> InstanceView {
+        let [row] = self.rows(unit).try_into().unwrap();
+        row
+    }
+
+    pub fn state(&self, unit: &str) -> State {
+        self.row(unit).state
+    }
+
+    pub fn log(&self, row: &InstanceView) -> String {
+        fs::read_to_string(row.log.as_ref().unwrap()).unwrap()
+    }
+
+    /// Puts an edited system into force.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut BTreeMap<UnitName, Unit>)) {
+        edit(&mut self.system.units);
+        self.handle.apply(Arc::new(self.system.clone()));
+    }
+
+    /// Stops it. Its files stay as long as what is given back.
+    pub async fn stop(self) -> Arc<TempDir> {
+        timeout(PATIENCE, self.handle.stop()).await.expect("it stops");
+        timeout(PATIENCE, self.run).await.expect("its loop ends").unwrap();
+        self.folder
+    }
+
+    /// The kinds of what happened to a unit so far.
+    pub fn history(&self, unit: &str) -> Vec<EventKind> {
+        let all = self.handle.recent();
+        all.into_iter().filter(|event| event.unit == unit).map(|event| event.kind).collect()
+    }
+}
+
+/// The processes that were started with an instance's mark in their environment, as the kernel knows them.
+pub fn marked(instance: &str) -> Vec<u32> {
+    let mark = format!("MADANG_INSTANCE={instance}");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
+    };
+    pids.filter(has).collect()
+}
+
+pub fn kill(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Waits until something holds that nothing tells of.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}

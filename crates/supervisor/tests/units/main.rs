@@ -1,0 +1,9 @@
+//! Units as real processes: how they start, end, are replaced and stop.
+
+mod builds;
+mod edits;
+mod exits;
+mod harness;
+mod records;
+mod starts;
+mod stops;
