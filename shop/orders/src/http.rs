@@ -1,14 +1,12 @@
 //! The endpoints of orders.
 
-use std::time::Duration;
-
 use madang::{
-    Calls, Code, Error, Json, Path, Problem, Query, Result, Sqlite,
+    Calls, Error, Json, Path, Problem, Query, Result, Sqlite,
     axum::{
         Router,
         extract::State,
-        http::{HeaderMap, HeaderValue, StatusCode, header},
-        response::{IntoResponse, Response},
+        http::{HeaderMap, HeaderValue, header},
+        response::Response,
         routing::get,
     },
 };
@@ -19,8 +17,9 @@ use utoipa::{IntoParams, OpenApi};
 
 use crate::{
     Config,
+    answer::answer,
     checkout::{Checkout, Mode, millis, now},
-    machine::{Reason, Status},
+    machine::Reason,
     order::{self, Line, NewOrder, Order},
     peers::Peers,
     store::{self, Draft},
@@ -144,32 +143,47 @@ async fn create(
     headers: HeaderMap,
     Json(new): Json<NewOrder>,
 ) -> Result<Response> {
-    let wanted = new.lines().map_err(bad_field)?;
     let key = Key::optional(&headers)?;
     let _claim = key.as_ref().map(|key| in_flight.claim(key)).transpose()?;
     let fingerprint = serde_json::to_string(&new)?;
     let peers = Peers::new(calls, config.charge_timeout);
     let checkout = Checkout::new(pool.clone(), peers.clone(), config.clone());
-    if let Some(id) = made_before(&pool, key.as_ref(), &fingerprint).await? {
-        return Ok(answer(&new, checkout.drive(id, Mode::Later).await?));
-    }
+    let order = match made_before(&pool, key.as_ref(), &fingerprint).await? {
+        Some(id) => checkout.drive(id, Mode::Later).await?,
+        None => {
+            let due_after = millis(config.lease);
+            let id = write_down(&pool, &peers, &new, key.as_ref(), &fingerprint, due_after).await?;
+            // In a task of its own, so that a client who leaves does not stop the order half way.
+            let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await });
+            driven.await.map_err(Error::internal)??
+        }
+    };
+    Ok(answer(&new, order))
+}
+
+/// Checks an order with the other services, fixes its prices and writes it; gives its id.
+async fn write_down(
+    pool: &SqlitePool,
+    peers: &Peers,
+    new: &NewOrder,
+    key: Option<&Key>,
+    fingerprint: &str,
+    due_after: i64,
+) -> Result<i64> {
+    let wanted = new.lines().map_err(bad_field)?;
     peers.check_user(new.user).await?;
-    let lines = peers.quote(&new, &wanted).await?;
+    let lines = peers.quote(new, &wanted).await?;
     distinct(&lines)?;
     let total = order::total(&lines, new.currency)
         .ok_or_else(|| Error::invalid("lines", "cost more than can be counted"))?;
-    let draft = Draft { key: key.as_ref(), fingerprint: &fingerprint, user: new.user, total, lines: &lines };
+    let draft = Draft { key, fingerprint, user: new.user, total, lines: &lines };
     let now = now();
-    let inserted = store::insert(&pool, &draft, now, now + millis(config.lease)).await;
-    let id = inserted.map_err(|error| match error.as_database_error() {
+    let inserted = store::insert(pool, &draft, now, now + due_after).await;
+    inserted.map_err(|error| match error.as_database_error() {
         // Another process of this service was faster.
         Some(cause) if cause.is_unique_violation() => shop_idempotency::in_flight(),
         _ => error.into(),
-    })?;
-    // In a task of its own, so that a client who leaves does not stop the order half way.
-    let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await });
-    let order = driven.await.map_err(Error::internal)??;
-    Ok(answer(&new, order))
+    })
 }
 
 /// The id of the order that this key was used for; 422 if it was for another request.
@@ -194,57 +208,4 @@ fn distinct(lines: &[Line]) -> Result<()> {
 
 fn bad_field(reason: Reason) -> Error {
     Error::invalid(reason.field.unwrap_or_default(), reason.detail)
-}
-
-/// What an order's status means to the one who asked for it.
-fn answer(new: &NewOrder, order: Order) -> Response {
-    let location = format!("/orders/{}", order.id);
-    let shown = |status: StatusCode, order: Order| {
-        (status, [(header::LOCATION, location.clone())], Json(order)).into_response()
-    };
-    match order.status {
-        Status::Paid | Status::Confirmed => shown(StatusCode::CREATED, order),
-        Status::Pending | Status::Reserved | Status::Charging | Status::PaymentUnknown => {
-            shown(StatusCode::ACCEPTED, order)
-        }
-        Status::Declining | Status::Declined => {
-            let title = "The payment was declined";
-            let problem = problem(new, &order, "payment-declined", "SHOP-ORD-001", title);
-            refuse(problem.with_status(StatusCode::PAYMENT_REQUIRED), &location)
-        }
-        Status::OutOfStock | Status::Refunding | Status::Refunded => {
-            let problem = problem(new, &order, "out-of-stock", "SHOP-ORD-002", "Not enough in stock");
-            refuse(problem.with_status(StatusCode::CONFLICT), &location)
-        }
-        Status::Failing | Status::Failed => {
-            let title = "The order could not be completed";
-            let problem = problem(new, &order, "not-completed", "SHOP-ORD-003", title);
-            let error = Error::problem(problem.with_status(StatusCode::SERVICE_UNAVAILABLE));
-            located(error.retry_after(Duration::from_secs(1)), &location)
-        }
-    }
-}
-
-fn problem(new: &NewOrder, order: &Order, kind: &str, code: &'static str, title: &'static str) -> Problem {
-    let detail = order.reason.clone().unwrap_or_else(|| title.to_owned());
-    let reason = new.blame(Reason { detail, field: order.field.clone() });
-    let problem = Problem {
-        kind: format!("urn:shop:error:{kind}").into(),
-        title: title.into(),
-        code: code.into(),
-        ..Problem::new(Code::CONFLICT)
-    };
-    let problem = problem.instance(format!("/orders/{}", order.id)).detail(reason.detail.clone());
-    match reason.field {
-        Some(field) => problem.field(field, reason.detail),
-        None => problem,
-    }
-}
-
-fn refuse(problem: Problem, location: &str) -> Response {
-    located(Error::problem(problem), location)
-}
-
-fn located(error: Error, location: &str) -> Response {
-    ([(header::LOCATION, location.to_owned())], error).into_response()
 }

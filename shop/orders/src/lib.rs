@@ -5,6 +5,7 @@
 //! Map: [`machine`] is the life of an order, pure; [`store`] writes it down; [`peers`] makes the calls;
 //! [`checkout`] joins the three and takes up again what a crash or a failure left unfinished.
 
+mod answer;
 pub mod checkout;
 mod http;
 pub mod machine;

@@ -19,7 +19,7 @@ const CHARGES: &str = "/payments/charges";
 #[tokio::test]
 async fn a_payment_of_unknown_outcome_is_resolved_by_asking_again() {
     for fault in [Fault::HangBefore, Fault::HangAfter, Fault::BreakAfter, Fault::Refuse] {
-        let world = World::start().await;
+        let world = World::impatient().await;
         world.faults.inject(Method::POST, CHARGES, "", fault);
         let reply = world.order(json!({"user": 1, "product": "Book"})).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{fault:?}: {}", reply.text());
@@ -36,7 +36,7 @@ async fn a_payment_of_unknown_outcome_is_resolved_by_asking_again() {
 
 #[tokio::test]
 async fn an_unknown_payment_may_turn_out_to_be_declined() {
-    let world = World::start().await;
+    let world = World::impatient().await;
     world.faults.inject(Method::POST, CHARGES, "", Fault::HangAfter);
     let reply = world.order(json!({"user": 1, "product": "Grand Piano", "quantity": 12})).await;
     assert_eq!(reply.status, StatusCode::ACCEPTED);
@@ -49,7 +49,7 @@ async fn an_unknown_payment_may_turn_out_to_be_declined() {
 /// The payment is found to be made only after the stock went to somebody else: the money goes back.
 #[tokio::test]
 async fn paid_but_sold_out_is_paid_back() {
-    let world = World::start().await;
+    let world = World::impatient().await;
     world.faults.inject(Method::POST, CHARGES, r#""user":1"#, Fault::HangAfter);
     let late = world.order(json!({"user": 1, "product": RARE_NAME, "quantity": 8})).await;
     assert_eq!(late.status, StatusCode::ACCEPTED);

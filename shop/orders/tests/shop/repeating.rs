@@ -40,7 +40,7 @@ async fn a_declined_order_is_declined_again() {
 
 #[tokio::test]
 async fn an_order_that_waits_for_its_payment_is_shown_as_it_stands() {
-    let world = World::start().await;
+    let world = World::impatient().await;
     world.faults.inject(Method::POST, "/payments/charges", "", Fault::HangBefore);
     let order = json!({"user": 1, "product": "Book"});
     assert_eq!(world.order_with_key("k1", order.clone()).await.status, StatusCode::ACCEPTED);
@@ -54,7 +54,7 @@ async fn an_order_that_waits_for_its_payment_is_shown_as_it_stands() {
 /// While the first is being answered, the others are told so; nobody orders twice.
 #[tokio::test]
 async fn a_key_in_flight_is_a_conflict() {
-    let world: Shared = World::start().await.into();
+    let world: Shared = World::impatient().await.into();
     world.faults.inject(Method::POST, "/payments/charges", "", Fault::HangBefore);
     let mut requests = JoinSet::new();
     for _ in 0..4 {

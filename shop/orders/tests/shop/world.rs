@@ -32,8 +32,19 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::with(orders()).await
+    }
+
+    /// One in which a charge that hangs is given up soon.
+    pub async fn impatient() -> Self {
+        let charge_timeout = Some(Duration::from_secs(1));
+        Self::with(shop_orders::service_with(Config { charge_timeout, ..eager() })).await
+    }
+
+    async fn with(orders: Service) -> Self {
         let (faults, clock) = (Faults::default(), Clock::by_hand(1_700_000_000_000));
-        let app = TestApp::start(services(&faults, &clock)).await;
+        let (catalog, payments) = (faults::catalog(&faults, &clock), faults::payments(&faults));
+        let app = TestApp::start([shop_users::service(), catalog, orders, payments]).await;
         Self { app, faults, clock }
     }
 
@@ -91,17 +102,14 @@ impl World {
     }
 }
 
-pub fn services(faults: &Faults, clock: &Clock) -> [Service; 4] {
-    [shop_users::service(), faults::catalog(faults, clock), orders(), faults::payments(faults)]
+/// Orders that are taken up again without delay.
+pub fn orders() -> Service {
+    shop_orders::service_with(eager())
 }
 
-pub fn orders() -> Service {
-    shop_orders::service_with(Config {
-        sweep: Duration::from_millis(10),
-        retry: Duration::from_millis(10),
-        charge_timeout: Some(Duration::from_millis(250)),
-        ..Config::default()
-    })
+fn eager() -> Config {
+    let soon = Duration::from_millis(10);
+    Config { sweep: soon, retry: soon, ..Config::default() }
 }
 
 /// Who shares a world among tasks.

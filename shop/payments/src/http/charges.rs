@@ -1,48 +1,23 @@
-//! The endpoints of payments.
+//! Charges and refunds, each once per key.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use madang::{
     Code, Error, Json, Path, Problem, Query, Result, Sqlite,
     axum::{
-        Router,
         extract::State,
         http::{HeaderMap, StatusCode, header},
         response::{IntoResponse, Response},
-        routing::{get, post},
     },
 };
 use serde::{Deserialize, Serialize};
 use shop_idempotency::{InFlight, Key};
-use shop_money::Money;
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa::IntoParams;
 
 use crate::{
     answers::{self, Answer, Known},
-    audit::{self, Balance, Transaction},
     charge::{self, Charge, NewCharge, NewRefund, Refund, Refused},
-    ledger::{self, Owner},
 };
-
-/// The endpoints of payments, as a document.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "payments", description = "Accounts, a double-entry ledger, charges and refunds."),
-    paths(post_charge, post_refund, get_charge, find_charges, get_ledger, balance_check, get_account)
-)]
-pub struct ApiDoc;
-
-/// The routes of payments.
-pub fn routes() -> Router {
-    Router::new()
-        .route("/payments/charges", post(post_charge).get(find_charges))
-        .route("/payments/charges/{id}", get(get_charge))
-        .route("/payments/charges/{id}/refunds", post(post_refund))
-        .route("/payments/accounts/{user}", get(get_account))
-        .route("/payments/ledger", get(get_ledger))
-        .route("/payments/balance-check", get(balance_check))
-        .with_state(InFlight::default())
-}
 
 /// Takes money from a user's account.
 ///
@@ -62,7 +37,7 @@ pub fn routes() -> Router {
         (status = 422, description = "a bad field, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn post_charge(
+pub(super) async fn post_charge(
     Sqlite(pool): Sqlite,
     State(in_flight): State<InFlight>,
     headers: HeaderMap,
@@ -104,7 +79,7 @@ async fn post_charge(
         (status = 422, description = "a bad field, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn post_refund(
+pub(super) async fn post_refund(
     Sqlite(pool): Sqlite,
     State(in_flight): State<InFlight>,
     Path(id): Path<i64>,
@@ -142,7 +117,7 @@ async fn post_refund(
         (status = 404, description = "no such charge", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn get_charge(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Charge>> {
+pub(super) async fn get_charge(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Charge>> {
     let charge = charge::find(&pool, id).await?;
     charge.map(Json).ok_or_else(|| Error::not_found(format_args!("charge {id}")))
 }
@@ -151,7 +126,7 @@ async fn get_charge(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Ch
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ChargesWanted {
+pub(super) struct ChargesWanted {
     /// The key that the charge was asked for with.
     key: String,
 }
@@ -167,101 +142,12 @@ struct ChargesWanted {
         (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn find_charges(
+pub(super) async fn find_charges(
     Sqlite(pool): Sqlite,
     Query(wanted): Query<ChargesWanted>,
 ) -> Result<Json<Vec<Charge>>> {
     let key = Key::parse(&wanted.key).map_err(|why| Error::invalid("key", why))?;
     Ok(Json(charge::find_by_key(&pool, &key).await?.into_iter().collect()))
-}
-
-/// A user's accounts.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Account {
-    /// The user.
-    pub user: i64,
-    /// What the accounts hold, one per currency that the user ever paid in.
-    pub balances: Vec<Money>,
-}
-
-/// What a user's accounts hold.
-#[utoipa::path(
-    get,
-    path = "/payments/accounts/{user}",
-    operation_id = "getAccount",
-    params(("user" = i64, Path, description = "the user")),
-    responses((status = 200, description = "the balances; none before the first charge", body = Account))
-)]
-async fn get_account(Sqlite(pool): Sqlite, Path(user): Path<i64>) -> Result<Json<Account>> {
-    Ok(Json(Account { user, balances: ledger::balances(&pool, Owner::User(user)).await? }))
-}
-
-/// Which part of the ledger to read.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct LedgerWanted {
-    /// `next` of the page before; the first page if absent.
-    #[serde(default)]
-    #[param(minimum = 0)]
-    cursor: i64,
-    /// How many transactions at most: 1 to 500.
-    #[serde(default = "default_limit")]
-    #[param(minimum = 1, maximum = 500, default = 100)]
-    limit: u32,
-}
-
-fn default_limit() -> u32 {
-    100
-}
-
-/// A page of the ledger.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct LedgerPage {
-    /// The transactions, oldest first.
-    pub items: Vec<Transaction>,
-    /// The cursor of the next page; absent on the last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<i64>,
-}
-
-/// The ledger, oldest first.
-#[utoipa::path(
-    get,
-    path = "/payments/ledger",
-    operation_id = "getLedger",
-    params(LedgerWanted),
-    responses(
-        (status = 200, description = "a page", body = LedgerPage),
-        (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-async fn get_ledger(
-    Sqlite(pool): Sqlite,
-    Query(LedgerWanted { cursor, limit }): Query<LedgerWanted>,
-) -> Result<Json<LedgerPage>> {
-    if cursor < 0 {
-        return Err(Error::invalid("cursor", "must be `next` of a page"));
-    }
-    if !(1..=500).contains(&limit) {
-        return Err(Error::invalid("limit", "must be 1 to 500"));
-    }
-    let mut items = audit::page(&pool, cursor, limit + 1).await?;
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next = items.last().filter(|_| more).map(|last| last.id);
-    Ok(Json(LedgerPage { items, next }))
-}
-
-/// Adds the whole ledger up again.
-#[utoipa::path(
-    get,
-    path = "/payments/balance-check",
-    operation_id = "checkBalance",
-    responses((status = 200, description = "what was found; `balanced` says whether it is right", body = Balance))
-)]
-async fn balance_check(Sqlite(pool): Sqlite) -> Result<Json<Balance>> {
-    Ok(Json(audit::check(&pool).await?))
 }
 
 fn validate(new: &NewCharge) -> Result<()> {
