@@ -89,7 +89,8 @@ pub(crate) fn pick(
 // === impl Latency ===
 
 impl Latency {
-    /// What one request more would cost, when this many are in flight, at this age in milliseconds.
+    /// What one request more would cost, when this many are in flight, at this age in milliseconds, which
+    /// may wrap around.
     pub(crate) fn cost(&self, age: u32, in_flight: u32) -> f32 {
         let (average, at) = unpack(self.0.load(Relaxed));
         let load = in_flight as f32;
@@ -118,7 +119,8 @@ impl Latency {
 
 /// What is left of a value after the time from `at` to `age`.
 fn weight(age: u32, at: u32) -> f32 {
-    let passed = age.saturating_sub(at) as f32;
+    // Workers read the clock at slightly different times, so that it may seem to go back.
+    let passed = (age.wrapping_sub(at) as i32).max(0) as f32;
     (-passed / DECAY).exp()
 }
 
@@ -175,7 +177,10 @@ where
         let took = now - *this.started;
         this.exchange.trail.answered(took);
         if let Some((in_flight, endpoint)) = this.load.take() {
-            endpoint.observe(if failed(&result) { took.max(PENALTY) } else { took }, now);
+            // That the caller's body broke off says nothing of the instance.
+            if !this.exchange.upload.failed() {
+                endpoint.observe(if failed(&result) { took.max(PENALTY) } else { took }, now);
+            }
             if let Ok(response) = &mut result {
                 response.body_mut().hold_in_flight(in_flight);
             }
@@ -247,17 +252,24 @@ mod tests {
         assert!(latency.cost(20_000, 0) < 15_000.0);
     }
 
+    #[test]
+    fn an_age_that_wraps_around_still_decays() {
+        let latency = Latency::default();
+        latency.observe(Duration::from_millis(100), u32::MAX - 5_000);
+        assert!(latency.cost(15_000, 0) < 15_000.0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_avoided_and_the_unreachable_are_last_resorts() {
         let endpoints = endpoints(3);
         let random = Random::seeded(5);
         let pick = |avoid| pick(&endpoints, avoid, &random, Instant::now()).map(|it| it.number);
-        endpoints[1].connect_failed(Instant::now());
+        endpoints[1].refused(Instant::now());
         let avoided = Some(endpoints[0].number);
         assert!((0..100).all(|_| pick(avoided) == Some(endpoints[2].number)));
-        endpoints[2].connect_failed(Instant::now());
+        endpoints[2].refused(Instant::now());
         assert_eq!(pick(avoided), avoided, "the avoided one is better than none");
-        endpoints[0].connect_failed(Instant::now());
+        endpoints[0].refused(Instant::now());
         assert_eq!(pick(None), None);
     }
 }

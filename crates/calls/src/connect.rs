@@ -57,6 +57,13 @@ pub(crate) async fn connect_http2(
     Ok(sender)
 }
 
+/// Says that the instance is there, and lets those go on who waited because it was not.
+pub(crate) fn reached(exchange: &Exchange, endpoint: &Endpoint) {
+    if endpoint.reached() {
+        exchange.upstream.changed.notify_waiters();
+    }
+}
+
 async fn dial(exchange: &Exchange, endpoint: &Endpoint) -> io::Result<TcpStream> {
     let due = later(Instant::now(), exchange.policy.connect_timeout);
     let patience = exchange.worker.timer.sleep_until(due);
@@ -66,11 +73,11 @@ async fn dial(exchange: &Exchange, endpoint: &Endpoint) -> io::Result<TcpStream>
     };
     match dialled.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
         Ok(stream) => {
-            endpoint.connected();
+            reached(exchange, endpoint);
             Ok(stream)
         }
         Err(error) => {
-            endpoint.connect_failed(Instant::now());
+            endpoint.refused(Instant::now());
             Err(error)
         }
     }

@@ -15,14 +15,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::balance::Latency;
+use crate::{balance::Latency, gate::Gate};
 
 /// Numbers endpoints, so that a pool finds its connections without hashing a name.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
-
-/// The pause after the first failure to connect; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One instance of a service.
 pub(crate) struct Endpoint {
@@ -40,9 +36,7 @@ pub(crate) struct Endpoint {
     pub(crate) freed: Notify,
     /// Held while a shared connection is made.
     pub(crate) dialling: Mutex<()>,
-    /// Failures to connect in a row (the upper 16 bits) and, in milliseconds since it was born, when one call
-    /// may try again; zero while it is reachable.
-    gate: AtomicU64,
+    gate: Gate,
 }
 
 /// A request that an instance has not answered to the end.
@@ -68,7 +62,7 @@ impl Endpoint {
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
             dialling: Mutex::new(()),
-            gate: AtomicU64::new(0),
+            gate: Gate::default(),
         })
     }
 
@@ -94,55 +88,42 @@ impl Endpoint {
 
     /// What a request more would cost, for comparing instances.
     pub(crate) fn cost(&self, now: Instant) -> f32 {
-        self.latency.cost(self.age(now), self.in_flight())
+        self.latency.cost(self.age(now) as u32, self.in_flight())
     }
 
     /// Takes an answer's time, measured to its head, into the average.
     pub(crate) fn observe(&self, took: Duration, now: Instant) {
-        self.latency.observe(took, self.age(now));
+        self.latency.observe(took, self.age(now) as u32);
     }
 
     /// Whether a call may try it now.
     pub(crate) fn reachable(&self, now: Instant) -> bool {
-        self.opens_at(self.gate.load(Relaxed)) <= u64::from(self.age(now))
+        self.gate.open(self.age(now))
     }
 
-    /// Lets a call try it. After a failure to connect only one call at a time may, so that an instance that
-    /// has died is not flooded and the others wait for a better one.
+    /// Lets a call try it.
     pub(crate) fn admit(&self, now: Instant) -> bool {
-        let gate = self.gate.load(Relaxed);
-        if gate == 0 {
-            return true;
-        }
-        let next = (gate >> 48 << 48) | (u64::from(self.age(now)) + LONGEST_PAUSE.as_millis() as u64);
-        self.opens_at(gate) <= u64::from(self.age(now))
-            && self.gate.compare_exchange(gate, next, Relaxed, Relaxed).is_ok()
+        self.gate.admit(self.age(now))
     }
 
     /// When a call may try it again, if none may now.
     pub(crate) fn opens(&self) -> Instant {
-        self.born + Duration::from_millis(self.opens_at(self.gate.load(Relaxed)))
+        self.born + Duration::from_millis(self.gate.opens())
     }
 
-    pub(crate) fn connected(&self) {
-        if self.gate.load(Relaxed) != 0 {
-            self.gate.store(0, Relaxed);
-        }
+    /// It answers or accepts a connection; whether it did not before.
+    pub(crate) fn reached(&self) -> bool {
+        self.gate.reached()
     }
 
-    pub(crate) fn connect_failed(&self, now: Instant) {
-        let failures = (self.gate.load(Relaxed) >> 48).min(16);
-        let pause = (FIRST_PAUSE * (1 << failures)).min(LONGEST_PAUSE).as_millis() as u64;
-        self.gate.store(((failures + 1) << 48) | (u64::from(self.age(now)) + pause), Relaxed);
-    }
-
-    fn opens_at(&self, gate: u64) -> u64 {
-        gate & ((1 << 48) - 1)
+    /// It refused a connection.
+    pub(crate) fn refused(&self, now: Instant) {
+        self.gate.refused(self.age(now));
     }
 
     /// Milliseconds since it was born.
-    fn age(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u32::MAX)
+    fn age(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.born).as_millis() as u64
     }
 
     /// A place for one more connection, if the limit over all workers leaves one.
@@ -201,25 +182,6 @@ mod tests {
 
     fn endpoint() -> Arc<Endpoint> {
         Endpoint::new(InstanceId("a-1".into()), ([127, 0, 0, 1], 1).into(), Protocol::Http)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn after_a_failure_to_connect_one_call_tries_at_a_time() {
-        let endpoint = endpoint();
-        assert!(endpoint.admit(Instant::now()) && endpoint.admit(Instant::now()));
-        endpoint.connect_failed(Instant::now());
-        assert!(!endpoint.admit(Instant::now()));
-        tokio::time::advance(FIRST_PAUSE).await;
-        assert!(endpoint.reachable(Instant::now()));
-        assert!(endpoint.admit(Instant::now()));
-        assert!(!endpoint.admit(Instant::now()), "a second call must wait for the first");
-        endpoint.connect_failed(Instant::now());
-        tokio::time::advance(FIRST_PAUSE).await;
-        assert!(!endpoint.admit(Instant::now()), "the pause doubles");
-        tokio::time::advance(FIRST_PAUSE).await;
-        assert!(endpoint.admit(Instant::now()));
-        endpoint.connected();
-        assert!(endpoint.admit(Instant::now()) && endpoint.admit(Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]

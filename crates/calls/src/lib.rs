@@ -4,7 +4,22 @@
 //! typed [`Context`]. Knows nothing of manifests, listeners, processes or storage.
 //!
 //! Map: [`Directory`] says who can be called and keeps each service's and instance's state over changes;
-//! [`Client`] holds what one worker owns (upstream connections, timer, record ring) and makes calls.
+//! [`Client`] holds what one worker owns (upstream connections, timer, record ring) and makes calls; `stack`
+//! is the way of a call, a layer a line, and each layer is the file of its name.
+//!
+//! # Time
+//! [`Policy::timeout`] and the caller's own deadline cover a call with its retries, its parking, the head of its
+//! answer and, if that states its length, its body; [`Policy::attempt_timeout`] covers one attempt in the same
+//! way. An answer of unknown length may stream for ever, and ends when no frame passes in either direction for
+//! [`Policy::idle_timeout`]. A request body of unknown length may take longer than the limits as long as it
+//! progresses in this sense; the limits then begin at its end. Nothing fires early or more than 10 ms late.
+//!
+//! # Trying again
+//! A call of which nothing was sent is tried again whatever its method, for at most
+//! [`Policy::connect_timeout`]. Anything else is tried again only if it is idempotent (GET, HEAD, OPTIONS, PUT,
+//! DELETE, TRACE, or an `Idempotency-Key`), after a broken connection, an attempt that timed out or a 502, 503
+//! or 504, up to [`Policy::attempts`], and as long as no more than 64 KiB of its body went out. Each retry comes
+//! out of the service's budget: a fifth of the requests of the last ten seconds and ten a second besides.
 
 mod answer;
 mod balance;
@@ -19,6 +34,7 @@ mod directory;
 mod endpoint;
 mod error;
 mod exchange;
+mod gate;
 mod hop;
 mod ledger;
 mod local;

@@ -260,14 +260,15 @@ mod tests {
         let bench = Bench::new(Policy::default());
         bench.rotate(1);
         let endpoint = bench.upstream.endpoints()[0].clone();
-        endpoint.connect_failed(Instant::now());
+        endpoint.refused(Instant::now());
         let calls = park(&bench, 50).await;
         assert_eq!(parked(&bench), 50);
         // The first who may try leaves its place; the others follow once it has connected.
         tokio::time::advance(Duration::from_millis(40)).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(parked(&bench), 49);
-        endpoint.connected();
+        assert!(endpoint.reached());
+        bench.upstream.changed.notify_waiters();
         assert!(calls.join_all().await.into_iter().all(|answer| answer.is_ok()));
     }
 }

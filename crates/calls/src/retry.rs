@@ -182,7 +182,7 @@ fn retry_after(response: &Response<Body>) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
     use http::Request;
     use tower::service_fn;
@@ -343,18 +343,21 @@ mod tests {
     async fn another_instance_is_preferred() {
         let bench = Bench::new(Policy::default());
         bench.rotate(3);
-        let inner = service_fn(|call: Call| async move {
-            let target =
-                call.exchange.upstream.pick(call.avoid, &call.exchange.worker.random, Instant::now());
+        let last = Arc::new(AtomicU64::new(0));
+        let tried = last.clone();
+        let inner = service_fn(move |call: Call| {
+            let random = &call.exchange.worker.random;
+            let target = call.exchange.upstream.pick(call.avoid, random, call.began);
             let Some(Target::Remote(endpoint)) = &target else { panic!("no instance") };
-            assert_ne!(Some(endpoint.number), call.avoid);
+            let before = tried.swap(endpoint.number, Relaxed);
+            assert!(call.attempt == 1 || before != endpoint.number);
             call.exchange.trail.begin(call.attempt, 1, target.as_ref().unwrap());
-            Ok::<_, CallError>(status(502))
+            async { Ok::<_, CallError>(status(502)) }
         });
         for _ in 0..30 {
-            let call = bench.get();
-            layer().layer(inner).call(call).await.unwrap();
+            layer().layer(inner.clone()).call(bench.get()).await.unwrap();
         }
+        assert_ne!(last.load(Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

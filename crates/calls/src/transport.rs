@@ -14,7 +14,7 @@ use tower::Service;
 
 use crate::{
     Body, BoxError, CallError,
-    connect::{connect_http1, connect_http2},
+    connect::{connect_http1, connect_http2, reached},
     endpoint::Endpoint,
     exchange::{Call, Exchange, Target},
     pool::{Connection, Lease},
@@ -85,7 +85,7 @@ async fn http1(
         exchange.trail.reuses(reused);
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
-                exchange.trail.answers(&endpoint);
+                answers(&exchange, &endpoint);
                 return Ok(response.map(|body| Body::leased(body, Lease { connection, exchange })));
             }
             Err(failure) => request = unsent(&exchange, failure, reused)?,
@@ -97,7 +97,7 @@ async fn http2(
     exchange: Arc<Exchange>,
     endpoint: Arc<Endpoint>,
     mut request: Request<Body>,
-    fresh: bool,
+    mut fresh: bool,
 ) -> Result<Response<Body>, CallError> {
     loop {
         let pooled = if fresh { None } else { exchange.worker.pool.shared(&endpoint) };
@@ -109,12 +109,21 @@ async fn http2(
         };
         match sender.try_send_request(request).await {
             Ok(response) => {
-                exchange.trail.answers(&endpoint);
+                answers(&exchange, &endpoint);
                 return Ok(response.map(Body::incoming));
             }
-            Err(failure) => request = unsent(&exchange, failure, reused)?,
+            Err(failure) => {
+                request = unsent(&exchange, failure, reused)?;
+                // Once is enough: a connection that is shared stays where it was found.
+                fresh = true;
+            }
         }
     }
+}
+
+fn answers(exchange: &Exchange, endpoint: &Endpoint) {
+    reached(exchange, endpoint);
+    exchange.trail.answers(endpoint);
 }
 
 /// The request, if it never went out and had only met a connection that had gone stale.

@@ -33,6 +33,7 @@ pub(crate) struct Upload {
     /// Microseconds from the start to the last frame.
     last: AtomicU64,
     ended: AtomicBool,
+    failed: AtomicBool,
 }
 
 enum Source {
@@ -83,7 +84,14 @@ impl Upload {
             Some(bytes) => (Source::Whole(bytes), true),
             None => (Source::Stream(Box::new(Mutex::new(Stream::new(body)))), false),
         };
-        Self { source, streaming, started, last: AtomicU64::new(0), ended: AtomicBool::new(ended) }
+        Self {
+            source,
+            streaming,
+            started,
+            last: AtomicU64::new(0),
+            ended: AtomicBool::new(ended),
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// The body for an attempt that begins; earlier attempts get no more of it.
@@ -111,6 +119,11 @@ impl Upload {
     /// Whether the current attempt took the body to its end.
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Acquire)
+    }
+
+    /// Whether the caller's body broke off.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Acquire)
     }
 
     /// How far it has come, if its length is unknown.
@@ -188,7 +201,10 @@ impl Sending {
         };
         match &polled {
             Some(Ok(frame)) if !repeated => stream.keep(frame),
-            Some(Err(_)) => stream.give_up(),
+            Some(Err(_)) => {
+                stream.give_up();
+                exchange.upload.failed.store(true, Release);
+            }
             _ => {}
         }
         let ended =

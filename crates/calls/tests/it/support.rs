@@ -45,7 +45,16 @@ impl Server {
         F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        Self::raw(protocol, move |_, stream| {
+        Self::start_at(([127, 0, 0, 1], 0).into(), protocol, handler).await
+    }
+
+    /// Serves HTTP with this handler at this address.
+    pub async fn start_at<F, A>(address: SocketAddr, protocol: Protocol, handler: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self::listen(address, protocol, move |_, stream| {
             let handler = handler.clone();
             async move {
                 let service = service_fn(move |request| {
@@ -74,7 +83,15 @@ impl Server {
         F: Fn(usize, TcpStream) -> A + Send + 'static,
         A: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::listen(([127, 0, 0, 1], 0).into(), protocol, serve).await
+    }
+
+    async fn listen<F, A>(address: SocketAddr, protocol: Protocol, serve: F) -> Self
+    where
+        F: Fn(usize, TcpStream) -> A + Send + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
