@@ -36,11 +36,13 @@ impl Events {
     ) {
         let message = message.into();
         let instance = instance.map(ToString::to_string);
+        // The rest is a program's own output, and not for the log.
+        let text = message.lines().next().unwrap_or_default();
         match kind {
             EventKind::BuildFailed | EventKind::GaveUp | EventKind::Exited => {
-                warn!(%unit, instance, ?kind, message, "unit is in trouble");
+                warn!(%unit, instance, ?kind, text, "unit is in trouble");
             }
-            _ => info!(%unit, instance, ?kind, message, "unit changed"),
+            _ => info!(%unit, instance, ?kind, text, "unit changed"),
         }
         let event = Event { at: proc::wall_clock(), unit: unit.to_string(), instance, kind, message };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -117,9 +117,15 @@ impl Instance {
             Err(ended) => return ended,
         };
         self.announce(&port).await;
-        let ended = match self.spawn(&port) {
-            Ok(process) => self.live(process, &port).await,
-            Err(error) => self.failed(format!("failed to start `{}`: {error}", self.release.spec.unit.run)),
+        let ended = if *self.orders.borrow() == Order::Run {
+            match self.spawn(&port) {
+                Ok(process) => self.live(process, &port).await,
+                Err(error) => {
+                    self.failed(format!("failed to start `{}`: {error}", self.release.spec.unit.run))
+                }
+            }
+        } else {
+            self.never_started()
         };
         self.note(self.surroundings.records.remove(self.id.clone()).await);
         let log = self.log.clone();
@@ -269,7 +275,7 @@ impl Instance {
             let told = orders.wait_for(|order| *order != Order::Run);
             match timeout_at(Instant::now() + PORT_PAUSE, told).await {
                 Ok(_) => {
-                    return Err(Ended { told: true, ..self.failed("never started".to_owned()) });
+                    return Err(self.never_started());
                 }
                 Err(_) if Instant::now() >= deadline => return Err(self.failed(taken)),
                 Err(_) => {}
@@ -337,6 +343,10 @@ impl Instance {
 
     fn failed(&self, how: String) -> Ended {
         Ended { told: false, ready_for: None, how, output: String::new() }
+    }
+
+    fn never_started(&self) -> Ended {
+        Ended { told: true, ..self.failed("was never started".to_owned()) }
     }
 
     /// A record that could not be written costs a later node some knowledge, and this one nothing.

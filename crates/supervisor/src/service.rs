@@ -26,7 +26,7 @@ use crate::{
     ports::Ports,
     prepare::{self, Prepared},
     proc,
-    reconcile::{Action, Phase, Preparation, Revision, reconcile},
+    reconcile::{Action, Phase, Preparation, Revision, Wait, reconcile},
     store::Records,
     views,
     world::{InstanceState, World},
@@ -45,7 +45,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub struct Supervisor {
     around: Arc<Surroundings>,
     board: Arc<Board>,
-    told: watch::Receiver<Told>,
+    /// Kept, so that there is always somebody who could tell more.
+    told: watch::Sender<Told>,
 }
 
 /// The state of the loop.
@@ -88,7 +89,7 @@ impl Supervisor {
         let around = Arc::new(Surroundings { config, records, boot, rotation, environment, ports });
         let board = Arc::new(Board::new());
         let told = watch::Sender::new(Told { system, restarts: BTreeMap::new(), order: Order::Run });
-        let supervisor = Self { around, board: board.clone(), told: told.subscribe() };
+        let supervisor = Self { around, board: board.clone(), told: told.clone() };
         Ok((supervisor, Handle { told, board }))
     }
 
@@ -99,7 +100,7 @@ impl Supervisor {
         let _ended = board.ended.clone().drop_guard();
         let sweep = tokio::spawn(sweep(around.clone(), board.clone()));
         let _sweep = AbortOnDrop(sweep);
-        leftover::stop(&around, &board, || killed(told.clone())).await;
+        leftover::stop(&around, &board, || killed(told.subscribe())).await;
         let (happenings, happened) = mpsc::channel(QUEUE);
         let state = Loop {
             around,
@@ -163,28 +164,28 @@ async fn sweep(around: Arc<Surroundings>, board: Arc<Board>) {
 impl Loop {
     async fn run(
         mut self,
-        mut told: watch::Receiver<Told>,
+        told: watch::Sender<Told>,
         mut happened: mpsc::Receiver<(InstanceId, Happened)>,
         shutdown: CancellationToken,
     ) {
-        let first = told.borrow_and_update().clone();
-        self.hear(first);
+        let mut news = told.subscribe();
+        if shutdown.is_cancelled() {
+            told.send_modify(|told| told.order = told.order.max(Order::Stop));
+        }
+        self.hear(news.borrow_and_update().clone());
         loop {
             let wake = self.act();
             if self.order != Order::Run && self.instances.is_empty() && self.preparations.is_empty() {
                 return;
             }
             tokio::select! {
-                changed = told.changed() => {
-                    // Whoever could tell more is gone: what was told last stays in force.
-                    if changed.is_err() {
-                        self.stop_with(Order::Stop, &told);
-                    } else {
-                        let told = told.borrow_and_update().clone();
-                        self.hear(told);
-                    }
+                Ok(()) = news.changed() => {
+                    let told = news.borrow_and_update().clone();
+                    self.hear(told);
                 }
-                () = shutdown.cancelled(), if self.order == Order::Run => self.stop_with(Order::Stop, &told),
+                () = shutdown.cancelled(), if self.order == Order::Run => {
+                    told.send_modify(|told| told.order = told.order.max(Order::Stop));
+                }
                 Some((id, happened)) = happened.recv() => self.note(&id, happened),
                 Some(ended) = self.instances.join_next_with_id() => {
                     // What an instance said before it ended comes first.
@@ -199,15 +200,10 @@ impl Loop {
         }
     }
 
-    fn stop_with(&mut self, order: Order, told: &watch::Receiver<Told>) {
-        let told = told.borrow().clone();
-        self.hear(Told { order: told.order.max(order), ..told });
-    }
-
     fn hear(&mut self, told: Told) {
-        self.order = self.order.max(told.order);
-        self.world.hear(&Told { order: self.order, ..told.clone() });
+        self.order = told.order;
         self.reserved = reserved(&told.system);
+        self.world.hear(&told);
         if self.order != Order::Run {
             self.cancel_builds.cancel();
         }
@@ -263,7 +259,7 @@ impl Loop {
                 Action::Stop { unit, instance } => self.stop(&unit, &instance),
                 Action::Forget { unit } => drop(self.world.units.remove(&unit)),
                 Action::Wait { unit, on } => {
-                    if let crate::reconcile::Wait::Until(moment) = on {
+                    if let Wait::Until(moment) = on {
                         wake = wake.min(moment);
                     }
                     waits.insert(unit, on);

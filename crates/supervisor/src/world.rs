@@ -126,6 +126,7 @@ impl World {
             Ok(release) => {
                 unit.active = Some((revision, Arc::new(release)));
                 (unit.failures, unit.trouble, unit.reason) = (None, None, None);
+                unit.vacant = 0;
             }
             Err(reason) => {
                 unit.next = Some((revision, Preparation::Failed));
