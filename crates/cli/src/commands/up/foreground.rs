@@ -112,8 +112,12 @@ impl Running {
                     Ok(None) | Err(_) => open = false,
                 },
                 () = self.signals.next() => self.node.stop_now(),
-                () = self.node.wait() => return,
+                () = self.node.wait() => break,
             }
+        }
+        // The node is gone, and with it the stream: what is left of it is already on its way.
+        while open && let Ok(Some(event)) = events.next().await {
+            drop(self.screen.event(&event));
         }
     }
 }
