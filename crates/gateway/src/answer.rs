@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
-    request::Parts,
 };
 use madang_calls::{Body, CallError};
 use madang_wire::{Code, PROBLEM_JSON, Problem};
@@ -90,11 +89,11 @@ impl Refusal {
 // === impl Form ===
 
 impl Form {
-    pub(crate) fn of(request: &Parts) -> Self {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
-        if request.headers.get(CONTENT_TYPE).is_some_and(grpc) {
+        if request.headers().get(CONTENT_TYPE).is_some_and(grpc) {
             Self::Grpc
-        } else if request.method == Method::HEAD {
+        } else if *request.method() == Method::HEAD {
             Self::HeadOnly
         } else {
             Self::Json
@@ -151,14 +150,12 @@ fn percent_encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
     use http_body_util::BodyExt;
 
     use super::*;
 
     fn form(method: Method, content_type: &str) -> Form {
-        let request = Request::builder().method(method).header(CONTENT_TYPE, content_type).body(()).unwrap();
-        Form::of(&request.into_parts().0)
+        Form::of(&Request::builder().method(method).header(CONTENT_TYPE, content_type).body(()).unwrap())
     }
 
     const ID: HeaderValue = HeaderValue::from_static("r-1");

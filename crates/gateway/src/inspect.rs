@@ -2,9 +2,8 @@
 //! fields that only Madang may set. Framing (lengths, chunks, line ends) is hyper's part.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
-    header::{CONNECTION, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE},
-    request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
+    header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use madang_wire::headers;
@@ -42,27 +41,63 @@ pub(crate) struct Sender<'a> {
     pub(crate) listener: &'a HeaderValue,
 }
 
+/// What one look over the fields of a request shows, so that each rule costs nothing where it does not apply.
+#[derive(Default)]
+struct Seen {
+    hosts: usize,
+    codings: bool,
+    upgrade: bool,
+    nominated: bool,
+    foreign: bool,
+}
+
 /// Brings a request into its one form, or says why it has none. Afterwards the target is a normalised path
 /// with the query as it was, there is one `Host`, and no field is left that a client may not set.
-pub(crate) fn admit(parts: &mut Parts, sender: &Sender<'_>) -> Result<(), Unfit> {
-    if parts.method == Method::CONNECT {
+pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<(), Unfit> {
+    if *request.method() == Method::CONNECT {
         return Err(Unfit::Tunnel);
     }
-    if parts.version < Version::HTTP_2 {
-        check_coding(&parts.headers)?;
-        check_upgrade(&parts.headers)?;
-        if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+    let seen = Seen::of(request.headers());
+    if request.version() < Version::HTTP_2 {
+        if seen.codings {
+            check_coding(request.headers())?;
+        }
+        if seen.upgrade {
+            check_upgrade(request.headers())?;
+        }
+        if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
             return Err(Unfit::Scheme);
         }
     }
-    settle_target(&mut parts.uri).and_then(|authority| settle_host(parts, authority, sender))?;
-    drop_nominated(&mut parts.headers);
-    drop_foreign(&mut parts.headers);
-    let host = parts.headers[HOST].clone();
-    parts.headers.insert(FORWARDED_FOR, sender.address.clone());
-    parts.headers.insert(FORWARDED_HOST, host);
-    parts.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let authority = settle_target(request.uri_mut())?;
+    let host = settle_host(request, &seen, authority, sender)?;
+    let headers = request.headers_mut();
+    if seen.nominated {
+        drop_nominated(headers);
+    }
+    if seen.foreign {
+        drop_foreign(headers);
+    }
+    headers.insert(FORWARDED_FOR, sender.address.clone());
+    headers.insert(FORWARDED_HOST, host);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     Ok(())
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, _) in headers {
+            match *name {
+                HOST => seen.hosts += 1,
+                TRANSFER_ENCODING => seen.codings = true,
+                UPGRADE => seen.upgrade = true,
+                CONNECTION => seen.nominated = true,
+                _ => seen.foreign |= is_foreign(name),
+            }
+        }
+        seen
+    }
 }
 
 /// The host that an admitted request is for, without a port.
@@ -112,31 +147,33 @@ fn settle_target(uri: &mut Uri) -> Result<Option<Authority>, Unfit> {
     Ok(authority)
 }
 
-/// Leaves exactly one valid `Host`.
-fn settle_host(parts: &mut Parts, authority: Option<Authority>, sender: &Sender<'_>) -> Result<(), Unfit> {
-    let mut given = parts.headers.get_all(HOST).iter();
-    let (first, second) = (given.next(), given.next());
-    if second.is_some() || first.is_some_and(|host| !valid_host(host.as_bytes())) {
+/// Leaves exactly one valid `Host` and returns it.
+fn settle_host<B>(
+    request: &mut Request<B>,
+    seen: &Seen,
+    authority: Option<Authority>,
+    sender: &Sender<'_>,
+) -> Result<HeaderValue, Unfit> {
+    let version = request.version();
+    let given = request.headers().get(HOST).cloned();
+    if seen.hosts > 1 || given.as_ref().is_some_and(|host| !valid_host(host.as_bytes())) {
         return Err(Unfit::Host);
     }
-    let host = match (authority, first) {
-        (None, Some(_)) => return Ok(()),
-        (None, None) if parts.version == Version::HTTP_10 => sender.listener.clone(),
-        (None, None) => return Err(Unfit::Host),
+    let host = match (authority, given) {
+        (None, Some(host)) => return Ok(host),
         (Some(target), Some(host)) => {
             let same = host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes());
-            return if same { Ok(()) } else { Err(Unfit::TwoHosts) };
+            return if same { Ok(host) } else { Err(Unfit::TwoHosts) };
         }
+        (None, None) if version == Version::HTTP_10 => sender.listener.clone(),
         // HTTP/1.1 asks for `Host` in every form of a request; HTTP/2 does not.
-        (Some(target), None)
-            if parts.version > Version::HTTP_11 && valid_host(target.as_str().as_bytes()) =>
-        {
+        (Some(target), None) if version > Version::HTTP_11 && valid_host(target.as_str().as_bytes()) => {
             HeaderValue::from_str(target.as_str()).map_err(|_| Unfit::Host)?
         }
-        (Some(_), None) => return Err(Unfit::Host),
+        (_, None) => return Err(Unfit::Host),
     };
-    parts.headers.insert(HOST, host);
-    Ok(())
+    request.headers_mut().insert(HOST, host.clone());
+    Ok(host)
 }
 
 /// Names, IPv4 and bracketed IPv6 addresses, with or without a port; no user, no escapes.
@@ -147,9 +184,6 @@ fn valid_host(host: &[u8]) -> bool {
 
 /// Drops the fields that `Connection` names, before others are added that it must not be able to remove.
 fn drop_nominated(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONNECTION) {
-        return;
-    }
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> =
         named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
@@ -160,42 +194,38 @@ fn drop_nominated(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// Drops what only Madang may say, and names with `_`, which some servers take for `-`.
 fn drop_foreign(headers: &mut HeaderMap) {
-    let foreign = |name: &HeaderName| {
-        let text = name.as_str();
-        text.starts_with(headers::PREFIX)
-            || text.starts_with("x-forwarded-")
-            || text == "x-real-ip"
-            || *name == FORWARDED
-            || text.contains('_')
-    };
-    if headers.keys().any(foreign) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| foreign(name)).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_foreign(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
+}
+
+/// What only Madang may say, and names with `_`, which some servers take for `-`.
+fn is_foreign(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with(headers::PREFIX)
+        || name.starts_with("x-forwarded-")
+        || matches!(name, "x-real-ip" | "forwarded")
+        || name.as_bytes().contains(&b'_')
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     /// Admits a request given as target and headers.
-    fn admit_text(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<Parts, Unfit> {
+    fn admit_text(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<Request<()>, Unfit> {
         let mut request = Request::builder().version(version).uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let mut parts = request.body(()).unwrap().into_parts().0;
+        let mut request = request.body(()).unwrap();
         let sender = Sender {
             address: &HeaderValue::from_static("192.0.2.7"),
             listener: &HeaderValue::from_static("127.0.0.1:3000"),
         };
-        admit(&mut parts, &sender).map(|()| parts)
+        admit(&mut request, &sender).map(|()| request)
     }
 
     #[track_caller]
@@ -211,8 +241,8 @@ mod tests {
             ("http://shop.example", "/"),
             ("http://shop.example?x", "/?x"),
         ] {
-            let parts = admit_text(Version::HTTP_11, target, &[("host", "shop.example")]).unwrap();
-            assert_eq!(parts.uri.to_string(), expected);
+            let request = admit_text(Version::HTTP_11, target, &[("host", "shop.example")]).unwrap();
+            assert_eq!(request.uri().to_string(), expected);
         }
     }
 
@@ -228,17 +258,17 @@ mod tests {
         refused(V::HTTP_11, "http://a/", &[("host", "b")], Unfit::TwoHosts);
         refused(V::HTTP_2, "http://a/", &[("host", "b")], Unfit::TwoHosts);
         refused(V::HTTP_2, "http://user@a/", &[], Unfit::Host);
-        let parts = admit_text(V::HTTP_2, "http://A.example:80/", &[]).unwrap();
-        assert_eq!(parts.headers[HOST], "A.example:80");
-        assert_eq!(host(&parts.headers), "A.example");
-        let parts = admit_text(V::HTTP_10, "/", &[]).unwrap();
-        assert_eq!(parts.headers[HOST], "127.0.0.1:3000");
-        let parts = admit_text(V::HTTP_11, "/", &[("host", "[::1]:80")]).unwrap();
-        assert_eq!(host(&parts.headers), "[::1]");
-        let parts = admit_text(V::HTTP_11, "/", &[("host", "[::1]")]).unwrap();
-        assert_eq!(host(&parts.headers), "[::1]");
-        let parts = admit_text(V::HTTP_11, "/", &[("host", "shop.example.")]).unwrap();
-        assert_eq!(host(&parts.headers), "shop.example");
+        let request = admit_text(V::HTTP_2, "http://A.example:80/", &[]).unwrap();
+        assert_eq!(request.headers()[HOST], "A.example:80");
+        assert_eq!(host(request.headers()), "A.example");
+        let request = admit_text(V::HTTP_10, "/", &[]).unwrap();
+        assert_eq!(request.headers()[HOST], "127.0.0.1:3000");
+        let request = admit_text(V::HTTP_11, "/", &[("host", "[::1]:80")]).unwrap();
+        assert_eq!(host(request.headers()), "[::1]");
+        let request = admit_text(V::HTTP_11, "/", &[("host", "[::1]")]).unwrap();
+        assert_eq!(host(request.headers()), "[::1]");
+        let request = admit_text(V::HTTP_11, "/", &[("host", "shop.example.")]).unwrap();
+        assert_eq!(host(request.headers()), "shop.example");
     }
 
     #[test]
@@ -256,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_client_sets_no_field_of_ours() {
-        let parts = admit_text(
+        let request = admit_text(
             Version::HTTP_11,
             "/",
             &[
@@ -273,7 +303,8 @@ mod tests {
             ],
         )
         .unwrap();
-        let mut left: Vec<_> = parts.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        let mut left: Vec<_> =
+            request.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         left.sort_unstable();
         assert_eq!(
             left,

@@ -13,7 +13,11 @@
 //! of segments per host; looking up walks it in this order and allocates nothing. Each node is visited once at
 //! most, so that no table and no path can make a lookup long.
 
-use std::{borrow::Cow, cmp::Reverse, collections::HashMap};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+    collections::HashMap,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use madang_model::Route;
@@ -60,7 +64,7 @@ struct Tree {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// Children by segment, sorted.
+    /// Children by segment, sorted by [`shorter_first`].
     literals: Vec<(Box<str>, Node)>,
     one: Option<Box<Node>>,
     /// Routes whose template ends here, in order of precedence.
@@ -200,7 +204,7 @@ impl Node {
             Some((Segment::Rest, _)) => return merge(&mut self.rest, entries),
             Some((Segment::One, after)) => (&mut **self.one.get_or_insert_default(), after),
             Some((Segment::Literal(text), after)) => {
-                let at = match self.literals.binary_search_by(|(t, _)| t.cmp(text)) {
+                let at = match self.literals.binary_search_by(|(t, _)| shorter_first(t, text)) {
                     Ok(at) => at,
                     Err(at) => {
                         self.literals.insert(at, (text.clone(), Self::default()));
@@ -218,11 +222,8 @@ impl Node {
         let Some(path) = path else {
             return take(&self.end).or_else(|| take(&self.rest));
         };
-        let (segment, after) = match path.split_once('/') {
-            Some((segment, after)) => (segment, Some(after)),
-            None => (path, None),
-        };
-        if let Ok(at) = self.literals.binary_search_by(|(text, _)| (**text).cmp(segment))
+        let (segment, after) = first_segment(path);
+        if let Ok(at) = self.literals.binary_search_by(|(text, _)| shorter_first(text, segment))
             && let Some(found) = self.literals[at].1.walk(after, take)
         {
             return Some(found);
@@ -234,6 +235,19 @@ impl Node {
             return Some(found);
         }
         take(&self.rest)
+    }
+}
+
+/// An order in which most comparisons end at the length.
+fn shorter_first(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+/// Segments are short: looking at each byte is quicker here than a search that prepares for long texts.
+fn first_segment(path: &str) -> (&str, Option<&str>) {
+    match path.bytes().position(|b| b == b'/') {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (path, None),
     }
 }
 
