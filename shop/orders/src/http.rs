@@ -13,6 +13,7 @@ use madang::{
 use serde::Deserialize;
 use shop_idempotency::{InFlight, Key};
 use sqlx::SqlitePool;
+use tracing::Instrument;
 use utoipa::{IntoParams, OpenApi};
 
 use crate::{
@@ -154,7 +155,7 @@ async fn create(
             let due_after = millis(config.lease);
             let id = write_down(&pool, &peers, &new, key.as_ref(), &fingerprint, due_after).await?;
             // In a task of its own, so that a client who leaves does not stop the order half way.
-            let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await });
+            let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await }.in_current_span());
             driven.await.map_err(Error::internal)??
         }
     };
