@@ -23,7 +23,7 @@ pub async fn run(location: &Location, format: Format, own_session: bool) -> Resu
         rustix::process::setsid().map_err(io::Error::from).context("failed to leave the session")?;
     }
     let loaded = crate::manifest::load(location.given())?;
-    let manifest = manifest::find(location.given()).map_err(|error| Failure::Manifest(error.into()))?;
+    let manifest = manifest::find(location.given()).map_err(Failure::Manifest)?;
     journal::start(&location.logs()).context("failed to open the node's own log")?;
     let signals = Signals::catch()?;
     let node = Node::start(NodeConfig { manifest, workers: None }).await.map_err(not_started)?;
