@@ -88,16 +88,21 @@ impl Body {
         self.is_end_stream().then(Bytes::new)
     }
 
+    /// Whether there is anything to wait for.
+    fn is_to_come(&self) -> bool {
+        !matches!(self.kind, Kind::Whole(_)) && !self.is_end_stream()
+    }
+
     /// Counts as in flight until it ends.
     pub(crate) fn hold_in_flight(&mut self, in_flight: InFlight) {
-        if !self.is_end_stream() {
+        if self.is_to_come() {
             self.held.get_or_insert_default().in_flight = Some(in_flight);
         }
     }
 
     /// Ends with an error when its time is over. The first watch stays: it is that of the shorter limit.
     pub(crate) fn watch(&mut self, watch: impl FnOnce() -> Watch) {
-        if !self.is_end_stream() {
+        if self.is_to_come() {
             self.held.get_or_insert_default().watch.get_or_insert_with(watch);
         }
     }

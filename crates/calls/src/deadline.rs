@@ -60,6 +60,8 @@ pin_project_lite::pin_project! {
         limit: Duration,
         scope: Scope,
         sleep: Option<Sleep>,
+        // Whether there was no time left to begin with.
+        late: bool,
     }
 }
 
@@ -95,12 +97,10 @@ where
         // An attempt that may last as long as the whole call needs no timer of its own.
         let needed = self.scope == Scope::Total
             || exchange.deadline().is_none_or(|deadline| later(started, limit) < deadline);
-        let sleep = needed.then(|| {
-            let due = exchange.due(started, limit, started).unwrap_or(started);
-            exchange.worker.timer.sleep_until(due)
-        });
+        let due = exchange.due(started, limit, call.began);
+        let sleep = needed.then(|| exchange.worker.timer.sleep_until(due.unwrap_or(started)));
         let inner = self.inner.call(call);
-        Limited { inner, exchange, started, limit, scope: self.scope, sleep }
+        Limited { inner, exchange, started, limit, scope: self.scope, sleep, late: due.is_none() }
     }
 }
 
@@ -112,6 +112,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if *this.late {
+            return Poll::Ready(Err(this.exchange.timeout(*this.started)));
+        }
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer.map(|response| match this.sleep.take() {
                 Some(sleep) => {
@@ -189,6 +192,17 @@ mod tests {
             assert!(answer.is_ok() || took >= limit, "{took:?} of {limit:?}");
             assert!(answer.is_err() || took == takes);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_has_no_time_left_is_not_begun() {
+        let bench = Bench::new(Policy::default());
+        let mut request = Request::new(Body::empty());
+        let context = CallContext { deadline: Some(Deadline::after(millis(0))), ..CallContext::root() };
+        request.extensions_mut().insert(context);
+        let inner = service_fn(|_: Call| async { panic!("it was begun") });
+        let error = super::total().layer(inner).call(bench.call(request)).await.unwrap_err();
+        assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
     }
 
     /// The time that a call took whose body of unknown length comes in parts after these pauses, and whose

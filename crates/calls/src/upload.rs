@@ -238,3 +238,99 @@ fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
     // Only one attempt reads; a panic of the body given to us leaves it as it was.
     stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use http_body_util::{BodyExt, StreamBody};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Policy, testing::Bench};
+
+    fn exchange(frames: Vec<Frame<Bytes>>) -> Arc<Exchange> {
+        let frames = futures_util::stream::iter(frames.into_iter().map(Ok::<_, BoxError>));
+        let body = Body::new(StreamBody::new(frames));
+        Bench::new(Policy::default()).call(Request::new(body)).exchange
+    }
+
+    fn parts(lengths: &[usize]) -> (Vec<Frame<Bytes>>, Vec<u8>) {
+        let part = |(n, length): (usize, &usize)| vec![n as u8; *length];
+        let parts: Vec<_> = lengths.iter().enumerate().map(part).collect();
+        let whole = parts.concat();
+        (parts.into_iter().map(|part| Frame::data(part.into())).collect(), whole)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(test);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However far earlier attempts came, the next sends the whole body, or it is known that it cannot.
+        #[test]
+        fn each_attempt_sends_the_whole_body_or_none_is_made(
+            lengths in prop::collection::vec(1_usize..20_000, 1..12),
+            read in prop::collection::vec(0_usize..14, 0..4),
+        ) {
+            run(async {
+                let (frames, whole) = parts(&lengths);
+                let exchange = exchange(frames);
+                for frames in read {
+                    let mut sending = Upload::send(&exchange);
+                    for _ in 0..frames {
+                        let _ = sending.frame().await;
+                    }
+                    let taken: usize = lengths.iter().take(frames).sum();
+                    if !exchange.upload.repeatable() {
+                        assert!(taken > KEPT, "{taken} bytes can be kept");
+                        return;
+                    }
+                }
+                assert!(exchange.upload.repeatable());
+                let sent = Upload::send(&exchange).collect().await.unwrap().to_bytes();
+                assert!(sent == whole, "{} of {} bytes", sent.len(), whole.len());
+                assert!(exchange.upload.ended());
+            });
+        }
+    }
+
+    #[test]
+    fn an_earlier_attempt_gets_no_more_of_the_body() {
+        run(async {
+            let (frames, whole) = parts(&[3, 4, 5]);
+            let exchange = exchange(frames);
+            let mut first = Upload::send(&exchange);
+            first.frame().await.unwrap().unwrap();
+            let second = Upload::send(&exchange);
+            assert!(first.frame().await.unwrap().is_err());
+            assert_eq!(second.collect().await.unwrap().to_bytes(), whole);
+        });
+    }
+
+    #[test]
+    fn trailers_are_sent_again_too() {
+        run(async {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-sum", "1".parse().unwrap());
+            let exchange = exchange(vec![Frame::data("part".into()), Frame::trailers(trailers.clone())]);
+            for _ in 0..2 {
+                let sent = Upload::send(&exchange).collect().await.unwrap();
+                assert_eq!(sent.trailers(), Some(&trailers));
+            }
+        });
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_the_callers_failure_and_is_not_sent_again() {
+        run(async {
+            let frames = futures_util::stream::iter([Ok(Frame::data(Bytes::from("part"))), Err("gone")]);
+            let request = Request::new(Body::new(StreamBody::new(frames)));
+            let exchange = Bench::new(Policy::default()).call(request).exchange;
+            assert!(Upload::send(&exchange).collect().await.is_err());
+            assert!(exchange.upload.failed() && !exchange.upload.repeatable());
+        });
+    }
+}
