@@ -51,7 +51,7 @@ pub fn run(options: &Options) -> Result<()> {
         slowest.time.as_secs_f64(),
         TIME.as_secs_f64(),
     );
-    println!("{:<12} {:>8} {:>8}", "MB", "resident", "shared*");
+    println!("{:<12} {:>8} {:>8}", "MB", "resident", "share*");
     for (name, memory) in &median.processes {
         let target = if name == "madang" {
             format!("  target: under {:.0}", megabytes(MEMORY))
