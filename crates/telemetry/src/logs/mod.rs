@@ -70,7 +70,7 @@ impl Logs {
     ///
     /// The time of a line is the one it carries, or that of the line before it, or when its file last changed;
     /// for a line that came while following, when it was read. A line of more than 64 KiB is cut and says so.
-    /// Must be polled on a tokio runtime; a file that cannot be read gives an error and the others go on.
+    /// Must be called on a tokio runtime; a file that cannot be read gives an error and the others go on.
     pub fn query(&self, query: LogQuery) -> impl Stream<Item = Result<LogLine, Error>> + Send + use<> {
         let (sink, mut lines) = mpsc::channel(AHEAD);
         let folder = self.folder.clone();
