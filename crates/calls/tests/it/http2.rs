@@ -87,6 +87,8 @@ async fn a_connection_that_goes_away_is_replaced_while_its_streams_end() {
     stop.notify_one();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(caller.get("/").await.1, "2");
+    let (records, _) = caller.client.drain_records();
+    assert_eq!(records.last().unwrap().attempts, 1, "it was known before anything was tried");
     finish.notify_one();
     assert_eq!(slow.await.1, "1");
 }

@@ -1,6 +1,7 @@
 //! What is tried again over real connections, and what is not.
 
 use std::{
+    io::{Read, Write},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -15,7 +16,6 @@ use madang_wire::Hop;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Notify,
 };
 
 use crate::support::*;
@@ -77,30 +77,45 @@ async fn a_post_with_a_key_is_sent_again() {
     assert_eq!(server.connections(), 2);
 }
 
+/// The server is a thread of its own and the test blocks while it closes, so that the next request is handed to
+/// the connection's task before that has noticed.
 #[tokio::test]
 async fn a_post_that_met_a_closed_connection_was_not_sent_and_goes_over_a_new_one() {
-    let closed = Arc::new(Notify::new());
-    let closing = closed.clone();
-    let server = Server::raw(Protocol::Http, move |_, mut stream| {
-        let closed = closing.clone();
-        async move {
-            if read(&mut stream).await.is_some() {
-                stream.write_all(ANSWER).await.unwrap();
-                drop(stream);
-                closed.notify_one();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (close, closes) = std::sync::mpsc::channel::<()>();
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let mut served = 0;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(ANSWER).unwrap();
+            served += 1;
+            if closes.recv().is_err() {
+                break;
             }
+            drop(stream);
+            closed.send(()).unwrap();
         }
-    })
-    .await;
+        served
+    });
     // One attempt only: that nothing was sent is found out below the layer that tries again.
     let policy = Policy { attempts: 1, ..Policy::default() };
     let caller = Caller::with(ClientConfig::new(Hop::Gateway), policy);
-    caller.rotate(&[&server]);
-    for _ in 0..10 {
+    caller.rotate_to(address, Protocol::Http);
+    for round in 0..5 {
+        if round > 0 {
+            close.send(()).unwrap();
+            is_closed.recv().unwrap();
+            // The runtime looks at its sockets, and comes back here before it runs the connection's task.
+            tokio::task::yield_now().await;
+        }
         let response = caller.send(request("POST", "/", "x")).await.unwrap();
         assert_eq!(text(response).await, (200, "ok".to_owned()));
-        closed.notified().await;
     }
+    drop(close);
+    assert_eq!(server.join().unwrap(), 5);
 }
 
 #[tokio::test]

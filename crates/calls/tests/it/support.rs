@@ -141,12 +141,21 @@ impl Caller {
 
     /// Puts these servers in rotation, and no others.
     pub fn rotate(&self, servers: &[&Server]) -> &Self {
-        let endpoint = |server: &&Server| Endpoint {
-            instance: InstanceId(format!("users-{}", server.address.port()).into()),
-            address: server.address,
-            protocol: server.protocol,
+        self.apply(servers.iter().map(|server| (server.address, server.protocol)).collect())
+    }
+
+    /// Puts this address in rotation, and no other.
+    pub fn rotate_to(&self, address: SocketAddr, protocol: Protocol) -> &Self {
+        self.apply(vec![(address, protocol)])
+    }
+
+    fn apply(&self, addresses: Vec<(SocketAddr, Protocol)>) -> &Self {
+        let endpoint = |(address, protocol): (SocketAddr, Protocol)| Endpoint {
+            instance: InstanceId(format!("users-{}", address.port()).into()),
+            address,
+            protocol,
         };
-        let instances = servers.iter().map(endpoint).collect();
+        let instances = addresses.into_iter().map(endpoint).collect();
         let version = self.version.fetch_add(1, SeqCst) as u64;
         let users = ServiceEndpoints { instances, timeout_ms: None };
         let services = [("users".parse().unwrap(), users)].into();
