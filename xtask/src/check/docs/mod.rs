@@ -47,13 +47,17 @@ pub fn violations() -> Result<Vec<String>> {
 /// Every page, relative to the root.
 fn pages() -> Result<Vec<PathBuf>> {
     let mut pages = Vec::new();
-    let mut folders = vec![PathBuf::from("docs")];
+    let mut folders = ["docs", "shop"].map(PathBuf::from).to_vec();
     pages.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from));
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(root().join(&folder)).context("failed to list the docs")?;
         for entry in entries {
             let entry = entry.context("failed to list the docs")?;
             let path = folder.join(entry.file_name());
+            // What a running system keeps beside its manifest is not part of the docs.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             if entry.path().is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "md") {
