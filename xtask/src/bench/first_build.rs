@@ -3,16 +3,19 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tokio::time::Instant;
 
 use super::running::Running;
 use crate::command::{self, cargo, program, root};
+
+/// Where the shop's manifest has its gateway listen.
+const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
 /// Options of `cargo xtask bench first-build`.
 #[derive(Args)]
@@ -24,6 +27,8 @@ pub struct Options {
 
 /// Measures.
 pub fn run(options: &Options) -> Result<()> {
+    let taken = TcpListener::bind(GATEWAY).is_err();
+    ensure!(!taken, "something listens on {GATEWAY} already, where the shop's gateway would: stop it first");
     let folder = tempfile::tempdir().context("failed to make a temporary folder")?;
     let clone = folder.path().join("madang");
     command::run(program("git").args(["clone", "--quiet"]).arg(root()).arg(&clone))?;
@@ -32,16 +37,17 @@ pub fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     command::run(&mut in_clone(&clone, &["build", "--quiet", "--release", "--timings"]))?;
     let madang = began.elapsed();
-    println!("building madang: {:.1} s, of which on one core at a time:", madang.as_secs_f64());
-    for (name, seconds) in slowest(&clone.join("target/cargo-timings"))?.into_iter().take(options.top) {
+    let crates = slowest(&clone.join("target/cargo-timings"))?;
+    println!("madang is built: {:.1} s; the slowest of {} steps:", madang.as_secs_f64(), crates.len());
+    for (name, seconds) in crates.into_iter().take(options.top) {
         println!("  {seconds:>6.1} s  {name}");
     }
 
     let mut up = in_clone(&clone, &["run", "--quiet", "--release", "--", "up", "shop"]);
     up.env("XDG_RUNTIME_DIR", folder.path());
     let mut running = Running::start(&mut up, folder.path())?;
-    running.first_order(SocketAddr::from(([127, 0, 0, 1], 3000)))?;
-    println!("to the first order: {:.1} s", began.elapsed().as_secs_f64());
+    running.first_order(GATEWAY)?;
+    println!("the first order, after building the shop too: {:.1} s", began.elapsed().as_secs_f64());
     running.stop()
 }
 
