@@ -1,8 +1,12 @@
 //! What an instance is told by its environment, beyond what its unit declares.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
-use madang_model::System;
+use madang_model::{PortRule, Service, System, Unit};
 use madang_supervisor::{Environment, InstanceRef};
 use tokio::sync::watch;
 
@@ -35,6 +39,55 @@ impl Environment for InstanceEnvironment {
             };
             env.push((variable, database.url()));
         }
+        env.extend(callees(&system, unit));
         env
+    }
+}
+
+/// Where the services are that a unit declares calls to, for programs that do not ask the service API: under both
+/// names that such programs look for.
+fn callees(system: &System, unit: &Unit) -> BTreeMap<String, String> {
+    let callers = unit.services.iter().filter_map(|name| system.services.get(name));
+    let callees = callers.flat_map(|caller| caller.calls.keys()).filter_map(|name| system.services.get(name));
+    callees
+        .filter_map(|callee| Some((&callee.name, format!("http://{}", lasting_address(system, callee)?))))
+        .flat_map(|(name, url)| {
+            [(format!("{}_URL", name.env_prefix()), url.clone()), (format!("services__{name}__http__0"), url)]
+        })
+        .collect()
+}
+
+/// An address that a service keeps over restarts: where Madang itself listens for it, or else the port that its
+/// program insists on.
+fn lasting_address(system: &System, service: &Service) -> Option<SocketAddr> {
+    service.listen.or_else(|| match system.units.get(&service.unit)?.port {
+        PortRule::Fixed(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
+        PortRule::Assigned | PortRule::None => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_where_the_services_are_that_it_declares() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = r#"
+            services.orders = { run = "orders", calls = { gift-cards = {}, mail = {}, users = {} } }
+            services.gift-cards = { run = "cards", listen = 3005 }
+            services.users = { run = "users", port = 3001 }
+            services.mail = { run = "mail" }
+            services.payments = { run = "payments", listen = 3006 }
+        "#;
+        std::fs::write(folder.path().join("madang.toml"), manifest).unwrap();
+        let system = madang_model::manifest::load(folder.path(), &|_| None).unwrap().system;
+        let told = callees(&system, &system.units["orders"]);
+        let told: Vec<_> = told.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            told,
+            ["GIFT_CARDS_URL=http://127.0.0.1:3005", "services__gift-cards__http__0=http://127.0.0.1:3005",]
+        );
+        assert!(callees(&system, &system.units["users"]).is_empty());
     }
 }
