@@ -83,11 +83,13 @@ mod tests {
         std::fs::write(folder.path().join("madang.toml"), manifest).unwrap();
         let system = madang_model::manifest::load(folder.path(), &|_| None).unwrap().system;
         let told = callees(&system, &system.units["orders"]);
-        let told: Vec<_> = told.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(
-            told,
-            ["GIFT_CARDS_URL=http://127.0.0.1:3005", "services__gift-cards__http__0=http://127.0.0.1:3005",]
-        );
+        let expected = [
+            ("GIFT_CARDS_URL", "http://127.0.0.1:3005"),
+            ("USERS_URL", "http://127.0.0.1:3001"),
+            ("services__gift-cards__http__0", "http://127.0.0.1:3005"),
+            ("services__users__http__0", "http://127.0.0.1:3001"),
+        ];
+        assert!(told.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{told:?}");
         assert!(callees(&system, &system.units["users"]).is_empty());
     }
 }
