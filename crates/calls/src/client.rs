@@ -87,10 +87,24 @@ impl Client {
         &self,
         upstream: &Arc<Upstream>,
         policy: &Arc<Policy>,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>, CallError> {
-        let exchange = Exchange::new(self.worker.clone(), upstream.clone(), policy.clone(), request);
-        stack().call(exchange.first()).await
+        let context = request.extensions_mut().remove::<Context>();
+        let context = context.unwrap_or_else(|| Context::from_headers(request.headers(), false));
+        self.call_in(context, upstream, policy, request).await
+    }
+
+    /// The same in a context that is given apart from the request, which saves looking for it. The call begins
+    /// at once, and ends early if what is returned is dropped.
+    pub fn call_in(
+        &self,
+        context: Context,
+        upstream: &Arc<Upstream>,
+        policy: &Arc<Policy>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, CallError>> + Send + use<> {
+        let exchange = Exchange::new(self.worker.clone(), upstream.clone(), policy.clone(), context, request);
+        stack().call(exchange.first())
     }
 
     /// Leaves a record of a request that was answered here with a problem and led to no call.

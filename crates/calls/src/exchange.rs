@@ -73,13 +73,10 @@ impl Exchange {
         worker: Arc<Worker>,
         upstream: Arc<Upstream>,
         policy: Arc<Policy>,
+        context: Context,
         request: Request<Body>,
     ) -> Arc<Self> {
         let (mut head, body) = request.into_parts();
-        let context = head
-            .extensions
-            .remove::<Context>()
-            .unwrap_or_else(|| Context::from_headers(&head.headers, false));
         // Nothing of this process's may reach the other side, even if that side is in this process.
         head.extensions.clear();
         let started = Instant::now();

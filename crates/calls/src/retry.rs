@@ -94,21 +94,31 @@ where
     exchange.upstream.budget.deposit(first.exchange.started);
     let mut tries = Tries { made: 0, stale: false, unreachable: None };
     let mut call = first;
+    let mut unknown = None;
     loop {
         let number = call.attempt;
         let answer = inner.call(call).await;
-        let Some(again) = tries.again(&exchange, &answer) else { return answer };
+        let Some(again) = tries.again(&exchange, &answer) else { return honest(answer, unknown) };
         let pause = again.pause();
         if !fits(&exchange, pause) || !exchange.upstream.budget.withdraw(Instant::now()) {
-            return answer;
+            return honest(answer, unknown);
         }
-        // The answer and its connection are not needed while it waits.
-        drop(answer);
+        // An answer and its connection are not needed while it waits.
+        unknown = answer.err().filter(CallError::outcome_unknown).or(unknown);
         if !pause.is_zero() {
             exchange.worker.timer.sleep_until(Instant::now() + pause).await;
         }
         let stale = again == Again::Stale;
         call = exchange.again(number + 1, exchange.trail.endpoint().filter(|_| !stale), stale);
+    }
+}
+
+/// The answer to a call of several attempts. One that was heard may have had its effect: that a later one was
+/// certainly not heard does not undo it, so the call's outcome stays unknown.
+fn honest(answer: Answer, unknown: Option<CallError>) -> Answer {
+    match (answer, unknown) {
+        (Err(last), Some(heard)) if !last.outcome_unknown() => Err(heard),
+        (answer, _) => answer,
     }
 }
 

@@ -41,9 +41,10 @@ impl Bench {
         self
     }
 
-    pub(crate) fn call(&self, request: Request<Body>) -> Call {
+    pub(crate) fn call(&self, mut request: Request<Body>) -> Call {
         let (upstream, policy) = (self.upstream.clone(), self.policy.clone());
-        Exchange::new(self.worker.clone(), upstream, policy, request).first()
+        let context = request.extensions_mut().remove().unwrap_or_default();
+        Exchange::new(self.worker.clone(), upstream, policy, context, request).first()
     }
 
     pub(crate) fn get(&self) -> Call {

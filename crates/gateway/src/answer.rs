@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
-use madang_calls::{Body, CallError};
+use madang_calls::{Body, CallError, Context};
 use madang_wire::{Code, PROBLEM_JSON, Problem};
 
 use crate::inspect::Unfit;
@@ -49,13 +49,13 @@ impl Refusal {
     }
 
     /// The answer to whoever asked.
-    pub(crate) fn answer(&self, form: Form, request_id: &HeaderValue, trace_id: u128) -> Response<Body> {
+    pub(crate) fn answer(&self, form: Form, context: &Context) -> Response<Body> {
         let mut problem = match self {
             Self::Call(error) => error.problem(),
             _ => Problem::new(self.code()).detail(self.to_string()),
         };
-        problem.request_id = request_id.to_str().ok().map(str::to_owned);
-        problem.trace_id = Some(format!("{trace_id:032x}"));
+        problem.request_id = context.request_id.0.to_str().ok().map(str::to_owned);
+        problem.trace_id = Some(format!("{:032x}", context.trace.trace_id));
         let mut response = match form {
             Form::Grpc => grpc(&problem),
             Form::Json => json(&problem, problem.to_json().into()),
@@ -158,12 +158,17 @@ mod tests {
         Form::of(&Request::builder().method(method).header(CONTENT_TYPE, content_type).body(()).unwrap())
     }
 
-    const ID: HeaderValue = HeaderValue::from_static("r-1");
+    fn context() -> Context {
+        let mut context = Context::root();
+        context.request_id.0 = HeaderValue::from_static("r-1");
+        context.trace.trace_id = 0xabc;
+        context
+    }
 
     #[tokio::test]
     async fn a_problem_carries_the_ids_and_the_hints() {
         let refusal = Refusal::Method(vec![Method::GET, Method::HEAD]);
-        let response = refusal.answer(Form::Json, &ID, 0xabc);
+        let response = refusal.answer(Form::Json, &context());
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
         assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
@@ -179,14 +184,14 @@ mod tests {
         let retry_after = Duration::from_millis(1200);
         let service = "users".parse().unwrap();
         let refusal = Refusal::Call(CallError::NoInstance { service, retry_after });
-        let head = refusal.answer(form(Method::HEAD, "text/plain"), &ID, 1);
+        let head = refusal.answer(form(Method::HEAD, "text/plain"), &context());
         assert_eq!(
             (head.status(), &head.headers()[RETRY_AFTER]),
             (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(2))
         );
         assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
 
-        let grpc = refusal.answer(form(Method::POST, "application/grpc+proto"), &ID, 1);
+        let grpc = refusal.answer(form(Method::POST, "application/grpc+proto"), &context());
         assert_eq!(grpc.status(), 200);
         assert_eq!(grpc.headers()["grpc-status"], "14");
         assert_eq!(grpc.headers()["grpc-message"], "MDG-CALL-001: no instance of users is ready");

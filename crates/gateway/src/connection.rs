@@ -38,6 +38,9 @@ use crate::{
 /// How an HTTP/2 connection starts when the client knows that the server speaks it (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The most that is written in one piece, in bytes.
+const SMALL: usize = 1024;
+
 /// What the worker has told a connection, in the order of urgency.
 const GO_ON: u8 = 0;
 const FINISH: u8 = 1;
@@ -303,9 +306,19 @@ impl AsyncWrite for Sniffed {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
+        parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        // Copying a head and a small body together costs less than a vectored write.
+        let mut whole = [0; SMALL];
+        let mut filled = 0;
+        for part in parts {
+            let Some(room) = whole.get_mut(filled..filled + part.len()) else {
+                return Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+            };
+            room.copy_from_slice(part);
+            filled += part.len();
+        }
+        Pin::new(&mut self.stream).poll_write(cx, &whole[..filled])
     }
 
     fn is_write_vectored(&self) -> bool {

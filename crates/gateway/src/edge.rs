@@ -18,11 +18,11 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 
-/// A request on its way through the edge, with its [`Context`] in its extensions. It is changed in place:
-/// moving a request costs more than a layer.
+/// A request on its way through the edge. It is changed in place: moving it costs more than a layer does.
 struct Asked<'a> {
     connection: &'a Connection,
     arrived: Instant,
+    context: &'a mut Context,
     request: &'a mut Request<Body>,
 }
 
@@ -35,14 +35,13 @@ pub(crate) async fn answer(
     let connection = in_flight.connection();
     let mut request = request.map(Body::incoming);
     let form = Form::of(&request);
-    let context = context(connection, request.headers());
-    let (request_id, trace_id) = (context.request_id.0.clone(), context.trace.trace_id);
-    request.extensions_mut().insert(context);
+    let mut context = context(connection, request.headers());
 
-    let outcome = compose(Asked { connection, arrived, request: &mut request }).await;
+    let asked = Asked { connection, arrived, context: &mut context, request: &mut request };
+    let outcome = compose(asked).await;
 
-    let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(form, &request_id, trace_id));
-    response.headers_mut().insert(REQUEST_ID, request_id);
+    let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(form, &context));
+    response.headers_mut().insert(REQUEST_ID, context.request_id.0);
     connection.worker.counters.answered(response.status(), arrived.elapsed());
     Ok(response.map(|body| AnswerBody::new(body, in_flight)))
 }
@@ -74,16 +73,15 @@ impl Asked<'_> {
             Found::OtherMethods(methods) => return Err(self.refuse(Refusal::Method(methods))),
             Found::Nothing => return Err(self.refuse(Refusal::NoRoute)),
         };
-        if let Some(context) = self.request.extensions_mut().get_mut::<Context>() {
-            context.route = Some(route.template.clone());
-        }
+        self.context.route = Some(route.template.clone());
         Ok(route.choose(rand::random).clone())
     }
 
     async fn call(self, destination: &Destination) -> Result<Response<Body>, Refusal> {
         let request = std::mem::take(self.request);
         let client = self.connection.client();
-        Ok(client.call(&destination.upstream, &destination.policy, request).await?)
+        let Destination { upstream, policy } = destination;
+        Ok(client.call_in(self.context.clone(), upstream, policy, request).await?)
     }
 
     fn target(&self) -> Target<'_> {
@@ -98,10 +96,8 @@ impl Asked<'_> {
     /// Records what is answered here; a call records itself.
     fn refuse(&self, refusal: impl Into<Refusal>) -> Refusal {
         let refusal = refusal.into();
-        if let Some(context) = self.request.extensions().get::<Context>() {
-            let client = self.connection.client();
-            client.record_answered(context, self.request.method(), refusal.code(), self.arrived);
-        }
+        let client = self.connection.client();
+        client.record_answered(self.context, self.request.method(), refusal.code(), self.arrived);
         refusal
     }
 }

@@ -259,3 +259,29 @@ async fn a_body_too_long_to_keep_arrives_whole_and_once() {
     assert!((status, got.as_str()) == (502, &*PART.repeat(parts)), "{status}, {} bytes", got.len());
     assert_eq!(asked.load(SeqCst), 1);
 }
+
+/// The first attempt was heard and may have had its effect; that the second could not even connect does not
+/// undo it.
+#[tokio::test]
+async fn once_an_attempt_was_heard_a_later_failure_to_connect_leaves_the_outcome_unknown() {
+    let heard = Server::raw(Protocol::Http, |_, mut stream| async move {
+        read(&mut stream).await;
+    })
+    .await;
+    let gone = Server::start(Protocol::Http, |_| async { ok("") }).await;
+    let policy = Policy { connect_timeout: Duration::from_millis(150), ..Policy::default() };
+    let caller = Arc::new(Caller::with(ClientConfig::new(Hop::Gateway), policy));
+    caller.rotate(&[&heard]);
+    let mut post = request("POST", "/", "x");
+    post.headers_mut().insert("idempotency-key", "\"k\"".parse().unwrap());
+    let calling = caller.clone();
+    let call = tokio::spawn(async move { calling.send(post).await });
+    while heard.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    caller.rotate(&[&gone]);
+    drop(gone);
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Broken { .. }), "{error:?}");
+    assert!(error.outcome_unknown() && !error.retryable());
+}
