@@ -140,7 +140,7 @@ impl Group {
     fn process(&self, log: &Path) -> io::Result<Command> {
         let output = fresh(log)?;
         let mut process = command::command(&self.command, &self.folder);
-        command::without_ours(&mut process);
+        command::without_ours(&mut process, std::env::vars_os().map(|(name, _)| name));
         process.stdout(output.try_clone()?).stderr(output);
         Ok(process)
     }

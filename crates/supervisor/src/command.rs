@@ -5,6 +5,7 @@
 //! it is. A program with a `/` in it is a path from the unit's folder, any other is looked up in `PATH`.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -54,10 +55,9 @@ pub(crate) fn command(text: &str, folder: &Path) -> Command {
 }
 
 /// Takes out of the environment what is meant for this process and no other: its own `PORT`, and whatever a
-/// node above this one said of it.
-pub(crate) fn without_ours(command: &mut Command) {
-    let ours = std::env::vars_os().map(|(name, _)| name);
-    for name in ours.filter(|name| name == "PORT" || name.as_encoded_bytes().starts_with(b"MADANG_")) {
+/// node above this one said of it. `names` are those of the environment that it would inherit.
+pub(crate) fn without_ours(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    for name in names.filter(|name| name == "PORT" || name.as_encoded_bytes().starts_with(b"MADANG_")) {
         command.env_remove(name);
     }
 }
@@ -84,5 +84,15 @@ mod tests {
         for text in ["node 'a b.js'", "a | b", "A=1 node a.js", "echo $HOME", "cd x && ./y", "rm *.tmp"] {
             assert_eq!(argv(text), ["/bin/sh", "-c", text]);
         }
+    }
+
+    #[test]
+    fn what_is_meant_for_the_node_alone_is_not_passed_on() {
+        let mut command = command("true", Path::new("/"));
+        let names = ["PATH", "PORT", "MADANG_TOKEN", "EXPORT", "MADANG"].map(OsString::from);
+        without_ours(&mut command, names.into_iter());
+        let removed: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_str().unwrap(), value)).collect();
+        assert_eq!(removed, [("MADANG_TOKEN", None), ("PORT", None)]);
     }
 }

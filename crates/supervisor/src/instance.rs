@@ -1,8 +1,6 @@
 //! The life of one instance, from the port that it is given to the last of its grandchildren.
 
-use std::{
-    collections::BTreeSet, io, net::SocketAddr, path::PathBuf, process::Command, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use madang_model::{InstanceId, PortRule};
 use tokio::{
@@ -13,14 +11,14 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    Config, Environment, InstanceRef, ReadyInstance, Rotation, command,
+    Config, Environment, InstanceRef, ReadyInstance, Rotation,
     family::Family,
-    logfile,
+    launch, logfile,
     ports::{self, Claim, Ports},
     probe::{Cadence, Change, Probe},
     proc,
     process::{Exit, Process},
-    spec::{self, Release},
+    spec::Release,
     store::{Identity, Record, Records},
 };
 
@@ -300,38 +298,19 @@ impl Instance {
     }
 
     fn spawn(&self, port: &Port) -> io::Result<Process> {
-        Process::spawn(self.command(port.number())?)
-    }
-
-    fn command(&self, port: Option<u16>) -> io::Result<Command> {
-        let Release { id: release, spec } = &*self.release;
-        let unit = &spec.unit;
-        let port_text = port.map(|port| port.to_string()).unwrap_or_default();
-        let values = [
-            ("port", port_text.as_str()),
-            ("unit", unit.name.as_str()),
-            ("service", spec.first_service()),
-            ("instance", &self.id.0),
-            ("release", &release.0),
-        ];
-        let mut command = command::command(&spec::resolve(&unit.run, &values), &unit.folder);
-        command::without_ours(&mut command);
-        command.envs(self.surroundings.environment.for_instance(&InstanceRef {
+        let unit = &self.release.spec.unit;
+        let instance = InstanceRef {
             id: self.id.clone(),
             unit: unit.name.clone(),
             services: unit.services.clone(),
-            release: release.clone(),
-            port,
-        }));
-        if port.is_some() {
-            command.env("PORT", &port_text);
-        }
-        command.envs(unit.env.iter().map(|(name, value)| (name, spec::resolve(value, &values))));
-        command.env("MADANG_SERVICE", spec.first_service()).env("MADANG_UNIT", unit.name.as_str());
-        command.env("MADANG_INSTANCE", &*self.id.0).env("MADANG_RELEASE", &*release.0);
+            release: self.release.id.clone(),
+            port: port.number(),
+        };
+        let told = self.surroundings.environment.for_instance(&instance);
+        let mut command = launch::command(&self.release.spec, &instance, told);
         let output = logfile::create(&self.log)?;
         command.stdout(output.try_clone()?).stderr(output);
-        Ok(command)
+        Process::spawn(command)
     }
 
     // --- what is said of it ---

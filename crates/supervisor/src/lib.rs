@@ -5,8 +5,8 @@
 //! manifests as text, of requests, of who asks, or of machines other than this one.
 //!
 //! Map: `reconcile.rs` decides (pure); `world.rs` is what it decides from; `service.rs` acts on it.
-//! `prepare.rs` and `build.rs` make a release, `instance.rs` is the life of one instance of it, `process.rs`
-//! and `family.rs` its processes, `proc.rs` what the kernel says of them. `store.rs` records who runs, and
+//! `prepare.rs` and `build.rs` make a release, `instance.rs` is the life of one instance of it, `launch.rs`
+//! what it is started with, `process.rs` and `family.rs` its processes, `proc.rs` what the kernel says of them. `store.rs` records who runs, and
 //! `leftover.rs` finds whom a node before this one left.
 
 mod backoff;
@@ -18,6 +18,7 @@ mod events;
 mod family;
 mod handle;
 mod instance;
+mod launch;
 mod leftover;
 mod logfile;
 mod ports;
@@ -30,6 +31,7 @@ mod rotation;
 mod service;
 mod spec;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod testing;
 mod views;

@@ -176,6 +176,12 @@ mod tests {
         let process = Process::spawn(sh("sleep 30 & sleep 30 & wait")).unwrap();
         let group = process.pid();
         drop(process);
-        assert!(!proc::all().any(|other| other.group == group && !other.zombie));
+        // The leader is reaped; the others die a moment after the signal.
+        let gone = async {
+            while proc::all().any(|other| other.group == group && !other.zombie) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), gone).await.unwrap();
     }
 }

@@ -13,7 +13,7 @@ use rand::RngExt;
 use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinError, JoinSet, spawn_blocking},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -28,15 +28,12 @@ use crate::{
     proc,
     reconcile::{Action, Phase, Preparation, Revision, Wait, reconcile},
     store::Records,
-    views,
+    sweep, views,
     world::{InstanceState, World},
 };
 
 /// How many things that happened to instances wait to be noted at most.
 const QUEUE: usize = 256;
-
-/// How often logs are trimmed and adopted orphans reaped.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// How long the loop sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -98,7 +95,7 @@ impl Supervisor {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { around, board, told } = self;
         let _ended = board.ended.clone().drop_guard();
-        let sweep = tokio::spawn(sweep(around.clone(), board.clone()));
+        let sweep = tokio::spawn(sweep::run(around.clone(), board.clone()));
         let _sweep = AbortOnDrop(sweep);
         leftover::stop(&around, &board, || killed(told.subscribe())).await;
         let (happenings, happened) = mpsc::channel(QUEUE);
@@ -131,31 +128,6 @@ struct AbortOnDrop(task::JoinHandle<()>);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// Keeps the logs bounded and the process table free of orphans.
-async fn sweep(around: Arc<Surroundings>, board: Arc<Board>) {
-    let mut ticks = interval(SWEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let limit = around.config.log_limit;
-        let logs: Vec<PathBuf> = board.rows().into_iter().filter_map(|row| row.log.map(Into::into)).collect();
-        let swept = spawn_blocking(move || {
-            family::reap_orphans();
-            for log in logs {
-                // One whose instance did not start has not been made.
-                if log.exists()
-                    && let Err(error) = logfile::trim(&log, limit)
-                {
-                    warn!(log = %log.display(), %error, "failed to give the head of a log back");
-                }
-            }
-        });
-        if let Err(error) = swept.await {
-            error!(%error, "sweeping failed");
-        }
     }
 }
 

@@ -26,12 +26,14 @@ async fn in_reverse_order_of_dependencies() {
 }
 
 #[tokio::test]
-async fn one_that_ends_its_work_is_not_killed() {
-    let script = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.02; done";
+async fn one_that_ends_its_work_is_out_of_rotation_first_and_not_killed() {
+    let script = "trap 'sleep 0.3; echo bye; exit 0' TERM; while :; do sleep 0.02; done";
     let running = run([unit("users", script)]).await;
     running.ready().await;
-    let (row, handle) = (running.row("users"), running.handle.clone());
+    let (row, handle, rotation) = (running.row("users"), running.handle.clone(), running.rotation.clone());
     let _folder = running.stop().await;
+    let gone = rotation.when(&format!("gone {}", row.name)).unwrap();
+    assert!(gone.elapsed() >= Duration::from_millis(250), "before its work was over: {:?}", gone.elapsed());
     let log = std::fs::read_to_string(row.log.unwrap()).unwrap();
     assert!(log.ends_with("bye\n"), "{log}");
     assert_eq!(handle.recent().last().unwrap().message, "exited with code 0");
