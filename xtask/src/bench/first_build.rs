@@ -30,7 +30,7 @@ pub fn run(options: &Options) -> Result<()> {
     let taken = TcpListener::bind(GATEWAY).is_err();
     ensure!(!taken, "something listens on {GATEWAY} already, where the shop's gateway would: stop it first");
     let folder = tempfile::tempdir().context("failed to make a temporary folder")?;
-    let clone = folder.path().join("madang");
+    let clone = folder.path().join("clone");
     command::run(program("git").args(["clone", "--quiet"]).arg(root()).arg(&clone))?;
     command::run(&mut in_clone(&clone, &["fetch", "--quiet", "--locked"]))?;
 
