@@ -84,7 +84,7 @@ fn grpc_status(status: StatusCode) -> u16 {
         400 | 500 => 13,             // INTERNAL
         401 => 16,                   // UNAUTHENTICATED
         403 => 7,                    // PERMISSION_DENIED
-        404 | 405 => 12,             // UNIMPLEMENTED
+        404 | 405 | 501 => 12,       // UNIMPLEMENTED
         408 | 504 => 4,              // DEADLINE_EXCEEDED
         413 => 8,                    // RESOURCE_EXHAUSTED
         421 | 429 | 502 | 503 => 14, // UNAVAILABLE

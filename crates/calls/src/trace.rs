@@ -67,11 +67,13 @@ pub(crate) fn traceparent(trace_id: u128, span_id: u64, flags: u8) -> HeaderValu
     ascii(&text)
 }
 
-/// Writes the number's last digits in lower-case hexadecimal, as many as there is room for.
-pub(crate) fn write_hex(mut number: u128, room: &mut [u8]) {
-    for digit in room.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+/// Writes the number's last digits in lower-case hexadecimal: an even number of them, as many as there is
+/// room for.
+pub(crate) fn write_hex(number: u128, room: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in room.rchunks_exact_mut(2).zip(number.to_le_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

@@ -1,13 +1,8 @@
 //! The answers that the gateway gives itself: problems, in the form that the asker reads.
 
-use std::time::Duration;
-
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
-};
-use madang_calls::{Body, CallError, Context};
-use madang_wire::{Code, PROBLEM_JSON, Problem};
+use http::{HeaderValue, Method, Request, Response, header::ALLOW};
+use madang_calls::{Body, CallError, Context, Form};
+use madang_wire::{Code, Problem};
 
 use crate::inspect::Unfit;
 
@@ -18,20 +13,18 @@ pub(crate) enum Refusal {
     Unfit(#[from] Unfit),
     #[error("no route of this system matches the request's host, path and headers")]
     NoRoute,
-    #[error("the routes for this path take {}", .0.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("the routes for this path take {}", list(.0))]
     Method(Vec<Method>),
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
 /// What decides the form of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Json,
-    /// To `HEAD`: no body.
-    HeadOnly,
-    /// To a gRPC call: a status in the head, no body.
-    Grpc,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    form: Form,
+    /// Whether it asked for a head alone.
+    head_only: bool,
 }
 
 // === impl Refusal ===
@@ -49,134 +42,62 @@ impl Refusal {
     }
 
     /// The answer to whoever asked.
-    pub(crate) fn answer(&self, form: Form, context: &Context) -> Response<Body> {
-        let mut problem = match self {
-            Self::Call(error) => error.problem(),
-            _ => Problem::new(self.code()).detail(self.to_string()),
+    pub(crate) fn answer(&self, asker: Asker, context: &Context) -> Response<Body> {
+        let mut response = match self {
+            Self::Call(error) => error.response(context, asker.form),
+            _ => asker.form.answer(Problem::new(self.code()).detail(self.to_string()), context, None),
         };
-        problem.request_id = context.request_id.0.to_str().ok().map(str::to_owned);
-        problem.trace_id = Some(format!("{:032x}", context.trace.trace_id));
-        let mut response = match form {
-            Form::Grpc => grpc(&problem),
-            Form::Json => json(&problem, problem.to_json().into()),
-            Form::HeadOnly => json(&problem, Body::empty()),
-        };
-        self.add_hints(response.headers_mut());
+        if let Self::Method(methods) = self
+            && let Ok(methods) = HeaderValue::try_from(list(methods))
+        {
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        if asker.head_only {
+            *response.body_mut() = Body::empty();
+        }
         response
     }
-
-    /// What the client can do about it, where a field of its own says so.
-    fn add_hints(&self, headers: &mut HeaderMap) {
-        match self {
-            Self::Method(methods) => {
-                let list = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-                if let Ok(list) = HeaderValue::from_str(&list) {
-                    headers.insert(ALLOW, list);
-                }
-            }
-            Self::Call(CallError::NoInstance { retry_after, .. }) => {
-                let up = retry_after.as_millis().div_ceil(Duration::from_secs(1).as_millis()).max(1);
-                headers.insert(RETRY_AFTER, HeaderValue::from(u64::try_from(up).unwrap_or(u64::MAX)));
-            }
-            Self::Call(CallError::ParkingFull { .. }) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(1));
-            }
-            _ => {}
-        }
-    }
 }
 
-// === impl Form ===
+fn list(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
 
-impl Form {
+// === impl Asker ===
+
+impl Asker {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
-        if request.headers().get(CONTENT_TYPE).is_some_and(grpc) {
-            Self::Grpc
-        } else if *request.method() == Method::HEAD {
-            Self::HeadOnly
-        } else {
-            Self::Json
-        }
+        Self { form: Form::of(request.headers()), head_only: *request.method() == Method::HEAD }
     }
-}
-
-fn json(problem: &Problem, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = problem.status_code();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    response
-}
-
-/// A response of trailers only: the gRPC status travels in the head, under HTTP status 200.
-fn grpc(problem: &Problem) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(grpc_status(problem.status_code())));
-    let detail = problem.detail.as_deref().unwrap_or(&problem.title);
-    let message = percent_encode(&format!("{}: {detail}", problem.code));
-    if let Ok(message) = HeaderValue::from_str(&message) {
-        headers.insert("grpc-message", message);
-    }
-    response
-}
-
-/// The gRPC status that stands for an HTTP status (gRPC's `http-grpc-status-mapping.md`, but for 504: there
-/// it is known that the deadline passed).
-fn grpc_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 | 405 | 501 => 12,
-        504 => 4,
-        429 | 502 | 503 => 14,
-        _ => 2,
-    }
-}
-
-/// As the gRPC protocol has `grpc-message`: everything but visible ASCII and the space is escaped, and `%`.
-fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
-        match b {
-            b' '..=b'~' if b != b'%' => out.push(char::from(b)),
-            _ => out.push_str(&format!("%{b:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::header::{CONTENT_TYPE, RETRY_AFTER};
     use http_body_util::BodyExt;
 
     use super::*;
 
-    fn form(method: Method, content_type: &str) -> Form {
-        Form::of(&Request::builder().method(method).header(CONTENT_TYPE, content_type).body(()).unwrap())
-    }
-
-    fn context() -> Context {
-        let mut context = Context::root();
-        context.request_id.0 = HeaderValue::from_static("r-1");
-        context.trace.trace_id = 0xabc;
-        context
+    /// The answer to a request: its status, one of its fields, and its body.
+    async fn answer(refusal: &Refusal, method: Method, media: &str, field: &str) -> (u16, String, String) {
+        let request = Request::builder().method(method).header(CONTENT_TYPE, media).body(()).unwrap();
+        let response = refusal.answer(Asker::of(&request), &Context::root());
+        let field = response.headers().get(field).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, field, String::from_utf8(body.to_vec()).unwrap())
     }
 
     #[tokio::test]
-    async fn a_problem_carries_the_ids_and_the_hints() {
+    async fn a_refused_method_gets_the_list_of_the_others() {
         let refusal = Refusal::Method(vec![Method::GET, Method::HEAD]);
-        let response = refusal.answer(Form::Json, &context());
-        assert_eq!(response.status(), 405);
-        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
-        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        let (status, allow, body) = answer(&refusal, Method::POST, "text/plain", ALLOW.as_str()).await;
+        assert_eq!((status, &*allow), (405, "GET, HEAD"));
+        let problem: Problem = serde_json::from_str(&body).unwrap();
         assert_eq!(problem.code, "MDG-GW-002");
-        assert_eq!(problem.request_id.as_deref(), Some("r-1"));
-        assert_eq!(problem.trace_id.as_deref(), Some("00000000000000000000000000000abc"));
+        assert_eq!(problem.detail.as_deref(), Some("the routes for this path take GET, HEAD"));
     }
 
     #[tokio::test]
@@ -184,21 +105,9 @@ mod tests {
         let retry_after = Duration::from_millis(1200);
         let service = "users".parse().unwrap();
         let refusal = Refusal::Call(CallError::NoInstance { service, retry_after });
-        let head = refusal.answer(form(Method::HEAD, "text/plain"), &context());
-        assert_eq!(
-            (head.status(), &head.headers()[RETRY_AFTER]),
-            (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(2))
-        );
-        assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
-
-        let grpc = refusal.answer(form(Method::POST, "application/grpc+proto"), &context());
-        assert_eq!(grpc.status(), 200);
-        assert_eq!(grpc.headers()["grpc-status"], "14");
-        assert_eq!(grpc.headers()["grpc-message"], "MDG-CALL-001: no instance of users is ready");
-    }
-
-    #[test]
-    fn a_grpc_message_is_ascii() {
-        assert_eq!(percent_encode("50% 마\n"), "50%25 %EB%A7%88%0A");
+        let head = answer(&refusal, Method::HEAD, "text/plain", RETRY_AFTER.as_str()).await;
+        assert_eq!(head, (503, "2".to_owned(), String::new()));
+        let grpc = answer(&refusal, Method::POST, "application/grpc+proto", "grpc-status").await;
+        assert_eq!(grpc, (200, "14".to_owned(), String::new()));
     }
 }

@@ -9,7 +9,7 @@ use madang_wire::headers;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Form, Refusal},
+    answer::{Asker, Refusal},
     connection::{AnswerBody, Connection, InFlight},
     inspect,
     router::{Found, Target},
@@ -21,7 +21,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 /// A request on its way through the edge. It is changed in place: moving it costs more than a layer does.
 struct Asked<'a> {
     connection: &'a Connection,
-    arrived: Instant,
     context: &'a mut Context,
     request: &'a mut Request<Body>,
 }
@@ -31,18 +30,17 @@ pub(crate) async fn answer(
     in_flight: InFlight,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let arrived = Instant::now();
     let connection = in_flight.connection();
     let mut request = request.map(Body::incoming);
-    let form = Form::of(&request);
+    let asker = Asker::of(&request);
     let mut context = context(connection, request.headers());
 
-    let asked = Asked { connection, arrived, context: &mut context, request: &mut request };
+    let asked = Asked { connection, context: &mut context, request: &mut request };
     let outcome = compose(asked).await;
 
-    let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(form, &context));
+    let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(asker, &context));
     response.headers_mut().insert(REQUEST_ID, context.request_id.0);
-    connection.worker.counters.answered(response.status(), arrived.elapsed());
+    connection.worker.counters.answered(response.status());
     Ok(response.map(|body| AnswerBody::new(body, in_flight)))
 }
 
@@ -97,7 +95,7 @@ impl Asked<'_> {
     fn refuse(&self, refusal: impl Into<Refusal>) -> Refusal {
         let refusal = refusal.into();
         let client = self.connection.client();
-        client.record_answered(self.context, self.request.method(), refusal.code(), self.arrived);
+        client.record_answered(self.context, self.request.method(), refusal.code(), Instant::now());
         refusal
     }
 }

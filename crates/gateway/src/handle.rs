@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use madang_calls::Counters;
+use madang_model::ServiceName;
 use madang_wire::{RequestRecord, admin::RouteView};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -103,7 +105,16 @@ impl Handle {
 
     /// Takes the request records that the workers have kept since the last time.
     pub fn records(&self) -> Vec<RequestRecord> {
-        self.shared.workers.iter().flat_map(|worker| worker.records()).collect()
+        let mut records = Vec::new();
+        self.shared.workers.iter().for_each(|worker| worker.take_records(&mut records));
+        records
+    }
+
+    /// What was counted of the calls to each service since it started.
+    pub fn calls(&self) -> BTreeMap<ServiceName, Counters> {
+        let mut calls = BTreeMap::new();
+        self.shared.workers.iter().for_each(|worker| worker.add_calls_to(&mut calls));
+        calls
     }
 
     /// What it has done since it started.

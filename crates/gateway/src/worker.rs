@@ -1,6 +1,7 @@
 //! Worker threads: each has a runtime, upstream connections and connections of its own.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -12,8 +13,9 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use madang_calls::{Client, ClientConfig};
-use madang_wire::Hop;
+use madang_calls::{Client, ClientConfig, Counters as Calls};
+use madang_model::ServiceName;
+use madang_wire::{Hop, RequestRecord};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, mpsc},
@@ -157,15 +159,20 @@ impl Worker {
         self.tick.load(Relaxed)
     }
 
-    /// Takes the records that it has kept.
-    pub(crate) fn records(&self) -> Vec<madang_wire::RequestRecord> {
-        let mut records = Vec::new();
-        for client in self.clients.get().into_iter().flat_map(|c| [&c.gateway, &c.door]) {
-            let (taken, dropped) = client.drain_records();
-            records.extend(taken);
+    /// Moves the records that it has kept.
+    pub(crate) fn take_records(&self, into: &mut Vec<RequestRecord>) {
+        for client in self.all_clients() {
+            let (mut taken, dropped) = client.drain_records();
+            into.append(&mut taken);
             self.dropped.fetch_add(dropped, Relaxed);
         }
-        records
+    }
+
+    /// Adds what it counted of calls.
+    pub(crate) fn add_calls_to(&self, calls: &mut BTreeMap<ServiceName, Calls>) {
+        for (service, counted) in self.all_clients().flat_map(Client::counters) {
+            calls.entry(service).or_default().add(&counted);
+        }
     }
 
     pub(crate) fn add_to(&self, stats: &mut Stats) {
@@ -179,6 +186,10 @@ impl Worker {
         let now = u32::try_from(ticks).unwrap_or(u32::MAX);
         self.tick.store(now, Relaxed);
         now
+    }
+
+    fn all_clients(&self) -> impl Iterator<Item = &Client> {
+        self.clients.get().into_iter().flat_map(|clients| [&clients.gateway, &clients.door])
     }
 
     fn client(&self, port: &Port) -> Option<&Client> {
