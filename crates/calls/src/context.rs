@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use madang_model::ServiceName;
 use tokio::time::Instant;
@@ -55,7 +56,9 @@ impl RequestId {
     pub fn random() -> Self {
         let mut text = [0; 32];
         write_hex(rand::random(), &mut text);
-        Self(ascii(&text))
+        // It will be shared by the call, its record and the answer, so that it is made to be shared at once.
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        Self(value.expect("hexadecimal digits are a header value"))
     }
 
     /// The id that a request carries, if it is valid.

@@ -70,12 +70,23 @@ pub(crate) fn traceparent(trace_id: u128, span_id: u64, flags: u8) -> HeaderValu
 /// Writes the number's last digits in lower-case hexadecimal: an even number of them, as many as there is
 /// room for.
 pub(crate) fn write_hex(number: u128, room: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in room.rchunks_exact_mut(2).zip(number.to_le_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    let (_, pairs) = room.as_rchunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().rev().zip(number.to_le_bytes()) {
+        *pair = PAIRS[usize::from(byte)];
     }
 }
+
+/// The two digits of every byte.
+static PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// A header value of what is known to be visible ASCII.
 pub(crate) fn ascii(text: &[u8]) -> HeaderValue {
