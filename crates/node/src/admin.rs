@@ -130,7 +130,8 @@ async fn logs(State(node): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Ans
 fn log_params(query: &str) -> Answer<LogParams> {
     let mut params = LogParams::default();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-        let bad = |expected| Failure(Problem::new(Code::BAD_PARAMETER).field(key.to_string(), expected));
+        let bad =
+            |expected| Failure::from(Problem::new(Code::BAD_PARAMETER).field(key.to_string(), expected));
         match key.as_ref() {
             "service" | "unit" => params.names.push(value.into_owned()),
             "n" => params.last = Some(value.parse().map_err(|_| bad("expected a number of lines"))?),
@@ -211,7 +212,7 @@ fn unknown(node: &Shared, name: &str) -> Failure {
         Some(near) => format!("{} has no service or unit \"{name}\": did you mean \"{near}\"?", system.name),
         None => format!("{} has no service or unit \"{name}\"", system.name),
     };
-    Failure(Problem::new(Code::UNKNOWN_NAME).detail(detail))
+    Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
 }
 
 #[cfg(test)]

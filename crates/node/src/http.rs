@@ -10,12 +10,12 @@ use http::{StatusCode, header};
 use madang_wire::{Code, PROBLEM_JSON, Problem};
 use serde::Serialize;
 
-/// A problem as an answer.
-pub(crate) struct Failure(pub(crate) Problem);
+/// A problem as an answer; boxed, so that what may fail stays cheap to hand on.
+pub(crate) struct Failure(pub(crate) Box<Problem>);
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self(Box::new(problem))
     }
 }
 
@@ -29,7 +29,7 @@ impl IntoResponse for Failure {
 /// The answer for a path that the API does not have.
 pub(crate) async fn unknown_path(uri: http::Uri) -> Failure {
     let detail = format!("{} is not part of this API: see /openapi.json", uri.path());
-    Failure(Problem::new(Code::UNKNOWN_NAME).detail(detail))
+    Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
 }
 
 /// Answers with one JSON document a line, as they come.

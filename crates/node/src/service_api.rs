@@ -51,7 +51,7 @@ impl ServiceApi {
         let token = given.and_then(|value| value.strip_prefix("Bearer "));
         token.and_then(|token| self.tokens.check(token)).ok_or_else(|| {
             let detail = "send `authorization: Bearer $MADANG_TOKEN`, from the environment of the instance";
-            Failure(Problem::new(Code::TOKEN).detail(detail))
+            Problem::new(Code::TOKEN).detail(detail).into()
         })
     }
 
@@ -68,7 +68,7 @@ impl ServiceApi {
             let names: Vec<_> = hosted.into_iter().flatten().map(ServiceName::as_str).collect();
             let detail =
                 format!("ask with ?service= for one that {} hosts: {}", bearer.unit, names.join(", "));
-            Failure(Problem::new(Code::UNKNOWN_NAME).detail(detail))
+            Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
         })
     }
 
