@@ -154,7 +154,7 @@ impl Shared {
         });
         let outcome = match loaded.await {
             Ok(Ok(system)) => self.apply(Arc::new(system)).await.map_err(|error| error.to_string()),
-            Ok(Err(errors)) => Err(errors.to_string()),
+            Ok(Err(errors)) => Err(reasons(&errors)),
             Err(panic) => Err(panic.to_string()),
         };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,6 +190,15 @@ impl Shared {
         let unit = self.system.borrow().name.to_string();
         self.journal.record(Event { at: now(), unit, instance: None, kind, message });
     }
+}
+
+/// Each problem on a line, with its place. `madang check` shows the same with the text around it.
+fn reasons(errors: &manifest::Errors) -> String {
+    let lines = errors.iter().map(|error| match error.place() {
+        Some(place) => format!("{place}: {error}"),
+        None => error.to_string(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 enum Applied {

@@ -104,6 +104,11 @@ impl Prepared {
         self.folder.path()
     }
 
+    /// Where the gateway will listen.
+    pub fn gateway_address(&self) -> SocketAddr {
+        self.gateway
+    }
+
     /// Writes a file of the system whole, at once.
     ///
     /// # Panics
@@ -205,11 +210,6 @@ impl TestSystem {
         fs::read_to_string(self.path().join("up.log")).unwrap_or_default()
     }
 
-    /// The gateway's address.
-    pub fn gateway(&self) -> SocketAddr {
-        self.gateway
-    }
-
     /// A client of the gateway.
     pub fn client(&self) -> Client {
         Client::new(self.gateway)
@@ -271,6 +271,19 @@ impl TestSystem {
             assert!(began.elapsed() < PATIENCE, "never {what}: {shown:#?}\n{}", self.output());
             // Asked again rather than told, as a user of `ps` would.
             sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until `madang up` has printed this.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub async fn until_printed(&self, text: &str) {
+        let began = Instant::now();
+        while !self.output().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "never printed {text:?}:\n{}", self.output());
+            // A file tells nobody that it grew.
+            sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -8,6 +8,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::{LOOK, exit::Exit};
 use crate::{args::Status, client::Client, failure::Failure, output::Output};
 
+/// How often to look whether a node has come: nothing tells of it.
+const APPEARS: Duration = Duration::from_millis(50);
+
 /// Waits for a status of the whole system.
 pub async fn run(
     client: &Client,
@@ -31,8 +34,21 @@ pub async fn run(
     Err(Failure::Timeout { what, within: madang_model::format_duration(patience) })
 }
 
+/// Returns once a node runs the system: whoever waits may be quicker than whoever starts it.
+async fn running(client: &Client) -> Result<(), Failure> {
+    let mut look = interval(APPEARS);
+    loop {
+        look.tick().await;
+        match client.get::<SystemView>("/v1/system").await {
+            Err(Failure::NotRunning { .. }) => {}
+            answer => return answer.map(drop),
+        }
+    }
+}
+
 /// Returns once every unit is ready.
 async fn ready(client: &Client) -> Result<SystemView, Failure> {
+    running(client).await?;
     let mut events = client.lines::<Event>("/v1/events?follow=true").await?;
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,0 +1,90 @@
+//! A service is killed under load: its callers do not notice.
+
+use std::time::Duration;
+
+use madang_testkit::{Load, Placement, Prepared};
+use madang_wire::admin::State;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_two_replicas_no_request_fails() {
+    let shop = Prepared::shop();
+    shop.edit("users/service.toml", "name = \"users\"", "name = \"users\"\nreplicas = 2");
+    let shop = shop.start(Placement::Processes).await;
+    let before = shop.pids("users").await;
+    assert_eq!(before.len(), 2);
+
+    let load = Load::start(shop.gateway_address(), "/users/1", 8);
+    load.answered(200).await;
+    madang_testkit::kill(before[0]);
+    shop.until("two instances again", |shown| {
+        let users = shown.iter().filter(|view| view.unit == "users" && view.state == State::Ready);
+        let pids: Vec<_> = users.filter_map(|view| view.pid).collect();
+        pids.len() == 2 && !pids.contains(&before[0])
+    })
+    .await;
+    load.answered(200).await;
+    let report = load.stop().await;
+    assert!(report.failed.is_empty(), "{report:#?}");
+    assert!(report.succeeded >= 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_replica_requests_wait_and_are_answered() {
+    let shop = Prepared::shop().start(Placement::Processes).await;
+    let load = Load::start(shop.gateway_address(), "/users/1", 8);
+    load.answered(200).await;
+    let killed = shop.kill("users").await;
+    shop.until("another process", |shown| {
+        shown.iter().any(|view| {
+            view.unit == "users"
+                && view.state == State::Ready
+                && view.restarts >= 1
+                && view.pid.is_some_and(|pid| !killed.contains(&pid))
+        })
+    })
+    .await;
+    load.answered(200).await;
+    let report = load.stop().await;
+    assert!(report.failed.is_empty(), "{report:#?}");
+    assert!(report.slowest < Duration::from_secs(10), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_failure_of_one_service_stays_its_own() {
+    let shop = Prepared::shop().start(Placement::Processes).await;
+    let others = Load::start(shop.gateway_address(), "/products?limit=1", 4);
+    others.answered(50).await;
+    for _ in 0..3 {
+        let killed = shop.kill("users").await;
+        shop.until("another process", |shown| {
+            let users = shown.iter().filter(|view| view.unit == "users" && view.state == State::Ready);
+            users.filter_map(|view| view.pid).any(|pid| !killed.contains(&pid))
+        })
+        .await;
+    }
+    let report = others.stop().await;
+    assert!(report.failed.is_empty(), "{report:#?}");
+    let restarts: Vec<u32> =
+        shop.ps().await.iter().filter(|view| view.unit != "users").map(|view| view.restarts).collect();
+    assert_eq!(restarts, [0, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_cannot_start_is_given_up_with_its_last_words() {
+    let system = Prepared::with(
+        r#"
+        [gateway]
+        listen = "127.0.0.1:{gateway}"
+
+        [services.broken]
+        run = "sh -c 'echo the disk is on fire >&2; exit 3'"
+        routes = ["/**"]
+        "#,
+    );
+    let output = system.madang(&["up"]).output().await.unwrap();
+    let printed =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("the disk is on fire"), "{printed}");
+    assert_eq!(system.processes(), []);
+}
