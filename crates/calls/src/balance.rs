@@ -175,7 +175,7 @@ where
         let mut result = ready!(this.inner.poll(cx));
         let now = Instant::now();
         let took = now - *this.started;
-        this.exchange.trail.answered(took);
+        this.exchange.trail.answered(took, now - this.exchange.started);
         if let Some((in_flight, endpoint)) = this.load.take() {
             // That the caller's body broke off says nothing of the instance.
             if !this.exchange.upload.failed() {

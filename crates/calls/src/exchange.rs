@@ -60,6 +60,7 @@ pub(crate) struct Trail {
     attempts: AtomicU32,
     parked: AtomicU64,
     upstream: AtomicU64,
+    answered: AtomicU64,
     span: AtomicU64,
     endpoint: AtomicU64,
     reused: AtomicBool,
@@ -162,8 +163,15 @@ impl Trail {
         self.reused.store(reused, Relaxed);
     }
 
-    pub(crate) fn answered(&self, took: Duration) {
+    /// An attempt that took so long ended, so long after the call began.
+    pub(crate) fn answered(&self, took: Duration, since_start: Duration) {
         self.upstream.fetch_add(took.as_micros() as u64, Relaxed);
+        self.answered.store(since_start.as_micros() as u64, Relaxed);
+    }
+
+    /// When the last attempt ended, in microseconds since the call began.
+    pub(crate) fn answered_us(&self) -> u64 {
+        self.answered.load(Relaxed)
     }
 
     pub(crate) fn parked_for(&self, time: Duration) {

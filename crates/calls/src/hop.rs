@@ -104,15 +104,12 @@ fn outgoing(call: &Call) -> Request<Body> {
     let path = exchange.head.uri.path_and_query().cloned();
     let (uri, version) = match &call.target {
         Some(Target::Remote(endpoint)) if endpoint.protocol == Protocol::H2c => {
+            headers.remove(CONNECTION);
             (absolute(exchange, headers.remove(HOST), path), Version::HTTP_2)
         }
         target => {
             if !headers.contains_key(HOST) {
                 headers.insert(HOST, host_of(exchange));
-            }
-            if headers.contains_key(TE) {
-                // RFC 9110, section 10.1.4: whoever sends TE names it as for this connection only.
-                headers.insert(CONNECTION, HeaderValue::from_static("te"));
             }
             if matches!(target, Some(Target::Local(_))) {
                 headers.remove(CONNECTION);
@@ -135,6 +132,9 @@ fn end_to_end(from: &HeaderMap) -> HeaderMap {
     // Copied whole, which hashes no name again, and then thinned; most often there is nothing to take out.
     let mut to = from.clone();
     to.reserve(WRITTEN);
+    if !from.keys().any(for_this_hop) {
+        return to;
+    }
     let named = NamedByConnection::of(from);
     for name in from.keys().filter(|name| for_this_hop(name) || named.contains(name)) {
         to.remove(name);
@@ -142,6 +142,8 @@ fn end_to_end(from: &HeaderMap) -> HeaderMap {
     let trailers = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("trailers"));
     if from.get_all(TE).iter().any(trailers) {
         to.insert(TE, HeaderValue::from_static("trailers"));
+        // RFC 9110, section 10.1.4: whoever sends TE names it as for this connection only.
+        to.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     to
 }
@@ -325,7 +327,10 @@ mod tests {
             &[("authorization", "Bearer y")],
         );
         check(&[("te", "gzip")], &[]);
-        check(&[("te", "gzip;q=0.5, trailers"), ("connection", "te")], &[("te", "trailers")]);
+        check(
+            &[("te", "gzip;q=0.5, trailers"), ("connection", "te")],
+            &[("te", "trailers"), ("connection", "te")],
+        );
         check(
             &[("trailer", "x-sum"), ("content-length", "3")],
             &[("trailer", "x-sum"), ("content-length", "3")],

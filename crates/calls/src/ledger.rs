@@ -63,7 +63,10 @@ impl Ledger {
     /// Enters a call that is over.
     pub(crate) fn enter(&self, exchange: &Exchange, status: u16, code: Option<&'static str>) {
         let trail = &exchange.trail;
-        let duration_us = exchange.started.elapsed().as_micros() as u64;
+        // An answer came when the last attempt ended: the clock need not be read again.
+        let answered = status != 0 && code.is_none();
+        let elapsed = || exchange.started.elapsed().as_micros() as u64;
+        let duration_us = if answered { trail.answered_us() } else { elapsed() };
         let entry = Entry {
             service: Some(exchange.upstream.name().clone()),
             instance: trail.instance().cloned(),

@@ -147,8 +147,10 @@ impl Lease {
         let endpoint = connection.endpoint.clone();
         let reusable = exchange.upload.ended() && endpoint.in_rotation() && !connection.sender.is_closed();
         if reusable {
+            // Idle since the head of its answer, which is early, so that it is never kept too long.
+            let since = exchange.started + Duration::from_micros(exchange.trail.answered_us());
             exchange.worker.pool.put(&exchange.worker, &endpoint, |shelf| {
-                shelf.idle.push((connection, Instant::now()));
+                shelf.idle.push((connection, since));
             });
             endpoint.free_slot();
         }
