@@ -39,7 +39,10 @@ pub(crate) async fn answer(
     let outcome = compose(asked).await;
 
     let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(asker, &context));
-    response.headers_mut().insert(REQUEST_ID, context.request_id.0);
+    let mut request_id = context.request_id.0;
+    // It never comes again: HTTP/2 must not keep it in a table for the next answers (RFC 7541, section 7.1.3).
+    request_id.set_sensitive(true);
+    response.headers_mut().insert(REQUEST_ID, request_id);
     connection.worker.counters.answered(response.status());
     Ok(response.map(|body| AnswerBody::new(body, in_flight)))
 }
