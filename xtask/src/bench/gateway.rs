@@ -13,7 +13,10 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use self::{load::Load, peers::Running};
-use crate::command::{self, cargo};
+use crate::{
+    command::{self, cargo},
+    needs,
+};
 
 /// What the design promises: CPU time above that of a bare hyper proxy, in µs.
 const ABOVE_BARE: f64 = 3.0;
@@ -78,6 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Builds everything for release and starts over in the program built so.
 fn build_and_measure() -> Result<()> {
+    needs::satisfy(&[needs::NGINX, needs::HAPROXY])?;
     command::run(cargo().args(["build", "--release", "--package", "xtask"]))?;
     command::run(cargo().args(["build", "--release", "--package", "madang-gateway", "--example", "proxy"]))?;
     let mut again = Command::new(release()?.join("xtask"));
