@@ -10,7 +10,7 @@
 //! };
 //! use serde::{Deserialize, Serialize};
 //!
-//! #[derive(Serialize, sqlx::FromRow)]
+//! #[derive(Serialize, madang::FromRow)]
 //! struct Order {
 //!     id: i64,
 //!     user: i64,
@@ -46,7 +46,7 @@
 //!
 //! pub fn service() -> Service {
 //!     Service::new("orders")
-//!         .sqlite(sqlx::migrate!("tests/orders/migrations")) // "./migrations" in a crate of your own
+//!         .sqlite(madang::migrate!("tests/orders/migrations")) // "./migrations" in a crate of your own
 //!         .routes(Router::new().route("/orders", post(create)).route("/orders/{id}", get(one)))
 //! }
 //!
@@ -79,7 +79,7 @@
 //! [`test::TestApp`] starts services with temporary databases, together or apart.
 //!
 //! # What it needs beside it
-//! `sqlx::migrate!` and the derives of sqlx and utoipa name these crates by their own names: add them to your
+//! `madang::migrate!` and the derives of sqlx and utoipa name these crates by their own names: add them to your
 //! `Cargo.toml`, or import them from here (`use madang::{sqlx, utoipa};`) where they allow it.
 //!
 //! It knows nothing of the node: the two speak HTTP, and a service written without this crate can do the same.
@@ -104,12 +104,15 @@ mod service;
 mod stack;
 mod start;
 pub mod test;
+#[doc(hidden)]
+pub mod text;
 mod write;
 
 pub use axum;
 pub use madang_calls::{Body, CallError};
 pub use madang_wire::{Code, FieldError, Problem};
 pub use sqlx;
+pub use sqlx_macros::{FromRow, migrate};
 pub use tokio_util::sync::CancellationToken;
 pub use utoipa;
 

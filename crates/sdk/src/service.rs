@@ -47,7 +47,7 @@ impl Service {
 
     /// Keeps its rows in a SQLite file of its own when its database URL starts with `sqlite:`.
     ///
-    /// `sqlx::migrate!("./migrations")` puts the folder's files into the program. Cargo does not notice a new
+    /// `madang::migrate!("./migrations")` puts the folder's files into the program. Cargo does not notice a new
     /// file there unless the crate's `build.rs` says `cargo::rerun-if-changed=migrations`.
     pub fn sqlite(mut self, migrations: Migrator) -> Self {
         self.sqlite = Some(Arc::new(migrations));

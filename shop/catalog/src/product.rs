@@ -31,7 +31,7 @@ pub struct Names {
 }
 
 /// A price that changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, madang::FromRow)]
 pub struct PriceChange {
     /// The currency.
     pub currency: Currency,
@@ -44,7 +44,7 @@ pub struct PriceChange {
 }
 
 /// A row of the products' table.
-#[derive(sqlx::FromRow)]
+#[derive(madang::FromRow)]
 pub(crate) struct Row {
     pub(crate) id: i64,
     pub(crate) name_en: String,

@@ -8,9 +8,8 @@ use sqlx::SqliteConnection;
 use utoipa::ToSchema;
 
 /// Where a reservation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
 pub enum State {
     /// The stock is set aside.
     Held,
@@ -22,8 +21,10 @@ pub enum State {
     Expired,
 }
 
+madang::stored_as_text!(State);
+
 /// Some of one product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, madang::FromRow)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
     /// The product's id.

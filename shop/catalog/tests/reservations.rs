@@ -99,7 +99,7 @@ async fn a_release_that_overtakes_its_reservation_wins() {
 async fn an_expired_reservation_makes_room_at_once() {
     // One connection, because each would have a database in memory of its own.
     let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
-    sqlx::migrate!("./migrations").run(&pool).await.unwrap();
+    madang::migrate!("./migrations").run(&pool).await.unwrap();
     let mut db = pool.acquire().await.unwrap();
     seed::fill(&mut db).await.unwrap();
     let some = |quantity| [Line { product: RARE, quantity }];

@@ -49,7 +49,7 @@ pub fn service() -> madang::Service {
 /// The whole service, run by this configuration.
 pub fn service_with(config: Config) -> madang::Service {
     madang::Service::new("orders")
-        .sqlite(sqlx::migrate!("./migrations"))
+        .sqlite(madang::migrate!("./migrations"))
         .routes(http::routes(config.clone()))
         .openapi(http::ApiDoc::openapi())
         .prepare(checkout::prepare)

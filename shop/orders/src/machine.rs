@@ -15,9 +15,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Where an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
 pub enum Status {
     /// The prices are fixed; stock is to be held.
     Pending,
@@ -46,6 +45,8 @@ pub enum Status {
     /// The stock was gone and the money is paid back.
     Refunded,
 }
+
+madang::stored_as_text!(Status);
 
 /// What is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

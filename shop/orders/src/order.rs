@@ -107,7 +107,7 @@ pub struct Line {
 }
 
 /// A status that an order had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, madang::FromRow)]
 pub struct Passed {
     /// The status.
     pub status: Status,

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use madang::FromRow;
 use shop_idempotency::Key;
 use shop_money::{Currency, Money};
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::{
     machine::{Event, Status},

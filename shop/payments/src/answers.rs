@@ -4,7 +4,7 @@ use shop_idempotency::Key;
 use sqlx::SqliteConnection;
 
 /// An answer as it was first given.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, madang::FromRow)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,

@@ -36,9 +36,8 @@ pub struct NewRefund {
 }
 
 /// What became of a charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
 pub enum Status {
     /// The money moved to the shop.
     Captured,
@@ -46,8 +45,10 @@ pub enum Status {
     Declined,
 }
 
+madang::stored_as_text!(Status);
+
 /// A charge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, madang::FromRow)]
 pub struct Charge {
     /// The id, from 1.
     pub id: i64,
@@ -70,7 +71,7 @@ pub struct Charge {
 }
 
 /// A refund.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, madang::FromRow)]
 pub struct Refund {
     /// The id, from 1.
     pub id: i64,

@@ -19,9 +19,8 @@ pub enum Owner {
 }
 
 /// Why money moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
 pub enum Kind {
     /// An account opens with a balance.
     Opening,
@@ -30,6 +29,8 @@ pub enum Kind {
     /// A customer is paid back.
     Refund,
 }
+
+madang::stored_as_text!(Kind);
 
 /// Some money that moves from one account to another.
 #[derive(Debug, Clone)]

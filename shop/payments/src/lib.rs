@@ -19,7 +19,7 @@ pub use http::{Account, LedgerPage, routes};
 /// The whole service.
 pub fn service() -> madang::Service {
     madang::Service::new("payments")
-        .sqlite(sqlx::migrate!("./migrations"))
+        .sqlite(madang::migrate!("./migrations"))
         .routes(http::routes())
         .openapi(http::ApiDoc::openapi())
 }

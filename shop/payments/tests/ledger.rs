@@ -10,7 +10,7 @@ use shop_payments::{
     ledger::{self, OPENING, Owner},
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: Migrator = madang::migrate!("./migrations");
 
 /// One connection, because each would have a database in memory of its own.
 async fn empty() -> SqlitePool {

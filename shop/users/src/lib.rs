@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 /// The whole service.
 pub fn service() -> madang::Service {
     madang::Service::new("users")
-        .sqlite(sqlx::migrate!("./migrations"))
+        .sqlite(madang::migrate!("./migrations"))
         .routes(http::routes())
         .openapi(http::ApiDoc::openapi())
 }

@@ -90,7 +90,7 @@ const ROOMS: &[Room] = &[
     Room::new("crates/sdk", SDK, "what a service author imports", &[MODEL, WIRE, CALLS]),
     Room::new("crates/cli", "madang-cli", "the `madang` command", &[MODEL, WIRE, NODE]),
     Room::new("crates/testkit", TESTKIT, "a whole system in a test", &[MODEL, WIRE, NODE, SDK]),
-    Room::new("shop/money", MONEY, "the shop's amounts of money", &[]),
+    Room::new("shop/money", MONEY, "the shop's amounts of money", &[SDK]),
     Room::new("shop/idempotency", IDEMPOTENCY, "keys by which the shop does a thing once", &[SDK]),
     Room::new("shop/users", USERS, "the shop's users", &[SDK, MONEY, IDEMPOTENCY]),
     Room::new("shop/catalog", CATALOG, "the shop's products and stock", &[SDK, MONEY, IDEMPOTENCY]),

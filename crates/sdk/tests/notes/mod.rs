@@ -27,7 +27,7 @@ pub struct Line {
     quantity: u32,
 }
 
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize, madang::FromRow)]
 pub struct Note {
     id: i64,
     text: String,
@@ -55,7 +55,7 @@ pub fn sqlite() -> Service {
         Ok(write.commit().await?)
     }
     Service::new("notes")
-        .sqlite(sqlx::migrate!("tests/notes/migrations"))
+        .sqlite(madang::migrate!("tests/notes/migrations"))
         .routes(Router::new().route("/notes", get(list).post(create)).route("/notes/{id}", get(one)))
         .openapi(ApiDoc::openapi())
         .prepare(seed)
@@ -71,7 +71,7 @@ pub fn postgres() -> Service {
         Ok(Json(sqlx::query_as("SELECT id, text FROM notes ORDER BY id").fetch_all(&db).await?))
     }
     Service::new("notes")
-        .postgres(sqlx::migrate!("tests/notes/migrations-postgres"))
+        .postgres(madang::migrate!("tests/notes/migrations-postgres"))
         .routes(Router::new().route("/notes", get(list).post(create)))
 }
 

@@ -63,14 +63,14 @@ impl Faults {
 pub fn catalog(faults: &Faults, clock: &Clock) -> Service {
     let config = Config { clock: clock.clone(), ..Config::default() };
     Service::new("catalog")
-        .sqlite(sqlx::migrate!("../catalog/migrations"))
+        .sqlite(madang::migrate!("../catalog/migrations"))
         .routes(with_faults(shop_catalog::routes(config), faults))
         .prepare(shop_catalog::fill)
 }
 
 pub fn payments(faults: &Faults) -> Service {
     Service::new("payments")
-        .sqlite(sqlx::migrate!("../payments/migrations"))
+        .sqlite(madang::migrate!("../payments/migrations"))
         .routes(with_faults(shop_payments::routes(), faults))
 }
 
