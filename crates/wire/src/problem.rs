@@ -38,8 +38,6 @@ codes! {
     METHOD_NOT_ALLOWED = "MDG-GW-002", 405, "The route does not take this method";
     /// The request is malformed or ambiguous.
     BAD_REQUEST = "MDG-GW-003", 400, "The request is malformed";
-    /// The gateway stops.
-    STOPPING = "MDG-GW-004", 503, "The gateway is stopping";
     /// The request asks for something that the gateway does not do: a tunnel or a protocol upgrade.
     NOT_SERVED = "MDG-GW-005", 501, "The gateway does not serve this kind of request";
     /// No instance became ready in time.
@@ -74,8 +72,6 @@ codes! {
     UNKNOWN_NAME = "MDG-ADM-001", 404, "No such name in this system";
     /// The token of the service API is missing or wrong.
     TOKEN = "MDG-ADM-002", 401, "The token is missing or not known";
-    /// The manifest as it is now cannot be applied.
-    MANIFEST_REFUSED = "MDG-ADM-003", 409, "The manifest is not valid";
     /// The admin API refuses a bad parameter.
     BAD_PARAMETER = "MDG-ADM-004", 400, "A parameter is not valid";
 }
