@@ -18,7 +18,7 @@ pub enum Check {
     },
     /// Dependencies have the licences and sources that deny.toml allows.
     Licences,
-    /// Links resolve, commands and excerpts in the docs exist, translations have the same shape.
+    /// Links, commands and excerpts in the docs exist as they are shown, translations have the same shape.
     Docs,
 }
 

@@ -1,4 +1,4 @@
-//! The commands that the docs may show: those that a test runs.
+//! The commands that the docs may show: those that exist as they are written, and that a test runs.
 
 use std::fs;
 
@@ -6,45 +6,79 @@ use clap::Parser;
 
 use crate::{Task, command::root};
 
+/// The command line of `madang`, from the same file as in the program: to import its package instead would build
+/// a whole node before any chore of this repository could run.
+#[path = "../../../../crates/cli/src/args.rs"]
+mod madang;
+
 /// What else a reader is shown, by its first words.
 const OTHERS: &[&str] = &["curl ", "git clone ", "kill "];
 
-/// Whether a test runs this command.
-pub fn known(command: &str) -> bool {
+/// Why a command may not be shown, if so.
+pub fn refused(command: &str) -> Option<String> {
     let command = command.split(" #").next().unwrap_or(command).trim();
-    let command = command.replacen("cargo run --release -- ", "madang ", 1);
-    let words: Vec<_> = command.split_whitespace().collect();
+    let written = command.replacen("cargo run --release -- ", "madang ", 1);
+    let words: Vec<_> = written.split_whitespace().collect();
     match words.as_slice() {
-        ["cargo", "xtask", ..] => Task::try_parse_from(&words[1..]).is_ok(),
-        ["madang", subcommand, ..] => tested(subcommand),
-        _ => OTHERS.iter().any(|start| command.starts_with(start)),
+        ["cargo", "xtask", ..] => misunderstood(command, Task::try_parse_from(&words[1..]).err()),
+        ["madang", subcommand, ..] => misunderstood(command, madang::Args::try_parse_from(&words).err())
+            .or_else(|| untested(subcommand)),
+        _ if OTHERS.iter().any(|start| command.starts_with(start)) => None,
+        _ => Some(format!("nothing tells whether `{command}` works")),
     }
 }
 
+fn misunderstood(command: &str, error: Option<clap::Error>) -> Option<String> {
+    let error = error?.to_string();
+    let first = error.lines().next().unwrap_or_default();
+    Some(format!("`{command}` is not understood: {}", first.trim_start_matches("error: ")))
+}
+
 /// Each subcommand of `madang` has a file of tests by its name, which run it.
-fn tested(subcommand: &str) -> bool {
+fn untested(subcommand: &str) -> Option<String> {
     let tests = root().join("crates/cli/tests/cli").join(subcommand).with_extension("rs");
     let runs = |text: String| {
         text.contains(&format!("\"{subcommand}\"")) || text.contains(&format!("\"{subcommand} "))
     };
-    fs::read_to_string(tests).is_ok_and(runs)
+    let tested = fs::read_to_string(tests).is_ok_and(runs);
+    (!tested).then(|| format!("no test of the command line runs `madang {subcommand}`"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn options_of_xtask_are_those_it_has() {
-        assert!(known("cargo xtask test"));
-        assert!(known("cargo xtask check imports # the table"));
-        assert!(!known("cargo xtask tset"));
-        assert!(!known("rm -rf /"));
+    fn check(command: &str, expected: Option<&str>) {
+        let refused = refused(command);
+        match (&refused, expected) {
+            (None, None) => {}
+            (Some(refused), Some(expected)) => assert!(refused.contains(expected), "{command}: {refused}"),
+            _ => panic!("{command}: {refused:?}"),
+        }
     }
 
     #[test]
-    fn commands_of_madang_are_those_that_tests_run() {
-        assert!(known("madang routes shop") && known("cargo run --release -- routes shop"));
-        assert!(!known("madang frobnicate") && !known("madang main"));
+    fn options_of_xtask_are_those_it_has() {
+        check("cargo xtask test", None);
+        check("cargo xtask check imports # the table", None);
+        check("cargo xtask tset", Some("'tset'"));
+        check("cargo xtask bench start --frobnicate", Some("--frobnicate"));
+        check("rm -rf /", Some("nothing tells"));
+    }
+
+    #[test]
+    fn commands_of_madang_are_written_as_it_takes_them() {
+        check("madang routes shop", None);
+        check("cargo run --release -- logs -f -C shop --since 5m users", None);
+        check("madang up --frobnicate", Some("--frobnicate"));
+        check("cargo run --release -- up shop --own", Some("--own"));
+        check("madang logs --lines many", Some("many"));
+        check("madang describe", Some("not provided"));
+        check("madang frobnicate", Some("frobnicate"));
+    }
+
+    #[test]
+    fn a_subcommand_that_no_test_runs_is_not_shown() {
+        check("madang completions bash", Some("no test of the command line runs"));
     }
 }

@@ -1,14 +1,15 @@
 //! Rules for the docs: what they show exists.
 //!
 //! - A link leads to a file of the repository and, with `#`, to a heading of it. The text of a link to code, in
-//!   backticks, is a word of that file: a page that names a test goes red when the test is renamed.
+//!   backticks, is something that the file defines: a page that names a test goes red when the test is renamed.
 //! - A fenced block whose mark names a file (```` ```toml shop/madang.toml ````) is an excerpt of it, line by
 //!   line; a line of just `…` leaves lines out.
 //! - A block that is marked as a whole manifest (```` ```toml manifest ````) is a valid one.
-//! - A command in a `console` block is one that a test runs.
+//! - A command in a `console` block is understood by its program, and its subcommand is one that a test runs.
 //! - A folder's `README.md` links every page of the folder.
 //! - A translation (`X.ko.md` beside `X.md`) has the same headings and the same blocks.
 
+mod code;
 mod commands;
 mod markdown;
 
@@ -111,8 +112,11 @@ fn broken(root: &Path, page: &Path, link: &Link) -> Option<String> {
     }
     let word = text.strip_prefix('`').and_then(|text| text.strip_suffix('`'))?;
     let names_the_file = relative.ends_with(word) || relative.file_stem().is_some_and(|stem| stem == word);
-    let named = path.is_dir() || names_the_file || content.contains(word);
-    (!named).then(|| format!("{} has no `{word}`", relative.display()))
+    let rust = relative.extension().is_some_and(|extension| extension == "rs");
+    let has = |word| if rust { code::defines(&content, word) } else { content.contains(word) };
+    let named = path.is_dir() || names_the_file || has(word);
+    let lacks = if rust { "defines no" } else { "has no" };
+    (!named).then(|| format!("{} {lacks} `{word}`", relative.display()))
 }
 
 /// The path without `.` and `..`.
@@ -132,10 +136,7 @@ fn normal(path: &Path) -> PathBuf {
 fn invented(root: &Path, fence: &Fence) -> Vec<String> {
     if fence.language == "console" {
         let commands = fence.lines.iter().filter_map(|line| line.strip_prefix("$ "));
-        return commands
-            .filter(|command| !commands::known(command))
-            .map(|c| format!("no test runs `{c}`"))
-            .collect();
+        return commands.filter_map(commands::refused).collect();
     }
     let Some(file) = &fence.file else { return Vec::new() };
     if file == "manifest" {
@@ -196,7 +197,8 @@ mod tests {
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("docs")).unwrap();
-        fs::write(folder.path().join("code.rs"), "fn one() {}\nfn two() {}\nfn three() {}\n").unwrap();
+        let code = "// four\nfn one() {}\nfn two() {}\nfn three() {}\n";
+        fs::write(folder.path().join("code.rs"), code).unwrap();
         fs::write(folder.path().join("docs/b.md"), "# A heading\n").unwrap();
         folder
     }
