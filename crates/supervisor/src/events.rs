@@ -1,9 +1,4 @@
-//! What happened to units: the last of it kept, and all of it passed on to whoever looks on.
-
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+//! What happened to units, passed on to whoever looks on. Nothing is kept here.
 
 use madang_model::{InstanceId, UnitName};
 use madang_wire::admin::{Event, EventKind};
@@ -12,19 +7,16 @@ use tracing::{info, warn};
 
 use crate::proc;
 
-/// How many events are kept, and how far behind a slow reader may fall.
-const KEPT: usize = 1024;
+/// How many events a slow reader may fall behind.
+const BEHIND: usize = 1024;
 
-pub(crate) struct Events {
-    recent: Mutex<VecDeque<Event>>,
-    live: broadcast::Sender<Event>,
-}
+pub(crate) struct Events(broadcast::Sender<Event>);
 
 // === impl Events ===
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self { recent: Mutex::default(), live: broadcast::Sender::new(KEPT) }
+        Self(broadcast::Sender::new(BEHIND))
     }
 
     pub(crate) fn emit(
@@ -45,20 +37,11 @@ impl Events {
             _ => info!(%unit, instance, ?kind, text, "unit changed"),
         }
         let event = Event { at: proc::wall_clock(), unit: unit.to_string(), instance, kind, message };
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() == KEPT {
-            recent.pop_front();
-        }
-        recent.push_back(event.clone());
-        // Sent under the lock, so that everybody sees one order. Nobody may be looking on.
-        let _ = self.live.send(event);
-    }
-
-    pub(crate) fn recent(&self) -> Vec<Event> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        // Nobody may be looking on.
+        let _ = self.0.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.live.subscribe()
+        self.0.subscribe()
     }
 }

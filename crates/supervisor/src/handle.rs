@@ -90,11 +90,6 @@ impl Handle {
         self.board.events.subscribe()
     }
 
-    /// What happened lately, the oldest first; bounded.
-    pub fn recent(&self) -> Vec<Event> {
-        self.board.events.recent()
-    }
-
     /// Whether every unit has as many ready instances as it should.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.board.ready.subscribe()

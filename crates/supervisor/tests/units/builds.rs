@@ -68,9 +68,9 @@ async fn a_build_that_is_under_way_is_stopped() {
     running.event("users", EventKind::Building).await;
     let pid = folder.path().join("pid");
     until("it builds", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'))).await;
-    let handle = running.handle.clone();
+    let story = running.story.clone();
     running.stop().await;
     let pid = fs::read_to_string(pid).unwrap();
     assert!(!Path::new("/proc").join(pid.trim()).exists());
-    assert!(handle.recent().iter().all(|event| event.kind != EventKind::BuildFailed));
+    assert!(story.so_far().iter().all(|event| event.kind != EventKind::BuildFailed));
 }

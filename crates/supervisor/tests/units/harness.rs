@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Running {
     pub handle: Handle,
     pub rotation: Arc<Recorder>,
+    pub story: Arc<Story>,
     pub system: System,
     pub store: Store,
     pub logs: PathBuf,
@@ -38,6 +39,9 @@ pub struct Running {
 /// Who was said to be ready and gone, and when.
 #[derive(Default)]
 pub struct Recorder(Mutex<Vec<(Instant, String)>>);
+
+/// Everything that happened, in order.
+pub struct Story(Mutex<(broadcast::Receiver<Event>, Vec<Event>)>);
 
 struct Told;
 
@@ -122,8 +126,9 @@ pub async fn run_in(
         Supervisor::start(config, Arc::new(system.clone()), store.clone(), rotation.clone(), Arc::new(Told));
     let (supervisor, handle) = started.await.unwrap();
     let events = handle.subscribe();
+    let story = Arc::new(Story(Mutex::new((handle.subscribe(), vec![]))));
     let run = tokio::spawn(supervisor.run(CancellationToken::new()));
-    Running { handle, rotation, system, store, logs, events, run, folder }
+    Running { handle, rotation, story, system, store, logs, events, run, folder }
 }
 
 impl Environment for Told {
@@ -156,6 +161,15 @@ impl Recorder {
     }
 }
 
+impl Story {
+    pub fn so_far(&self) -> Vec<Event> {
+        let mut story = self.0.lock().unwrap();
+        let (receiver, told) = &mut *story;
+        told.extend(std::iter::from_fn(|| receiver.try_recv().ok()));
+        told.clone()
+    }
+}
+
 impl Running {
     /// The next event of a unit of a kind; all others are passed over.
     pub async fn event(&mut self, unit: &str, kind: EventKind) -> Event {
@@ -168,7 +182,7 @@ impl Running {
             }
         };
         timeout(PATIENCE, next).await.unwrap_or_else(|_| {
-            panic!("no {kind:?} of {unit}, but {:#?}", self.handle.recent());
+            panic!("no {kind:?} of {unit}, but {:#?}", self.story.so_far());
         })
     }
 
@@ -176,7 +190,7 @@ impl Running {
     pub async fn ready(&self) {
         let mut ready = self.handle.ready();
         let waited = timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
-        assert!(waited.is_ok(), "not ready: {:#?}", self.handle.recent());
+        assert!(waited.is_ok(), "not ready: {:#?}", self.story.so_far());
     }
 
     pub fn rows(&self, unit: &str) -> Vec<InstanceView> {
@@ -212,7 +226,7 @@ impl Running {
 
     /// The kinds of what happened to a unit so far.
     pub fn history(&self, unit: &str) -> Vec<EventKind> {
-        let all = self.handle.recent();
+        let all = self.story.so_far();
         all.into_iter().filter(|event| event.unit == unit).map(|event| event.kind).collect()
     }
 }

@@ -16,7 +16,7 @@ async fn in_the_order_of_dependencies_and_otherwise_at_once() {
     })
     .await;
     running.ready().await;
-    let events = running.handle.recent();
+    let events = running.story.so_far();
     let at =
         |unit: &str, kind| events.iter().position(|event| event.unit == unit && event.kind == kind).unwrap();
     assert!(at("users", EventKind::Ready) < at("orders", EventKind::Started));

@@ -13,10 +13,10 @@ async fn in_reverse_order_of_dependencies() {
     orders.depends_on = ["users".parse().unwrap()].into();
     let running = run([orders, unit("users", "sleep 60")]).await;
     running.ready().await;
-    let handle = running.handle.clone();
+    let story = running.story.clone();
     let (rotation, row) = (running.rotation.clone(), running.row("users"));
     running.stop().await;
-    let events = handle.recent();
+    let events = story.so_far();
     let at =
         |unit: &str, kind| events.iter().position(|event| event.unit == unit && event.kind == kind).unwrap();
     assert!(at("orders", EventKind::Stopped) < at("users", EventKind::Stopping));
@@ -30,13 +30,13 @@ async fn one_that_ends_its_work_is_out_of_rotation_first_and_not_killed() {
     let script = "trap 'sleep 0.3; echo bye; exit 0' TERM; while :; do sleep 0.02; done";
     let running = run([unit("users", script)]).await;
     running.ready().await;
-    let (row, handle, rotation) = (running.row("users"), running.handle.clone(), running.rotation.clone());
+    let (row, story, rotation) = (running.row("users"), running.story.clone(), running.rotation.clone());
     let _folder = running.stop().await;
     let gone = rotation.when(&format!("gone {}", row.name)).unwrap();
     assert!(gone.elapsed() >= Duration::from_millis(250), "before its work was over: {:?}", gone.elapsed());
     let log = std::fs::read_to_string(row.log.unwrap()).unwrap();
     assert!(log.ends_with("bye\n"), "{log}");
-    assert_eq!(handle.recent().last().unwrap().message, "exited with code 0");
+    assert_eq!(story.so_far().last().unwrap().message, "exited with code 0");
 }
 
 #[tokio::test]
