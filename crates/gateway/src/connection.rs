@@ -21,7 +21,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use madang_calls::{Body, BoxError, Client};
+use madang_calls::{Body, BoxError};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -50,7 +50,6 @@ const ABORT: u8 = 2;
 pub(crate) struct Connection {
     pub(crate) port: Arc<Port>,
     pub(crate) worker: Arc<Worker>,
-    client: Client,
     peer: HeaderValue,
     /// Requests whose answer has not ended.
     in_flight: AtomicU32,
@@ -91,7 +90,6 @@ struct Sniffed {
 impl Connection {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        client: Client,
         port: Arc<Port>,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
@@ -99,7 +97,6 @@ impl Connection {
         let now = worker.now();
         Arc::new(Self {
             port,
-            client,
             peer: address_value(peer),
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
@@ -109,10 +106,6 @@ impl Connection {
             worker,
             _permit: permit,
         })
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
     }
 
     pub(crate) fn sender(&self) -> Sender<'_> {

@@ -2,9 +2,10 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use arc_swap::Guard;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
-use madang_calls::{Body, Context, Deadline};
+use madang_calls::{Body, Client, Context, Deadline};
 use madang_wire::headers;
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 /// A request on its way through the edge. It is changed in place: moving it costs more than a layer does.
 struct Asked<'a> {
     connection: &'a Connection,
+    client: &'a Client,
     context: &'a mut Context,
     request: &'a mut Request<Body>,
 }
@@ -33,10 +35,13 @@ pub(crate) async fn answer(
     let connection = in_flight.connection();
     let mut request = request.map(Body::incoming);
     let asker = Asker::of(&request);
-    let mut context = context(connection, request.headers());
+    // Looked at once, because it may be replaced at any time: the whole request goes by what it was.
+    let front = connection.port.front.load();
+    let client = connection.worker.client(&front);
+    let mut context = context(&front, request.headers());
 
-    let asked = Asked { connection, context: &mut context, request: &mut request };
-    let outcome = compose(asked).await;
+    let asked = Asked { connection, client, context: &mut context, request: &mut request };
+    let outcome = compose(asked, front).await;
 
     let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(asker, &context));
     let mut request_id = context.request_id.0;
@@ -48,9 +53,9 @@ pub(crate) async fn answer(
 }
 
 /// The way of a request through the edge. Each later layer has its place here.
-async fn compose(mut asked: Asked<'_>) -> Result<Response<Body>, Refusal> {
+async fn compose(mut asked: Asked<'_>, front: Guard<Arc<Front>>) -> Result<Response<Body>, Refusal> {
     asked.admit()?; // first: everything below sees one form of the request
-    let destination = asked.route()?;
+    let destination = asked.route(front)?;
     // identity: after the route, which says whether it asks for a principal; sets `context.principal`
     // rate limit: after identity, so that it can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
@@ -63,8 +68,8 @@ impl Asked<'_> {
         admitted.map_err(|unfit| self.refuse(unfit))
     }
 
-    fn route(&mut self) -> Result<Arc<Destination>, Refusal> {
-        let front = self.connection.port.front.load();
+    /// Lets go of the front, which must not be held while the service is waited for.
+    fn route(&mut self, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Refusal> {
         let table = match &**front {
             Front::Service(destination) => return Ok(destination.clone()),
             Front::Gateway(table) => table,
@@ -80,9 +85,8 @@ impl Asked<'_> {
 
     async fn call(self, destination: &Destination) -> Result<Response<Body>, Refusal> {
         let request = std::mem::take(self.request);
-        let client = self.connection.client();
         let Destination { upstream, policy } = destination;
-        Ok(client.call_in(self.context.clone(), upstream, policy, request).await?)
+        Ok(self.client.call_in(self.context.clone(), upstream, policy, request).await?)
     }
 
     fn target(&self) -> Target<'_> {
@@ -97,17 +101,16 @@ impl Asked<'_> {
     /// Records what is answered here; a call records itself.
     fn refuse(&self, refusal: impl Into<Refusal>) -> Refusal {
         let refusal = refusal.into();
-        let client = self.connection.client();
-        client.record_answered(self.context, self.request.method(), refusal.code(), Instant::now());
+        self.client.record_answered(self.context, self.request.method(), refusal.code(), Instant::now());
         refusal
     }
 }
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a
 /// service's own listener a caller may shorten its time, which can harm nobody else.
-fn context(connection: &Connection, given: &HeaderMap) -> Context {
+fn context(front: &Front, given: &HeaderMap) -> Context {
     let mut context = Context::from_headers(given, false);
-    if connection.port.is_door {
+    if front.is_door() {
         let timeout = given.get(headers::TIMEOUT).and_then(|value| value.to_str().ok());
         let millis = timeout.and_then(|value| value.parse().ok());
         context.deadline = millis.map(|millis| Deadline::after(Duration::from_millis(millis)));

@@ -83,6 +83,15 @@ fn view(route: &Route) -> RouteView {
     }
 }
 
+// === impl Front ===
+
+impl Front {
+    /// Whether it leads to one service only.
+    pub(crate) fn is_door(&self) -> bool {
+        matches!(self, Self::Service(_))
+    }
+}
+
 // === impl Table ===
 
 impl Table {

@@ -37,8 +37,6 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct Port {
     /// What is done with requests; replaced while they run.
     pub(crate) front: ArcSwap<Front>,
-    /// Whether it leads to one service only.
-    pub(crate) is_door: bool,
     /// Its address, as a `Host` field has it.
     pub(crate) host: HeaderValue,
     closed: AtomicBool,
@@ -92,7 +90,6 @@ struct Open {
 impl Port {
     pub(crate) fn new(local: std::net::SocketAddr, front: Arc<Front>) -> Self {
         Self {
-            is_door: matches!(*front, Front::Service(_)),
             front: ArcSwap::new(front),
             host: HeaderValue::try_from(local.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
@@ -192,8 +189,10 @@ impl Worker {
         self.clients.get().into_iter().flat_map(|clients| [&clients.gateway, &clients.door])
     }
 
-    fn client(&self, port: &Port) -> Option<&Client> {
-        self.clients.get().map(|clients| if port.is_door { &clients.door } else { &clients.gateway })
+    /// What calls are made with that come in at such a front.
+    pub(crate) fn client(&self, front: &Front) -> &Client {
+        let clients = self.clients.get().expect("the clients are made before the first connection is taken");
+        if front.is_door() { &clients.door } else { &clients.gateway }
     }
 }
 
@@ -225,9 +224,7 @@ impl Connections {
         self.worker.catch_up();
         let Accepted { stream, peer, port, permit } = accepted;
         // From here on the connection counts itself out, however it ends.
-        let client = self.worker.client(&port).cloned();
-        let client = client.expect("the clients are made before the first connection is taken");
-        let connection = Connection::new(self.worker.clone(), client, port, peer, permit);
+        let connection = Connection::new(self.worker.clone(), port, peer, permit);
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return warn!(%error, "failed to take over a connection"),

@@ -8,10 +8,13 @@ use std::{
     },
 };
 
+use http::Method;
 use madang_gateway::{Error, Listener};
+use madang_model::Protocol;
+use madang_wire::Hop;
 use tokio::task::JoinHandle;
 
-use crate::stage::{ANY, Client, Stage, config, route, saying, system};
+use crate::stage::{ANY, Client, Stage, config, mirror, route, saying, system, until};
 
 /// Clients that ask until they are told to stop; any answer but 200 is a panic.
 struct Load {
@@ -74,15 +77,15 @@ async fn a_swap_of_routes_drops_nothing() {
 async fn an_instance_leaves_and_another_comes_without_a_failure() {
     let mut stage = Stage::new(&["- /** -> a"]).await;
     let (first, second) = (saying("1").await, saying("2").await);
-    stage.add("a", first, madang_model::Protocol::Http);
+    stage.add("a", first, Protocol::Http);
     let load = Load::on(stage.address().await);
     for _ in 0..20 {
-        stage.add("a", second, madang_model::Protocol::Http);
+        stage.add("a", second, Protocol::Http);
         load.more(10).await;
         stage.remove("a", first);
         load.more(10).await;
         assert_eq!(stage.client().await.get("/").await.text(), "2");
-        stage.add("a", first, madang_model::Protocol::Http);
+        stage.add("a", first, Protocol::Http);
         load.more(10).await;
         stage.remove("a", second);
         load.more(10).await;
@@ -145,5 +148,38 @@ async fn routes_are_shown_in_order_of_precedence() {
         (&*routes[2].headers[0], routes[2].to[0].weight, &*routes[2].place),
         ("x: 1", 2, "madang.toml:1")
     );
+    stage.stop().await;
+}
+
+/// What counts is what the address is when the request comes, also on connections from before.
+#[tokio::test]
+async fn an_address_that_changes_hands_changes_what_its_clients_may_do() {
+    let mut system = system(&["- /** -> a"]);
+    let listener = Listener::from_std(std::net::TcpListener::bind(ANY).unwrap()).unwrap();
+    let address = listener.local_addr();
+    system.services.get_mut("a").unwrap().listen = Some(address);
+    let stage = Stage::start(config(), system.clone(), vec![listener]).await;
+    let mut stage = stage.with("a", mirror(Protocol::Http).await);
+    let mut old = Client::new(address).await;
+    for (gateway, door, hop) in
+        [(ANY, Some(address), Hop::Door), (address, None, Hop::Gateway), (ANY, Some(address), Hop::Door)]
+    {
+        stage.system.gateway.listen = gateway;
+        stage.system.services.get_mut("a").unwrap().listen = door;
+        stage.apply().await.unwrap();
+        for client in [&mut old, &mut Client::new(address).await] {
+            let answer = client.ask(Method::GET, "/", &[("madang-timeout", "900")]).await;
+            let timeout = answer.text().lines().find_map(|l| l.strip_prefix("madang-timeout: ")).unwrap();
+            let shortened = timeout.parse::<u64>().unwrap() <= 900;
+            assert_eq!(shortened, hop == Hop::Door, "{timeout} ms at a {hop:?}");
+        }
+        let mut hops = Vec::new();
+        until(|| {
+            hops.extend(stage.handle.records().iter().map(|record| record.hop));
+            hops.len() == 2
+        })
+        .await;
+        assert_eq!(hops, [hop, hop]);
+    }
     stage.stop().await;
 }

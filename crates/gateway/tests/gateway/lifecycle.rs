@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::stage::{Answer, Client, Stage, config, http2, raw, saying, serve, system};
+use crate::stage::{Answer, Client, Stage, config, http2, raw, saying, serve, system, until};
 
 /// Reads until the other side closes; panics if it does not within a few seconds.
 async fn read_to_end(stream: &mut TcpStream) -> String {
@@ -190,14 +190,4 @@ async fn what_happened_is_recorded() {
     );
     assert_eq!(stage.handle.stats().requests, 2);
     stage.stop().await;
-}
-
-/// Looks again each time others have run, until it holds.
-async fn until(mut holds: impl FnMut() -> bool) {
-    let waited = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(5), waited).await.expect("it holds in time");
 }

@@ -381,3 +381,13 @@ pub async fn raw(address: SocketAddr, bytes: &[u8], enough: impl Fn(&str) -> boo
     tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer or an end");
     String::from_utf8(came).unwrap()
 }
+
+/// Looks again each time others have run, until it holds.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), waited).await.expect("it holds in time");
+}
