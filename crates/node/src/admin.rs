@@ -11,21 +11,22 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use madang_model::{ServiceName, UnitName};
-use madang_telemetry::LogQuery;
+use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
-    Code, Problem,
+    Code, Problem, RequestRecord,
     admin::{
         Event, EventKind, InstanceView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
-        TargetView,
+        TargetView, TrafficView,
     },
 };
 use serde::Deserialize;
 use tokio::{net::UnixListener, sync::broadcast};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use utoipa::OpenApi;
 
 use crate::{
-    http::{Failure, lines, unknown_path},
+    http::{Failure, lines, serve},
     node::Shared,
 };
 
@@ -35,7 +36,7 @@ type Answer<T> = Result<T, Failure>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Madang admin API", description = "What a node's owner asks of it, over its unix socket."),
-    paths(system, instances, service, routes, logs, events, restart, down),
+    paths(system, instances, service, routes, logs, events, requests, traffic, restart, down),
     components(schemas(
         SystemView,
         InstanceView,
@@ -46,6 +47,8 @@ type Answer<T> = Result<T, Failure>;
         Event,
         EventKind,
         InstanceState,
+        RequestRecord,
+        TrafficView,
         Problem
     ))
 )]
@@ -64,12 +67,13 @@ pub(crate) async fn run(
         .route("/v1/routes", get(routes))
         .route("/v1/logs", get(logs))
         .route("/v1/events", get(events))
+        .route("/v1/requests", get(requests))
+        .route("/v1/traffic", get(traffic))
         .route("/v1/restart/{name}", post(restart))
         .route("/v1/down", post(down))
         .route("/openapi.json", get(|| async { Json(AdminApi::openapi()) }))
-        .fallback(unknown_path)
         .with_state(shared);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    serve(listener, router, shutdown).await
 }
 
 /// The node and the system that it runs.
@@ -122,7 +126,9 @@ async fn logs(State(node): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Ans
     let query =
         LogQuery { units, last: params.last.unwrap_or(100), since: params.since, follow: params.follow };
     let stopping = node.stopped.clone();
-    let found = node.logs.query(query).filter_map(|line| async move { line.ok() });
+    let found = node.logs.query(query).filter_map(|line| async move {
+        line.inspect_err(|error| warn!(%error, "a log cannot be read")).ok()
+    });
     Ok(lines(found.take_until(stopping.cancelled_owned())))
 }
 
@@ -130,8 +136,7 @@ async fn logs(State(node): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Ans
 fn log_params(query: &str) -> Answer<LogParams> {
     let mut params = LogParams::default();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-        let bad =
-            |expected| Failure::from(Problem::new(Code::BAD_PARAMETER).field(key.to_string(), expected));
+        let bad = |expected| Failure::parameter(&key, expected);
         match key.as_ref() {
             "service" | "unit" => params.names.push(value.into_owned()),
             "n" => params.last = Some(value.parse().map_err(|_| bad("expected a number of lines"))?),
@@ -175,11 +180,59 @@ fn follow(live: broadcast::Receiver<Event>) -> impl futures_util::Stream<Item = 
         loop {
             match live.recv().await {
                 Ok(event) => return Some((event, live)),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    warn!(missed, "a reader of events was too slow")
+                }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     })
+}
+
+#[derive(Deserialize)]
+struct RequestParams {
+    n: Option<usize>,
+    service: Option<String>,
+    route: Option<String>,
+    trace: Option<String>,
+    #[serde(default)]
+    failed: bool,
+}
+
+/// The latest requests of the gateway and of the listeners of services, newest first.
+#[utoipa::path(get, path = "/v1/requests",
+    params(
+        ("n" = Option<usize>, Query, description = "How many; 100 if absent."),
+        ("service" = Option<String>, Query, description = "Only those to this service."),
+        ("route" = Option<String>, Query, description = "Only those over the route with this template."),
+        ("trace" = Option<String>, Query, description = "Only those of this trace."),
+        ("failed" = Option<bool>, Query, description = "Only those answered 5xx or not at all.")),
+    responses((status = 200, body = Vec<RequestRecord>)))]
+async fn requests(
+    State(node): State<Arc<Shared>>,
+    Query(params): Query<RequestParams>,
+) -> Json<Vec<RequestRecord>> {
+    let RequestParams { n, service, route, trace, failed } = params;
+    node.drain_records();
+    Json(node.records.recent(n.unwrap_or(100), &RecordFilter { route, service, trace_id: trace, failed }))
+}
+
+/// What the requests add up to since the node started: by route, service and class of status.
+#[utoipa::path(get, path = "/v1/traffic", responses((status = 200, body = Vec<TrafficView>)))]
+async fn traffic(State(node): State<Arc<Shared>>) -> Json<Vec<TrafficView>> {
+    node.drain_records();
+    let totals = node.records.totals().into_iter();
+    Json(
+        totals
+            .map(|total| TrafficView {
+                route: total.route.as_deref().map(str::to_owned),
+                service: total.service.as_deref().map(str::to_owned),
+                class: total.class.digit(),
+                requests: total.requests,
+                duration_us: total.duration_us,
+            })
+            .collect(),
+    )
 }
 
 /// Builds a unit again and replaces its instances. Takes a unit's name or a service's.

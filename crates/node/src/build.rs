@@ -1,6 +1,7 @@
 //! The one place where a node is put together, in the order in which its parts start.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
@@ -10,7 +11,7 @@ use std::{
 
 use madang_calls::Directory;
 use madang_discovery::Registry;
-use madang_gateway::Snapshot;
+use madang_gateway::{Gateway, Snapshot};
 use madang_model::{System, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
@@ -18,9 +19,7 @@ use madang_telemetry::{Logs, Records};
 use madang_wire::admin::Event;
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::broadcast,
-    sync::watch,
-    task::JoinSet,
+    sync::{broadcast, watch},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -29,7 +28,7 @@ use crate::{
     StartError, admin, edits,
     environment::InstanceEnvironment,
     journal::Journal,
-    node::{Node, Shared, now},
+    node::{LAST, Node, Shared, now},
     owner::Owner,
     rotation::Switchboard,
     service_api::ServiceApi,
@@ -56,7 +55,6 @@ impl Node {
         let owner = Owner::take(&system.root)?;
         let stopping = CancellationToken::new();
         let stopped = CancellationToken::new();
-        let hurry = CancellationToken::new();
 
         // What is kept, and what is known.
         let state = Store::open(&format!("sqlite:{}", owner.data().join("state.db").display()))?;
@@ -69,8 +67,7 @@ impl Node {
 
         // The listeners: outside, services, owner.
         let snapshot = Snapshot::compile(&system, &directory)?;
-        let (gateway, gateway_handle) =
-            madang_gateway::Gateway::start(gateway_config(&config), snapshot).await?;
+        let (gateway, gateway_handle) = Gateway::start(gateway_config(&config), snapshot).await?;
         let service_listener = bind_service_api().await?;
         let service_api = service_listener.local_addr().map_err(StartError::ServiceApi)?;
         let (socket_path, admin_listener) = bind_admin(&system)?;
@@ -88,7 +85,6 @@ impl Node {
         .await?;
 
         let unit_events = supervisor_handle.subscribe();
-        let units = supervisor_handle.clone();
 
         let shared = Arc::new(Shared {
             manifest: config.manifest,
@@ -104,40 +100,51 @@ impl Node {
             refused: Mutex::default(),
             stopping: stopping.clone(),
             stopped: stopped.clone(),
-            hurry: hurry.clone(),
+            hurry: CancellationToken::new(),
         });
 
-        let mut tasks = JoinSet::new();
-        tasks.spawn(supervisor.run(stopped.clone()));
-        tasks.spawn(record_events(shared.clone(), unit_events));
-        tasks.spawn(drain_records(shared.clone()));
-        tasks.spawn(edits::run(shared.clone(), stopping.clone()));
-        tasks.spawn({
-            let api = ServiceApi { registry, system: system_seen, tokens };
-            report("service API", api.run(service_listener, stopped.clone()))
-        });
-        tasks.spawn({
-            let (shared, stopped) = (shared.clone(), stopped.clone());
+        let mut node = Self::new(shared.clone());
+        node.run("supervisor", endless(supervisor.run(stopped.clone())));
+        node.run("events", endless(record_events(shared.clone(), unit_events)));
+        node.run("request records", endless(drain_records(shared.clone())));
+        node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
+        let api = ServiceApi { registry, system: system_seen, tokens };
+        node.run("service API", api.run(service_listener, stopped.clone()));
+        node.run("admin API", {
+            let shared = shared.clone();
             async move {
-                report("admin API", admin::run(shared, admin_listener, stopped)).await;
+                let ended = admin::run(shared, admin_listener, stopped.clone()).await;
                 let _ = std::fs::remove_file(socket_path);
+                // Nobody may own the system before nothing of this node is left, this socket the last.
+                stopped.cancelled().await;
+                drop((state, owner));
+                ended
             }
         });
-        tasks.spawn(async move {
-            stopping.cancelled().await;
-            // Requests are finished before the units that answer them are stopped.
-            tokio::select! {
-                stopped = gateway.stop() => if let Err(error) = stopped {
-                    error!(%error, "the gateway did not stop as it should");
-                },
-                () = hurry.cancelled() => {}
-            }
-            units.stop().await;
-            drop((state, owner));
-            stopped.cancel();
-        });
-        Ok(Self { shared, tasks })
+        node.run(LAST, stop(shared, gateway));
+        Ok(node)
     }
+}
+
+/// Stops everything in order once the node is told to: requests are finished before the units that answer them
+/// are stopped, and whoever looks on sees it to its end.
+async fn stop(shared: Arc<Shared>, gateway: Gateway) -> io::Result<()> {
+    shared.stopping.cancelled().await;
+    tokio::select! {
+        stopped = gateway.stop() => if let Err(error) = stopped {
+            error!(%error, "the gateway did not stop as it should");
+        },
+        () = shared.hurry.cancelled() => {}
+    }
+    shared.drain_records();
+    shared.supervisor.stop().await;
+    shared.stopped.cancel();
+    Ok(())
+}
+
+async fn endless(part: impl Future<Output = ()>) -> io::Result<()> {
+    part.await;
+    Ok(())
 }
 
 fn gateway_config(config: &NodeConfig) -> madang_gateway::Config {
@@ -192,13 +199,7 @@ async fn drain_records(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.stopped.cancelled() => return,
-            _ = ticks.tick() => shared.records.push_many(shared.gateway.records()),
+            _ = ticks.tick() => shared.drain_records(),
         }
-    }
-}
-
-async fn report(part: &'static str, run: impl Future<Output = std::io::Result<()>>) {
-    if let Err(error) = run.await {
-        error!(part, %error, "a listener of the node failed");
     }
 }

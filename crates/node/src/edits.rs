@@ -17,6 +17,9 @@ use crate::node::Shared;
 /// Editors write a file in several steps: an edit is over when nothing has followed for this long.
 const SETTLED: Duration = Duration::from_millis(50);
 
+/// An edit is read after this long although more follows.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// Applies edits until told to stop.
 pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     // One place is enough: what changes while an edit is being applied makes one more.
@@ -28,33 +31,37 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     });
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
-        Err(error) => return warn!(%error, "failed to watch the manifest: edits need a restart"),
+        Err(error) => {
+            warn!(%error, "failed to watch the manifest: edits need a restart");
+            return shutdown.cancelled().await;
+        }
     };
-    let mut watched = BTreeSet::new();
     loop {
-        watch_folders(&mut watcher, &mut watched, &shared);
+        // What changed before its folder was watched is seen by reading once more after watching it.
+        loop {
+            watch_folders(&mut watcher, &shared);
+            if !shared.reload().await {
+                break;
+            }
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
             edit = edits.recv() => if edit.is_none() { return },
         }
-        while let Ok(Some(())) = timeout(SETTLED, edits.recv()).await {}
-        shared.reload().await;
+        let settled = async { while let Ok(Some(())) = timeout(SETTLED, edits.recv()).await {} };
+        let _ = timeout(LONGEST, settled).await;
     }
 }
 
-/// Folders rather than files, since most editors replace a file by renaming another over it.
-fn watch_folders(watcher: &mut RecommendedWatcher, watched: &mut BTreeSet<PathBuf>, shared: &Shared) {
+/// Folders rather than files, since most editors replace a file by renaming another over it. All of them each
+/// time: one that was removed and made again is another folder by the same name.
+fn watch_folders(watcher: &mut RecommendedWatcher, shared: &Shared) {
     let system = shared.system.borrow().clone();
     let of_files = system.files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
     let wanted: BTreeSet<PathBuf> = of_files.chain(folders_below(&system.root)).collect();
-    watched.retain(|folder| folder.exists());
-    for folder in wanted {
-        if watched.contains(&folder) {
-            continue;
-        }
-        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(watched.insert(folder)),
-            Err(error) => warn!(folder = %folder.display(), %error, "failed to watch for edits"),
+    for folder in wanted.into_iter().filter(|folder| folder.exists()) {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            warn!(folder = %folder.display(), %error, "failed to watch for edits");
         }
     }
 }

@@ -21,5 +21,5 @@ mod tokens;
 pub use admin::AdminApi;
 pub use build::NodeConfig;
 pub use error::StartError;
-pub use node::Node;
+pub use node::{Node, PartFailed};
 pub use owner::OwnerError;

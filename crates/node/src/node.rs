@@ -1,6 +1,8 @@
 //! A running node: what it holds, what its APIs ask of it, and how it ends.
 
 use std::{
+    collections::HashMap,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -13,17 +15,19 @@ use madang_telemetry::{Logs, Records};
 use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, SystemView};
 use tokio::{
     sync::{broadcast, watch},
-    task::JoinSet,
+    task::{self, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{journal::Journal, rotation::Switchboard};
 
 /// A running node. Dropping it leaves its tasks running: end it with [`Node::stop`] and [`Node::wait`].
 pub struct Node {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) tasks: JoinSet<()>,
+    parts: JoinSet<io::Result<()>>,
+    names: HashMap<task::Id, &'static str>,
+    failed: Option<PartFailed>,
 }
 
 /// What the parts of a node share.
@@ -55,6 +59,10 @@ pub(crate) fn now() -> u64 {
 // === impl Node ===
 
 impl Node {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, parts: JoinSet::new(), names: HashMap::new(), failed: None }
+    }
+
     /// The system in force.
     pub fn system(&self) -> Arc<System> {
         self.shared.system.borrow().clone()
@@ -85,11 +93,54 @@ impl Node {
         self.shared.stop(true);
     }
 
-    /// Waits until the node has stopped and left nothing behind.
-    pub async fn wait(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
+    /// Waits until the node has stopped and left nothing behind. If one of its parts ends before its time, the
+    /// node stops, as it would be told to.
+    ///
+    /// # Errors
+    /// Names the part that failed first.
+    pub async fn wait(&mut self) -> Result<(), PartFailed> {
+        while let Some(ended) = self.parts.join_next_with_id().await {
+            let (id, why) = match ended {
+                Ok((id, Ok(()))) if self.shared.stopping.is_cancelled() => {
+                    self.names.remove(&id);
+                    continue;
+                }
+                Ok((id, Ok(()))) => (id, "it ended by itself".to_owned()),
+                Ok((id, Err(error))) => (id, error.to_string()),
+                Err(panic) => (panic.id(), panic.to_string()),
+            };
+            let part = self.names.remove(&id).unwrap_or("a part");
+            error!(part, why, "a part of the node failed");
+            self.failed.get_or_insert(PartFailed { part, why });
+            self.shared.stopping.cancel();
+            if part == LAST {
+                // Nobody else says that all has stopped.
+                self.shared.stopped.cancel();
+            }
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Adds a part, which runs until the node stops.
+    pub(crate) fn run(
+        &mut self,
+        part: &'static str,
+        run: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) {
+        self.names.insert(self.parts.spawn(run).id(), part);
     }
 }
+
+/// A part of the node that failed while it ran; the node has stopped.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the node stopped because its {part} failed: {why}")]
+pub struct PartFailed {
+    part: &'static str,
+    why: String,
+}
+
+/// The part that stops all others in their order.
+pub(crate) const LAST: &str = "stop";
 
 // === impl Shared ===
 
@@ -147,7 +198,8 @@ impl Shared {
     }
 
     /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.
-    pub(crate) async fn reload(&self) {
+    /// Says whether anything changed.
+    pub(crate) async fn reload(&self) -> bool {
         let manifest = self.manifest.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             manifest::load(&manifest, &|name| std::env::var(name).ok()).map(|loaded| loaded.system)
@@ -159,17 +211,35 @@ impl Shared {
         };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(Applied::Changed) => self.announce(EventKind::Applied, "the manifest is in force".to_owned()),
-            Ok(Applied::Same) => {}
+            Ok(applied) => {
+                let was_refused = refused.take().is_some();
+                match applied {
+                    Applied::Changed => {
+                        self.announce(EventKind::Applied, "the manifest is in force".to_owned())
+                    }
+                    Applied::Same if was_refused => {
+                        self.announce(
+                            EventKind::Applied,
+                            "the manifest is what it was and in force".to_owned(),
+                        );
+                    }
+                    Applied::Same => {}
+                }
+                applied == Applied::Changed
+            }
             Err(reason) => {
                 if refused.as_ref() != Some(&reason) {
                     self.announce(EventKind::Refused, reason.clone());
                 }
                 *refused = Some(reason);
-                return;
+                false
             }
         }
-        *refused = None;
+    }
+
+    /// Takes the records of requests from the workers.
+    pub(crate) fn drain_records(&self) {
+        self.records.push_many(self.gateway.records());
     }
 
     /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.
@@ -201,6 +271,7 @@ fn reasons(errors: &manifest::Errors) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Applied {
     Changed,
     Same,

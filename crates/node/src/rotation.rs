@@ -43,3 +43,46 @@ impl Rotation for Switchboard {
         self.change(|registry| registry.deregister(id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use madang_model::{Protocol, ReleaseId};
+    use madang_store::Store;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_in_force_when_the_call_returns_although_the_disk_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Store::open(&format!("sqlite:{}", folder.path().join("state.db").display())).unwrap();
+        let registry = Registry::open(&state).await.unwrap();
+        let directory = Directory::default();
+        let switchboard = Switchboard::new(registry, directory.clone());
+        let users: ServiceName = "users".parse().unwrap();
+        let upstream = directory.upstream(&users);
+
+        let (release, held) = mpsc::channel::<()>();
+        let hanging = tokio::spawn({
+            let state = state.clone();
+            async move { state.write(move |_| Ok(held.recv().is_ok())).await }
+        });
+        let id = InstanceId("users-a".into());
+        switchboard.ready(ReadyInstance {
+            id: id.clone(),
+            unit: "users".parse().unwrap(),
+            services: [users].into(),
+            address: Some("127.0.0.1:20001".parse().unwrap()),
+            protocol: Protocol::Http,
+            release: ReleaseId("r1".into()),
+        });
+        assert!(upstream.has_instance());
+        switchboard.gone(&id);
+        assert!(!upstream.has_instance());
+        assert!(!hanging.is_finished());
+
+        release.send(()).unwrap();
+        assert!(hanging.await.unwrap().unwrap());
+    }
+}

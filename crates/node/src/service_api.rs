@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{Failure, lines, unknown_path},
+    http::{Failure, lines, serve},
     tokens::{Bearer, Tokens},
 };
 
@@ -36,14 +36,11 @@ impl ServiceApi {
     /// Serves until told to stop; streams end then.
     pub(crate) async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
         let router = self.router(shutdown.clone());
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        serve(listener, router, shutdown).await
     }
 
     fn router(self, shutdown: CancellationToken) -> Router {
-        Router::new()
-            .route("/v1/endpoints", get(endpoints))
-            .fallback(unknown_path)
-            .with_state((self, shutdown))
+        Router::new().route("/v1/endpoints", get(endpoints)).with_state((self, shutdown))
     }
 
     fn bearer(&self, headers: &HeaderMap) -> Result<Bearer, Failure> {

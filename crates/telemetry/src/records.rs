@@ -143,6 +143,18 @@ impl StatusClass {
             0..100 => Self::Aborted,
         }
     }
+
+    /// The first digit of the statuses of this class; 0 for no answer.
+    pub fn digit(self) -> u8 {
+        match self {
+            Self::Aborted => 0,
+            Self::Informational => 1,
+            Self::Success => 2,
+            Self::Redirection => 3,
+            Self::ClientError => 4,
+            Self::ServerError => 5,
+        }
+    }
 }
 
 // === impl RecordFilter ===

@@ -9,6 +9,9 @@ mod ports;
 mod processes;
 mod system;
 
+/// How long anything that a test waits for may take on a busy machine.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 pub use client::{Answer, Client};
 pub use load::{Load, LoadReport};
 pub use ports::free_port;

@@ -1,20 +1,20 @@
 //! Requests in a closed loop from several clients, until told to stop.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     task::JoinSet,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
-use crate::{Answer, Client};
+use crate::{Answer, Client, PATIENCE};
 
 /// Clients that ask for one path again and again, each one request at a time.
 pub struct Load {
     clients: JoinSet<LoadReport>,
     stop: watch::Sender<bool>,
-    answered: Arc<Notify>,
+    answered: watch::Sender<usize>,
 }
 
 /// What became of the requests of a load.
@@ -52,7 +52,7 @@ impl Load {
     /// Starts `clients` that get `path` at `address`.
     pub fn start(address: SocketAddr, path: &str, clients: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let answered = Arc::new(Notify::new());
+        let answered = watch::Sender::new(0);
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
             tasks.spawn(one_client(address, path.to_owned(), stopped.clone(), answered.clone()));
@@ -60,19 +60,26 @@ impl Load {
         Self { clients: tasks, stop, answered }
     }
 
-    /// Waits until this many more requests were answered.
+    /// Waits until this many more requests were answered, well or not.
+    ///
+    /// # Panics
+    /// If they never are.
     pub async fn answered(&self, count: usize) {
-        for _ in 0..count {
-            self.answered.notified().await;
-        }
+        let mut seen = self.answered.subscribe();
+        let enough = *seen.borrow_and_update() + count;
+        let waited = timeout(PATIENCE, seen.wait_for(|answered| *answered >= enough)).await;
+        waited.expect("requests are answered").expect("the load runs");
     }
 
     /// Lets each client end its request, and says what became of all of them.
+    ///
+    /// # Panics
+    /// If a client did.
     pub async fn stop(mut self) -> LoadReport {
         let _ = self.stop.send(true);
         let mut total = LoadReport::default();
         while let Some(report) = self.clients.join_next().await {
-            total.add(report.unwrap_or_default());
+            total.add(report.expect("a client of the load does not panic"));
         }
         total
     }
@@ -82,7 +89,7 @@ async fn one_client(
     address: SocketAddr,
     path: String,
     stopped: watch::Receiver<bool>,
-    answered: Arc<Notify>,
+    answered: watch::Sender<usize>,
 ) -> LoadReport {
     let mut client = Client::new(address);
     let mut report = LoadReport::default();
@@ -90,7 +97,7 @@ async fn one_client(
         let began = Instant::now();
         let answer = client.get(&path).await;
         report.count(answer, began.elapsed());
-        answered.notify_one();
+        answered.send_modify(|count| *count += 1);
         // A client that fails at once must not become a busy loop.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

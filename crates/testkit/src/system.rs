@@ -17,10 +17,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Answer, Client, free_port, kill, processes_of, signal};
-
-/// How long anything that a test waits for may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{Answer, Client, PATIENCE, free_port, kill, processes_of, signal};
 
 /// Which of the shop's two manifests is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

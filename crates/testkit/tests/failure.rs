@@ -28,15 +28,15 @@ async fn with_two_replicas_no_request_fails() {
     assert!(report.succeeded >= 400);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_one_replica_requests_wait_and_are_answered() {
-    let shop = Prepared::shop().start(Placement::Processes).await;
+/// Kills the only process that answers, and asks on: requests wait for its successor.
+async fn a_lone_process_is_killed(placement: Placement, unit: &str) {
+    let shop = Prepared::shop().start(placement).await;
     let load = Load::start(shop.gateway_address(), "/users/1", 8);
     load.answered(200).await;
-    let killed = shop.kill("users").await;
+    let killed = shop.kill(unit).await;
     shop.until("another process", |shown| {
         shown.iter().any(|view| {
-            view.unit == "users"
+            view.unit == unit
                 && view.state == State::Ready
                 && view.restarts >= 1
                 && view.pid.is_some_and(|pid| !killed.contains(&pid))
@@ -47,6 +47,34 @@ async fn with_one_replica_requests_wait_and_are_answered() {
     let report = load.stop().await;
     assert!(report.failed.is_empty(), "{report:#?}");
     assert!(report.slowest < Duration::from_secs(10), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_replica_requests_wait_and_are_answered() {
+    a_lone_process_is_killed(Placement::Processes, "users").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_one_process_requests_wait_and_are_answered() {
+    a_lone_process_is_killed(Placement::Monolith, "shop").await;
+}
+
+/// A program that takes a second to come back: far longer than any pause between attempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_park_while_a_program_takes_its_time_to_start() {
+    let shop = Prepared::shop();
+    let users = madang_testkit::binary("shop-users").display().to_string();
+    shop.edit(
+        "users/service.toml",
+        &format!("run = \"{users}\""),
+        &format!("run = \"sleep 1; exec {users}\""),
+    );
+    let shop = shop.start(Placement::Processes).await;
+    shop.kill("users").await;
+    let asked = tokio::time::Instant::now();
+    let answer = shop.get("/users/1").await;
+    assert_eq!(answer.status, http::StatusCode::OK, "{}", answer.text());
+    assert!(asked.elapsed() > Duration::from_millis(500), "{:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +90,7 @@ async fn the_failure_of_one_service_stays_its_own() {
         })
         .await;
     }
+    others.answered(50).await;
     let report = others.stop().await;
     assert!(report.failed.is_empty(), "{report:#?}");
     let restarts: Vec<u32> =

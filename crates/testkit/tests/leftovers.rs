@@ -39,7 +39,7 @@ async fn after_two_interrupts_without_waiting() {
     system.until_printed("stopping").await;
     let asked = tokio::time::Instant::now();
     system.signal(Signal::INT);
-    system.ended().await;
+    assert_eq!(system.ended().await, Some(0));
     assert!(asked.elapsed() < std::time::Duration::from_secs(5), "{:?}", asked.elapsed());
     assert_eq!(system.processes(), []);
 }
@@ -85,4 +85,31 @@ async fn detached_it_runs_until_told_to_stop() {
     let down = shop.madang(&["down"]).output().await.unwrap();
     assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
     assert_eq!(shop.processes(), []);
+}
+
+/// Whoever follows the log and stops reading keeps nobody from ending.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_down_beside_a_reader_that_does_not_read() {
+    let system = Prepared::with(
+        r#"
+        [gateway]
+        listen = "127.0.0.1:{gateway}"
+
+        [services.talker]
+        run = "sh -c 'while :; do seq 1 20000; sleep 0.01; done'"
+        port = false
+        "#,
+    );
+    let mut system = system.start(Placement::Processes).await;
+    let mut reader = system.madang(&["logs", "-f"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    system
+        .until("much said", |_| {
+            let logs = system.path().join(".madang/logs/talker");
+            let files = std::fs::read_dir(logs).into_iter().flatten().flatten();
+            files.filter_map(|file| file.metadata().ok()).any(|found| found.len() > 20_000_000)
+        })
+        .await;
+    system.down().await;
+    reader.kill().await.unwrap();
+    assert_eq!(system.processes(), []);
 }

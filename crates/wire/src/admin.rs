@@ -136,6 +136,22 @@ pub struct TargetView {
     pub weight: u32,
 }
 
+/// What the requests of one route to one service, answered with one class of status, add up to:
+/// `GET /v1/traffic`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TrafficView {
+    /// The route's template; absent where no route matched.
+    pub route: Option<String>,
+    /// The service; absent where none was called.
+    pub service: Option<String>,
+    /// The first digit of the status; 0 if the client left before the answer.
+    pub class: u8,
+    /// How many requests.
+    pub requests: u64,
+    /// The time that they took together, in microseconds.
+    pub duration_us: u64,
+}
+
 /// One line of a log: `GET /v1/logs?services=&n=&since=&follow=`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {

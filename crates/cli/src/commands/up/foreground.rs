@@ -57,7 +57,7 @@ impl Running {
             Ok(events) => events,
             Err(failure) => {
                 self.node.stop();
-                self.node.wait().await;
+                self.node.wait().await.map_err(anyhow::Error::from)?;
                 return Err(failure);
             }
         };
@@ -68,15 +68,14 @@ impl Running {
             Err(failure) => Err(failure),
         };
         self.screen.settle();
-        self.stop(events).await;
-        outcome
+        self.stop(events).await.and(outcome)
     }
 
     async fn start(&mut self, events: &mut Lines<Event>) -> Result<Start, Failure> {
         tokio::select! {
             started = start::follow(&self.client, events, &mut self.screen) => started.map(|()| Start::Ready),
             () = self.signals.next() => Ok(Start::Interrupted),
-            () = self.node.wait() => Ok(Start::Ended),
+            ended = self.node.wait() => Ok(ended.map(|()| Start::Ended).map_err(anyhow::Error::from)?),
         }
     }
 
@@ -96,15 +95,16 @@ impl Running {
                     None => return Ok(()),
                 },
                 () = self.signals.next() => return Ok(()),
+                ended = self.node.wait() => return Ok(ended.map_err(anyhow::Error::from)?),
             }
         }
     }
 
     /// Stops gracefully; at once if told a second time. Showing it is not worth failing for.
-    async fn stop(mut self, mut events: Lines<Event>) {
+    async fn stop(mut self, mut events: Lines<Event>) -> Result<(), Failure> {
         self.node.stop();
         let mut open = true;
-        loop {
+        let ended = loop {
             tokio::select! {
                 biased;
                 event = events.next(), if open => match event {
@@ -112,13 +112,14 @@ impl Running {
                     Ok(None) | Err(_) => open = false,
                 },
                 () = self.signals.next() => self.node.stop_now(),
-                () = self.node.wait() => break,
+                ended = self.node.wait() => break ended,
             }
-        }
+        };
         // The node is gone, and with it the stream: what is left of it is already on its way.
         while open && let Ok(Some(event)) = events.next().await {
             drop(self.screen.event(&event));
         }
+        Ok(ended.map_err(anyhow::Error::from)?)
     }
 }
 
