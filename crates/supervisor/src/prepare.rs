@@ -1,19 +1,25 @@
 //! What makes a revision of a unit a release that can be started: its build, and the digest of what it built.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
+    future::Future,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use madang_model::UnitName;
 use madang_wire::admin::EventKind;
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    task::{self, JoinSet, spawn_blocking},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::{
     build::{self, Group},
     events::Events,
+    handle::Board,
     reconcile::Revision,
     spec::{Release, Spec},
 };
@@ -23,6 +29,14 @@ pub(crate) struct Task {
     group: Option<Group>,
     units: BTreeMap<UnitName, (Arc<Spec>, Revision)>,
     log: PathBuf,
+}
+
+/// The preparations under way. Each unit of each of them is heard of again, whatever becomes of its task.
+#[derive(Default)]
+pub(crate) struct Preparations {
+    tasks: JoinSet<Vec<Prepared>>,
+    /// What each task prepares.
+    of: HashMap<task::Id, Vec<(UnitName, Revision)>>,
 }
 
 /// A unit that was prepared, or why it could not be.
@@ -49,10 +63,52 @@ pub(crate) fn all(mut units: BTreeMap<UnitName, (Arc<Spec>, Revision)>, logs: &P
     tasks
 }
 
+// === impl Preparations ===
+
+impl Preparations {
+    /// Runs a task.
+    pub(crate) fn start(&mut self, task: Task, board: Arc<Board>, cancel: CancellationToken) {
+        let units = task.units.iter().map(|(unit, (_, revision))| (unit.clone(), revision.clone())).collect();
+        self.spawn(units, async move { task.run(&board.events, &cancel).await });
+    }
+
+    fn spawn(
+        &mut self,
+        units: Vec<(UnitName, Revision)>,
+        run: impl Future<Output = Vec<Prepared>> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(run);
+        self.of.insert(task.id(), units);
+    }
+
+    /// What the next task to end has prepared; `None` if none is under way. May be dropped and called again.
+    pub(crate) async fn next(&mut self, events: &Events) -> Option<Vec<Prepared>> {
+        Some(match self.tasks.join_next_with_id().await? {
+            Ok((task, prepared)) => {
+                self.of.remove(&task);
+                prepared
+            }
+            Err(error) => {
+                error!(%error, "the task of a build failed");
+                let lost = |(unit, revision)| {
+                    let reason = "its build was lost: the task that ran it failed".to_owned();
+                    events.emit(&unit, None, EventKind::BuildFailed, reason.clone());
+                    Prepared { unit, revision, outcome: Err(reason) }
+                };
+                self.of.remove(&error.id()).into_iter().flatten().map(lost).collect()
+            }
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+}
+
 // === impl Task ===
 
 impl Task {
-    pub(crate) async fn run(self, events: &Events, cancel: &CancellationToken) -> Vec<Prepared> {
+    async fn run(self, events: &Events, cancel: &CancellationToken) -> Vec<Prepared> {
         if let Some(group) = &self.group
             && let Err(reason) = self.build(group, events, cancel).await
         {
@@ -103,5 +159,31 @@ async fn release(spec: Arc<Spec>) -> Result<Release, String> {
         Ok(Ok(release)) => Ok(release),
         Ok(Err(error)) => Err(format!("failed to read the program that it runs: {error}")),
         Err(error) => Err(format!("failed to read the program that it runs: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Slice;
+
+    #[tokio::test]
+    async fn the_units_of_a_task_that_panicked_are_said_to_have_failed() {
+        let events = Events::new();
+        let mut heard = events.subscribe();
+        let mut preparations = Preparations::default();
+        let revision = Revision { slice: Slice::of("1"), restarts: 0 };
+        let units = ["users", "orders"].map(|unit| (unit.parse().unwrap(), revision.clone()));
+        preparations.spawn(units.to_vec(), async { panic!("a bug") });
+        let prepared = preparations.next(&events).await.unwrap();
+        for (prepared, (unit, _)) in prepared.iter().zip(&units) {
+            assert_eq!((&prepared.unit, &prepared.revision), (unit, &revision));
+            let reason = prepared.outcome.as_ref().err().unwrap();
+            assert_eq!(reason, "its build was lost: the task that ran it failed");
+            let event = heard.try_recv().unwrap();
+            assert_eq!((event.unit.as_str(), event.kind), (unit.as_str(), EventKind::BuildFailed));
+        }
+        assert_eq!(prepared.len(), 2);
+        assert!(preparations.next(&events).await.is_none() && preparations.of.is_empty());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     instance::{Ended, Happened, Instance, Order, Surroundings},
     leftover, logfile,
     ports::Ports,
-    prepare::{self, Prepared},
+    prepare::{self, Preparations, Prepared},
     proc,
     reconcile::{Action, Phase, Preparation, Revision, Wait, reconcile},
     store::Records,
@@ -55,7 +55,7 @@ struct Loop {
     /// Which instance each task is.
     tasks: HashMap<task::Id, InstanceId>,
     happenings: mpsc::Sender<(InstanceId, Happened)>,
-    preparations: JoinSet<Vec<Prepared>>,
+    preparations: Preparations,
     cancel_builds: CancellationToken,
     /// Ports that somebody in the system insists on.
     reserved: BTreeSet<u16>,
@@ -106,7 +106,7 @@ impl Supervisor {
             instances: JoinSet::new(),
             tasks: HashMap::new(),
             happenings,
-            preparations: JoinSet::new(),
+            preparations: Preparations::default(),
             cancel_builds: CancellationToken::new(),
             reserved: BTreeSet::new(),
             started: 0,
@@ -166,7 +166,7 @@ impl Loop {
                     }
                     self.ended(ended);
                 }
-                Some(prepared) = self.preparations.join_next() => self.prepared(prepared),
+                Some(prepared) = self.preparations.next(&self.board.events) => self.prepared(prepared),
                 () = sleep_until(wake) => {}
             }
         }
@@ -207,14 +207,9 @@ impl Loop {
         self.world.ended(&id, ended, &self.around.config.backoff, chance, &self.board.events);
     }
 
-    fn prepared(&mut self, prepared: Result<Vec<Prepared>, JoinError>) {
-        match prepared {
-            Ok(all) => {
-                for Prepared { unit, revision, outcome } in all {
-                    self.world.prepared(&unit, revision, outcome);
-                }
-            }
-            Err(error) => error!(%error, "the task of a build failed"),
+    fn prepared(&mut self, prepared: Vec<Prepared>) {
+        for Prepared { unit, revision, outcome } in prepared {
+            self.world.prepared(&unit, revision, outcome);
         }
     }
 
@@ -256,9 +251,8 @@ impl Loop {
             unit.next = Some((revision.clone(), Preparation::Running));
             specs.insert(name, (spec.clone(), revision));
         }
-        for preparation in prepare::all(specs, &self.around.config.logs) {
-            let (board, cancel) = (self.board.clone(), self.cancel_builds.clone());
-            self.preparations.spawn(async move { preparation.run(&board.events, &cancel).await });
+        for task in prepare::all(specs, &self.around.config.logs) {
+            self.preparations.start(task, self.board.clone(), self.cancel_builds.clone());
         }
     }
 
