@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -29,6 +29,17 @@ pub struct System {
     pub units: BTreeMap<UnitName, Unit>,
     /// Routes in the order of the files; precedence is the gateway's business.
     pub routes: Vec<Route>,
+}
+
+impl System {
+    /// An address that a service keeps over restarts: where Madang itself listens for it, or else the port that
+    /// its program insists on.
+    pub fn lasting_address(&self, service: &Service) -> Option<SocketAddr> {
+        service.listen.or_else(|| match self.units.get(&service.unit)?.port {
+            PortRule::Fixed(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
+            PortRule::Assigned | PortRule::None => None,
+        })
+    }
 }
 
 /// The front door of a system.

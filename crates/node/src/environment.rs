@@ -1,12 +1,8 @@
 //! What an instance is told by its environment, beyond what its unit declares.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use madang_model::{PortRule, Service, System, Unit};
+use madang_model::{System, Unit};
 use madang_supervisor::{Environment, InstanceRef};
 use tokio::sync::watch;
 
@@ -50,20 +46,11 @@ fn callees(system: &System, unit: &Unit) -> BTreeMap<String, String> {
     let callers = unit.services.iter().filter_map(|name| system.services.get(name));
     let callees = callers.flat_map(|caller| caller.calls.keys()).filter_map(|name| system.services.get(name));
     callees
-        .filter_map(|callee| Some((&callee.name, format!("http://{}", lasting_address(system, callee)?))))
+        .filter_map(|callee| Some((&callee.name, format!("http://{}", system.lasting_address(callee)?))))
         .flat_map(|(name, url)| {
             [(format!("{}_URL", name.env_prefix()), url.clone()), (format!("services__{name}__http__0"), url)]
         })
         .collect()
-}
-
-/// An address that a service keeps over restarts: where Madang itself listens for it, or else the port that its
-/// program insists on.
-fn lasting_address(system: &System, service: &Service) -> Option<SocketAddr> {
-    service.listen.or_else(|| match system.units.get(&service.unit)?.port {
-        PortRule::Fixed(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
-        PortRule::Assigned | PortRule::None => None,
-    })
 }
 
 #[cfg(test)]

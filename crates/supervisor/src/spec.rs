@@ -1,10 +1,11 @@
 //! What a unit's manifest says that its instances can tell: change any of it and it is another release.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write as _,
     fs::File,
     io::{self, Read},
+    net::SocketAddr,
     path::Path,
     sync::Arc,
 };
@@ -23,7 +24,8 @@ pub(crate) struct Spec {
     pub(crate) slice: Slice,
 }
 
-/// The part of the manifest that makes a release, as canonical JSON: no replicas, no routes, nothing of others.
+/// The part of the manifest that makes a release, as canonical JSON: no replicas, no routes, and nothing of
+/// others but where those are that it calls, as its instances are told that when they start.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slice(Arc<str>);
 
@@ -52,7 +54,7 @@ struct ServiceFields<'a> {
     name: &'a ServiceName,
     protocol: Protocol,
     database: Option<String>,
-    calls: BTreeSet<&'a ServiceName>,
+    calls: BTreeMap<&'a ServiceName, Option<SocketAddr>>,
 }
 
 /// The specs of a system's units.
@@ -61,6 +63,7 @@ pub(crate) fn specs(system: &System) -> BTreeMap<UnitName, Arc<Spec>> {
 }
 
 fn spec(system: &System, unit: &Unit) -> Spec {
+    let address = |callee| system.lasting_address(system.services.get(callee)?);
     let services = || unit.services.iter().filter_map(|name| system.services.get(name));
     let fields = Fields {
         unit: &unit.name,
@@ -75,7 +78,7 @@ fn spec(system: &System, unit: &Unit) -> Spec {
                 name: &service.name,
                 protocol: service.protocol,
                 database: service.database.as_ref().map(Database::url),
-                calls: service.calls.keys().collect(),
+                calls: service.calls.keys().map(|callee| (callee, address(callee))).collect(),
             })
             .collect(),
     };
@@ -144,6 +147,8 @@ pub(crate) fn resolve(text: &str, values: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use madang_model::Call;
+
     use super::*;
     use crate::testing::{system, unit};
 
@@ -177,6 +182,34 @@ mod tests {
             edited.units.values_mut().for_each(edit);
             assert_ne!(release(&base), release(&edited), "edit {n}");
         }
+    }
+
+    #[test]
+    fn where_a_callee_is_makes_another_release_of_its_callers_alone() {
+        let mut base = system(["users", "orders", "payments"].map(|name| unit(name, "sleep 1")));
+        let users = base.services.keys().find(|name| name.as_str() == "users").cloned().unwrap();
+        for service in base.services.values_mut().filter(|service| service.name.as_str() == "orders") {
+            service.calls.insert(users.clone(), Call::default());
+        }
+        let changed = |before: &System, after: &System| -> Vec<String> {
+            let (before, after) = (specs(before), specs(after));
+            let changed = after.iter().filter(|(name, spec)| before[*name].slice != spec.slice);
+            changed.map(|(name, _)| name.to_string()).collect()
+        };
+        let mut listens = base.clone();
+        listens.services.get_mut(&users).unwrap().listen = Some(([127, 0, 0, 1], 3001).into());
+        assert_eq!(changed(&base, &listens), ["orders"]);
+
+        let mut insists = base.clone();
+        insists.units.values_mut().filter(|unit| unit.services.contains(&users)).for_each(|unit| {
+            unit.port = PortRule::Fixed(3001);
+        });
+        assert_eq!(changed(&base, &insists), ["orders", "users"]);
+
+        // Madang listens for it as before, wherever its program does.
+        let mut both = insists.clone();
+        both.services.get_mut(&users).unwrap().listen = Some(([127, 0, 0, 1], 3001).into());
+        assert_eq!(changed(&listens, &both), ["users"]);
     }
 
     #[test]
