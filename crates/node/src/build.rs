@@ -73,8 +73,7 @@ impl Node {
         let (socket_path, admin_listener) = bind_admin(&system)?;
 
         // The units, last, since they need all of the above.
-        let environment =
-            InstanceEnvironment { system: system_seen.clone(), tokens: tokens.clone(), service_api };
+        let environment = InstanceEnvironment { tokens: tokens.clone(), service_api };
         let (supervisor, supervisor_handle) = Supervisor::start(
             supervisor_config(&owner),
             system,

@@ -1,16 +1,14 @@
 //! What an instance is told by its environment, beyond what its unit declares.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use madang_model::{System, Unit};
 use madang_supervisor::{Environment, InstanceRef};
-use tokio::sync::watch;
 
 use crate::tokens::Tokens;
 
-/// The environment of instances, from the system in force when each one starts.
+/// The environment of instances, each from the system of which its release was made.
 pub(crate) struct InstanceEnvironment {
-    pub(crate) system: watch::Receiver<Arc<System>>,
     pub(crate) tokens: Tokens,
     pub(crate) service_api: SocketAddr,
 }
@@ -25,7 +23,7 @@ impl Environment for InstanceEnvironment {
             ("OTEL_SERVICE_NAME".to_owned(), instance.unit.to_string()),
             ("OTEL_RESOURCE_ATTRIBUTES".to_owned(), attributes),
         ];
-        let system = self.system.borrow().clone();
+        let system = &*instance.system;
         let Some(unit) = system.units.get(&instance.unit) else { return env };
         for service in unit.services.iter().filter_map(|name| system.services.get(name)) {
             let Some(database) = &service.database else { continue };
@@ -35,7 +33,7 @@ impl Environment for InstanceEnvironment {
             };
             env.push((variable, database.url()));
         }
-        env.extend(callees(&system, unit));
+        env.extend(callees(system, unit));
         env
     }
 }

@@ -191,7 +191,7 @@ mod tests {
             unit
         });
         let workspace = |folder: &Path| folder.starts_with("/ws").then(|| PathBuf::from("/ws"));
-        let groups = groups(specs(&system(units)).values(), workspace);
+        let groups = groups(specs(&Arc::new(system(units))).values(), workspace);
         let line = |group: &Group| {
             let units: Vec<_> = group.units.iter().map(ToString::to_string).collect();
             format!("{}: {} [{}]\n", group.folder.display(), group.command, units.join(" "))

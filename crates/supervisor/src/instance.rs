@@ -305,6 +305,7 @@ impl Instance {
             services: unit.services.clone(),
             release: self.release.id.clone(),
             port: port.number(),
+            system: self.release.spec.system.clone(),
         };
         let told = self.surroundings.environment.for_instance(&instance);
         let mut command = launch::command(&self.release.spec, &instance, told);

@@ -1,8 +1,8 @@
 //! What the supervisor needs from others: somebody to tell who is ready, and what instances are told.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-use madang_model::{InstanceId, Protocol, ReleaseId, ServiceName, UnitName};
+use madang_model::{InstanceId, Protocol, ReleaseId, ServiceName, System, UnitName};
 
 /// An instance that can be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub trait Rotation: Send + Sync {
 }
 
 /// An instance that is about to start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct InstanceRef {
     /// Its id.
     pub id: InstanceId,
@@ -43,6 +43,8 @@ pub struct InstanceRef {
     pub release: ReleaseId,
     /// The port that it is told to listen on.
     pub port: Option<u16>,
+    /// The system of which its release was made: not the one in force if that could not be built.
+    pub system: Arc<System>,
 }
 
 /// What an instance is told by its environment, beyond what the supervisor itself tells it.

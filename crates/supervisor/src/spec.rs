@@ -22,6 +22,8 @@ pub(crate) struct Spec {
     pub(crate) unit: Unit,
     pub(crate) protocol: Protocol,
     pub(crate) slice: Slice,
+    /// The system that has it so. What an instance is told of it is in the slice.
+    pub(crate) system: Arc<System>,
 }
 
 /// The part of the manifest that makes a release, as canonical JSON: no replicas, no routes, and nothing of
@@ -58,11 +60,11 @@ struct ServiceFields<'a> {
 }
 
 /// The specs of a system's units.
-pub(crate) fn specs(system: &System) -> BTreeMap<UnitName, Arc<Spec>> {
+pub(crate) fn specs(system: &Arc<System>) -> BTreeMap<UnitName, Arc<Spec>> {
     system.units.iter().map(|(name, unit)| (name.clone(), Arc::new(spec(system, unit)))).collect()
 }
 
-fn spec(system: &System, unit: &Unit) -> Spec {
+fn spec(system: &Arc<System>, unit: &Unit) -> Spec {
     let address = |callee| system.lasting_address(system.services.get(callee)?);
     let services = || unit.services.iter().filter_map(|name| system.services.get(name));
     let fields = Fields {
@@ -85,7 +87,7 @@ fn spec(system: &System, unit: &Unit) -> Spec {
     let json = serde_json::to_string(&fields).expect("names, texts and numbers are always JSON");
     // One port serves all services of a unit, so they speak alike.
     let protocol = services().next().map(|service| service.protocol).unwrap_or_default();
-    Spec { unit: unit.clone(), protocol, slice: Slice(json.into()) }
+    Spec { unit: unit.clone(), protocol, slice: Slice(json.into()), system: system.clone() }
 }
 
 // === impl Spec ===
@@ -153,7 +155,7 @@ mod tests {
     use crate::testing::{system, unit};
 
     fn release(system: &System) -> ReleaseId {
-        specs(system)[&"users".parse::<UnitName>().unwrap()].release_id().unwrap()
+        specs(&Arc::new(system.clone()))[&"users".parse::<UnitName>().unwrap()].release_id().unwrap()
     }
 
     #[test]
@@ -192,7 +194,7 @@ mod tests {
             service.calls.insert(users.clone(), Call::default());
         }
         let changed = |before: &System, after: &System| -> Vec<String> {
-            let (before, after) = (specs(before), specs(after));
+            let [before, after] = [before, after].map(|system| specs(&Arc::new(system.clone())));
             let changed = after.iter().filter(|(name, spec)| before[*name].slice != spec.slice);
             changed.map(|(name, _)| name.to_string()).collect()
         };

@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path};
 
-use madang_model::Unit;
+use madang_model::{Database, Unit};
 use madang_wire::admin::{EventKind, State};
+use rustix::process::Signal;
 
 use crate::harness::*;
 
@@ -58,6 +59,30 @@ async fn a_failed_build_of_an_edit_keeps_the_old_release_running() {
     running.event("users", EventKind::BuildFailed).await;
     let after = running.row("users");
     assert_eq!((after.pid, after.state), (before.pid, State::Ready));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_release_that_was_kept_is_told_what_it_was_made_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut users = built("users", folder.path(), "true");
+    users.run = "echo $DATABASE; exec sleep 60".into();
+    let mut running = run([users]).await;
+    running.ready().await;
+    let database = |running: &mut Running, file: &str| {
+        let service = running.system.services.values_mut().next().unwrap();
+        service.database = Some(Database::Sqlite(file.into()));
+    };
+    database(&mut running, "/old.db");
+    running.edit(|_| {});
+    running.event("users", EventKind::Stopped).await;
+    database(&mut running, "/new.db");
+    running.edit(|units| units.get_mut("users").unwrap().build = Some("exit 1".into()));
+    running.event("users", EventKind::BuildFailed).await;
+    kill(running.row("users").pid.unwrap(), Signal::KILL);
+    running.event("users", EventKind::Exited).await;
+    running.event("users", EventKind::Ready).await;
+    assert_eq!(running.log(&running.row("users")), "sqlite:/old.db\n");
     running.stop().await;
 }
 

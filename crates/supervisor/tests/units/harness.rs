@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use madang_model::{Gateway, InstanceId, PortRule, Protocol, Service, System, Unit, UnitName};
+use madang_model::{Database, Gateway, InstanceId, PortRule, Protocol, Service, System, Unit, UnitName};
 use madang_store::Store;
 use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
 use madang_wire::admin::{Event, EventKind, InstanceView, State};
@@ -133,8 +133,10 @@ pub async fn run_in(
 
 impl Environment for Told {
     fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)> {
+        let mut databases = instance.system.services.values().filter_map(|service| service.database.as_ref());
         vec![
             ("TOLD".to_owned(), format!("{} of {}", instance.id, instance.unit)),
+            ("DATABASE".to_owned(), databases.next().map(Database::url).unwrap_or_default()),
             ("OURS".to_owned(), "x".to_owned()),
         ]
     }
