@@ -74,7 +74,6 @@ async fn accept(opened: Opened, crew: Crew) {
     {
         crew.hand_over(Accepted { stream, peer, port: port.clone(), permit });
     }
-    port.close();
     drop((socket, listener));
     drop(ended);
 }

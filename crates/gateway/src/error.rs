@@ -29,7 +29,7 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// The gateway was stopped before.
+    /// The gateway stops, or has stopped.
     #[error("the gateway has been stopped")]
     Stopped,
     /// A route's path is not a template.

@@ -9,13 +9,9 @@ use std::{
 use madang_calls::Counters;
 use madang_model::ServiceName;
 use madang_wire::{RequestRecord, admin::RouteView};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc};
 
-use crate::{
-    Error, Listener, Snapshot, Stats,
-    acceptor::Opened,
-    worker::{Port, Worker},
-};
+use crate::{Error, Listener, Snapshot, Stats, acceptor::Opened, listeners::Listeners, worker::Worker};
 
 /// A running gateway. Cloning it is cheap and gives the same one.
 #[derive(Clone)]
@@ -26,21 +22,8 @@ pub struct Handle {
 struct Shared {
     workers: Vec<Arc<Worker>>,
     snapshot: RwLock<Snapshot>,
-    /// The open listeners by the address asked for; locked while a snapshot is applied, never by requests.
-    open: Mutex<Listeners>,
-}
-
-struct Listeners {
-    by_address: BTreeMap<SocketAddr, OpenListener>,
-    /// Where listeners are sent to be accepted on; absent once the gateway stops.
-    opened: Option<mpsc::UnboundedSender<Opened>>,
-}
-
-struct OpenListener {
-    local: SocketAddr,
-    port: Arc<Port>,
-    stop: oneshot::Sender<()>,
-    ended: oneshot::Receiver<()>,
+    /// Locked while a snapshot is applied, never by requests.
+    listeners: Mutex<Listeners>,
 }
 
 impl Handle {
@@ -49,8 +32,8 @@ impl Handle {
         snapshot: Snapshot,
         opened: mpsc::UnboundedSender<Opened>,
     ) -> Self {
-        let open = Mutex::new(Listeners { by_address: BTreeMap::new(), opened: Some(opened) });
-        Self { shared: Arc::new(Shared { workers, snapshot: RwLock::new(snapshot), open }) }
+        let (snapshot, listeners) = (RwLock::new(snapshot), Mutex::new(Listeners::new(opened)));
+        Self { shared: Arc::new(Shared { workers, snapshot, listeners }) }
     }
 
     /// Puts a snapshot into force. Listeners that are new open, those that stay are not touched, those that are
@@ -58,44 +41,21 @@ impl Handle {
     /// addresses are free. Requests that come after it take the new routes.
     ///
     /// # Errors
-    /// If an address cannot be listened on; then nothing has changed.
+    /// If an address cannot be listened on, or the gateway drains or has stopped; then nothing has changed.
     pub async fn apply(&self, snapshot: Snapshot) -> Result<(), Error> {
         self.apply_with(snapshot, Vec::new()).await
     }
 
     /// The same, with sockets that are open already.
     pub(crate) async fn apply_with(&self, snapshot: Snapshot, given: Vec<Listener>) -> Result<(), Error> {
-        let mut open = self.shared.open.lock().await;
-        let Some(opened) = open.opened.clone() else { return Err(Error::Stopped) };
-        let mut given: BTreeMap<_, _> = given.into_iter().map(|l| (l.asked(), l)).collect();
-        let missing = snapshot.fronts.keys().filter(|address| !open.by_address.contains_key(address));
-        let fresh = missing
-            .map(|&address| given.remove(&address).map_or_else(|| Listener::bind(address), Ok))
-            .collect::<Result<Vec<_>, _>>()?;
-
-        let gone: Vec<_> =
-            open.by_address.extract_if(.., |address, _| !snapshot.fronts.contains_key(address)).collect();
-        for (address, front) in &snapshot.fronts {
-            if let Some(listener) = open.by_address.get(address) {
-                listener.port.front.store(front.clone());
-            }
-        }
-        for listener in fresh {
-            let front = snapshot.fronts[&listener.asked()].clone();
-            let (address, listener) = start(listener, front, &opened);
-            open.by_address.insert(address, listener);
-        }
+        self.shared.listeners.lock().await.change(&snapshot.fronts, given).await?;
         *self.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        for (_, listener) in gone {
-            listener.stop().await;
-        }
         Ok(())
     }
 
     /// Where it listens: for each address asked for, the one that was given.
     pub async fn listeners(&self) -> BTreeMap<SocketAddr, SocketAddr> {
-        let open = self.shared.open.lock().await;
-        open.by_address.iter().map(|(asked, listener)| (*asked, listener.local)).collect()
+        self.shared.listeners.lock().await.addresses()
     }
 
     /// The routes in force, in order of precedence.
@@ -124,34 +84,16 @@ impl Handle {
         stats
     }
 
-    /// Closes every listener for good.
-    pub(crate) async fn close(&self) {
-        let mut open = self.shared.open.lock().await;
-        open.opened = None;
-        for (_, listener) in std::mem::take(&mut open.by_address) {
-            listener.stop().await;
+    /// Closes the gateway's own listeners, and waits until the connections that came in there have ended.
+    pub(crate) async fn drain(&self) {
+        let ending = self.shared.listeners.lock().await.close_gateway().await;
+        for unused in ending {
+            let _ = unused.await;
         }
     }
-}
 
-fn start(
-    listener: Listener,
-    front: Arc<crate::snapshot::Front>,
-    opened: &mpsc::UnboundedSender<Opened>,
-) -> (SocketAddr, OpenListener) {
-    let (asked, local) = (listener.asked(), listener.local_addr());
-    let port = Arc::new(Port::new(local, front));
-    let (stop, stopped) = oneshot::channel();
-    let (ended, has_ended) = oneshot::channel();
-    let listener = Arc::new(listener);
-    // If the acceptor is gone so is the gateway, and whoever runs it is told.
-    let _ = opened.send(Opened { listener, port: port.clone(), stop: stopped, ended });
-    (asked, OpenListener { local, port, stop, ended: has_ended })
-}
-
-impl OpenListener {
-    async fn stop(self) {
-        drop(self.stop);
-        let _ = self.ended.await;
+    /// Closes every listener for good.
+    pub(crate) async fn close(&self) {
+        self.shared.listeners.lock().await.close_all().await;
     }
 }

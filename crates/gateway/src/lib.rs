@@ -3,7 +3,7 @@
 //! Knows nothing of processes, storage, manifests as text, or of how a service is reached: that is `calls`.
 //!
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
-//! the running engine; `acceptor` hands connections of a [`Listener`] to a `worker`, which serves each as a
+//! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a `worker`, which serves each as a
 //! `connection`; `edge` is the way of one request through `path`, `inspect` and the routes to a call, or to an
 //! `answer` of the gateway's own.
 
@@ -16,6 +16,7 @@ mod error;
 mod handle;
 mod inspect;
 mod listener;
+mod listeners;
 mod path;
 mod router;
 mod service;

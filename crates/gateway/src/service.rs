@@ -63,12 +63,22 @@ impl Gateway {
         Ok((Self { handle: handle.clone(), acceptor, workers: threads }, handle))
     }
 
-    /// Stops it: no new connection is taken, requests in flight get [`Config::drain_time`] to end.
+    /// The first half of a stop: the gateway's own listeners close, and the requests in flight there get
+    /// [`Config::drain_time`] to end. The listeners of services stay open, because the services may need them
+    /// to answer these requests. From here on no snapshot is applied.
+    ///
+    /// It goes on without whoever stops waiting for it.
+    pub async fn drain(&self) {
+        self.handle.drain().await;
+    }
+
+    /// Stops it: drains it unless that is done, then closes the listeners of services in the same way.
     ///
     /// # Errors
     /// If one of its threads ended before it was told to.
     pub async fn stop(mut self) -> Result<(), Error> {
         let lost = [&mut self.acceptor].into_iter().chain(&mut self.workers).find_map(Thread::is_lost);
+        self.handle.drain().await;
         self.handle.close().await;
         self.acceptor.join().await;
         for worker in self.workers {
@@ -100,6 +110,9 @@ impl Thread {
     }
 
     async fn join(self) {
-        let _ = self.ended.await;
+        // Nothing is left to wait for once it was found to be lost.
+        if !self.ended.is_terminated() {
+            let _ = self.ended.await;
+        }
     }
 }

@@ -18,7 +18,7 @@ use madang_model::ServiceName;
 use madang_wire::{Hop, RequestRecord};
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tracing::warn;
@@ -40,6 +40,8 @@ pub(crate) struct Port {
     /// Its address, as a `Host` field has it.
     pub(crate) host: HeaderValue,
     closed: AtomicBool,
+    /// Goes with the last of its connections, once nothing accepts any either.
+    _used: oneshot::Sender<()>,
 }
 
 /// A worker as other threads see it.
@@ -88,12 +90,13 @@ struct Open {
 // === impl Port ===
 
 impl Port {
-    pub(crate) fn new(local: std::net::SocketAddr, front: Arc<Front>) -> Self {
+    pub(crate) fn new(local: std::net::SocketAddr, front: Arc<Front>, used: oneshot::Sender<()>) -> Self {
         Self {
             front: ArcSwap::new(front),
             host: HeaderValue::try_from(local.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
             closed: AtomicBool::new(false),
+            _used: used,
         }
     }
 

@@ -4,15 +4,15 @@ use std::{net::SocketAddr, time::Duration};
 
 use http::{Request, Response};
 use madang_calls::Body;
-use madang_gateway::Config;
+use madang_gateway::{Config, Error, Listener};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
 
-use crate::stage::{Answer, Client, Stage, config, http2, raw, saying, serve, system, until};
+use crate::stage::{ANY, Answer, Client, Stage, config, http2, raw, saying, serve, system, until};
 
 /// Reads until the other side closes; panics if it does not within a few seconds.
 async fn read_to_end(stream: &mut TcpStream) -> String {
@@ -107,8 +107,8 @@ async fn workers_share_the_connections() {
 }
 
 /// A service that says when it was asked, and answers when it is told to.
-async fn held() -> (SocketAddr, tokio::sync::mpsc::Receiver<oneshot::Sender<&'static str>>) {
-    let (asked, was_asked) = tokio::sync::mpsc::channel(8);
+async fn held() -> (SocketAddr, mpsc::Receiver<oneshot::Sender<&'static str>>) {
+    let (asked, was_asked) = mpsc::channel(8);
     let address = serve(move |_| {
         let asked = asked.clone();
         async move {
@@ -147,6 +147,81 @@ async fn stopping_lets_requests_end_and_takes_no_new_ones() {
         .await
         .expect("it stops once the last request has ended")
         .unwrap();
+}
+
+/// A gateway before `orders`, which asks `users` at its door once it is told to, and the address of that door.
+async fn calling_back() -> (Stage, SocketAddr, mpsc::Receiver<oneshot::Sender<()>>) {
+    let listener = Listener::from_std(std::net::TcpListener::bind(ANY).unwrap()).unwrap();
+    let door = listener.local_addr();
+    let mut system = system(&["- /** -> orders", "- /users -> users"]);
+    system.services.get_mut("users").unwrap().listen = Some(door);
+    let (asked, was_asked) = mpsc::channel(8);
+    let orders = serve(move |_| {
+        let asked = asked.clone();
+        async move {
+            let (go_on, told) = oneshot::channel();
+            asked.send(go_on).await.unwrap();
+            told.await.unwrap();
+            let answer = Client::new(door).await.get("/").await;
+            Response::new(Body::from(format!("{} of {}", answer.status, answer.text())))
+        }
+    })
+    .await;
+    let stage = Stage::start(config(), system, vec![listener]).await;
+    (stage.with("orders", orders).with("users", saying("users").await), door, was_asked)
+}
+
+#[tokio::test]
+async fn a_service_reaches_the_others_until_the_last_request_has_ended() {
+    for in_two_steps in [true, false] {
+        let (stage, door, mut asked) = calling_back().await;
+        let gateway = stage.address().await;
+        let mut client = Client::new(gateway).await;
+        let request = tokio::spawn(async move { client.get("/").await });
+        let go_on = asked.recv().await.unwrap();
+        let stopping = tokio::spawn(async move {
+            if in_two_steps {
+                stage.drain().await;
+                assert!(matches!(stage.apply().await, Err(Error::Stopped)), "nothing opens again");
+                assert_eq!(Client::new(door).await.get("/").await.text(), "users");
+            }
+            stage.stop().await;
+        });
+        until(|| std::net::TcpStream::connect(gateway).is_err()).await;
+        assert!(!stopping.is_finished());
+        go_on.send(()).unwrap();
+        assert_eq!(request.await.unwrap().text(), "200 OK of users");
+        timeout(Duration::from_secs(5), stopping).await.expect("it stops").unwrap();
+        assert!(TcpStream::connect(door).await.is_err(), "nothing listens any more");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_requests_at_an_address_that_the_gateway_has_left() {
+    let (mut stage, _, mut asked) = calling_back().await;
+    let mut client = stage.client().await;
+    let request = tokio::spawn(async move { client.get("/").await });
+    let go_on = asked.recv().await.unwrap();
+    stage.system.gateway.listen = "127.0.0.2:0".parse().unwrap();
+    stage.apply().await.unwrap();
+    let mut draining = Box::pin(stage.drain());
+    assert!(timeout(Duration::from_millis(300), &mut draining).await.is_err(), "a request is in flight");
+    go_on.send(()).unwrap();
+    timeout(Duration::from_secs(5), draining).await.expect("it ends with the request");
+    assert_eq!(request.await.unwrap().text(), "200 OK of users");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_ever() {
+    let (address, mut asked) = held().await;
+    let brief = Config { drain_time: Duration::from_millis(200), ..config() };
+    let stage = Stage::start(brief, system(&["- /** -> a"]), Vec::new()).await.with("a", address);
+    let cut = tokio::spawn(raw_get(stage.address().await));
+    let _never = asked.recv().await.unwrap();
+    timeout(Duration::from_secs(3), stage.drain()).await.expect("it ends when the time is over");
+    assert_eq!(cut.await.unwrap(), "");
+    stage.stop().await;
 }
 
 #[tokio::test]

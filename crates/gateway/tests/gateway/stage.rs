@@ -162,6 +162,10 @@ impl Stage {
         Client::new(self.address().await).await
     }
 
+    pub async fn drain(&self) {
+        self.gateway.drain().await;
+    }
+
     pub async fn stop(self) {
         self.gateway.stop().await.unwrap();
     }
