@@ -6,7 +6,7 @@ use madang_model::{InstanceId, PortRule};
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::warn;
 
@@ -24,6 +24,9 @@ use crate::{
 
 /// How often a port that is taken is looked at again.
 const PORT_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long one that was killed, again and again, is waited for.
+const DYING: Duration = Duration::from_secs(1);
 
 /// How many lines of the output of one that ended are told.
 const TOLD_LINES: usize = 20;
@@ -185,7 +188,9 @@ impl Instance {
             }
         };
         let killed = family.stop(drain, hurry).await;
-        let exit = process.exited().await;
+        let Ok(exit) = timeout(DYING, process.exited()).await else {
+            return "was killed, and the kernel does not let it go yet".to_owned();
+        };
         if killed { format!("killed after it was told to stop: {exit}") } else { exit.to_string() }
     }
 

@@ -6,14 +6,23 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt},
     process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid},
 };
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, runtime::Handle, time::sleep};
 
 use crate::proc;
+
+/// How soon the rest of a killed group is looked at again after its leader is dead, and how seldom in the end.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// How long a killed process may hold up the thread that drops it as the runtime ends.
+const LAST_MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// The processes that we started and did not reap. Being a parent is a matter of the whole process, and so
 /// is knowing one's children from the orphans that one adopted.
@@ -25,6 +34,12 @@ pub(crate) struct Process {
     exit: AsyncFd<OwnedFd>,
     /// When it started, in clock ticks since boot.
     pub(crate) started: u64,
+}
+
+/// A group that was killed, until its leader is reaped.
+struct Dying {
+    leader: Pid,
+    reaped: bool,
 }
 
 /// How a process ended.
@@ -107,12 +122,62 @@ impl Drop for Process {
     }
 }
 
-/// Kills what is left of the group of an unreaped child, and reaps it.
+/// Kills what is left of the group of an unreaped child, and has it reaped without waiting for it: a process
+/// that waits for a broken disk does not die, and nobody shall wait with it.
 fn kill_and_reap(pid: Pid) {
     let _ = kill_process_group(pid, Signal::KILL);
-    // A killed process is gone within moments; one that has exited, at once.
-    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-    ours().remove(&pid.as_raw_nonzero().get());
+    let mut dying = Dying { leader: pid, reaped: false };
+    if !dying.try_reap()
+        && let Ok(runtime) = Handle::try_current()
+    {
+        runtime.spawn(dying.reaped());
+    }
+}
+
+// === impl Dying ===
+
+impl Dying {
+    /// Reaps those of the group that have exited: the leader, and whom we adopted when it died. Gives whether
+    /// nobody is left. While somebody is, the group's number is nobody else's.
+    fn try_reap(&mut self) -> bool {
+        // Held until the number is given up, so that it is not meanwhile taken by one that we start.
+        let mut ours = ours();
+        loop {
+            match waitid(WaitId::Pgid(Some(self.leader)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => return false,
+                Err(_) => break,
+            }
+        }
+        ours.remove(&self.leader.as_raw_nonzero().get());
+        self.reaped = true;
+        true
+    }
+
+    async fn reaped(mut self) {
+        if let Ok(exit) = exit_of(self.leader) {
+            let _ = exit.readable().await;
+        }
+        // Others of the group may die a moment after it, and the kernel has no descriptor for a group.
+        let mut pause = FIRST_LOOK;
+        while !self.try_reap() {
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+}
+
+impl Drop for Dying {
+    /// The runtime ends, or there is none: there is a moment left for it, and then no more.
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        if let Ok(exit) = pidfd_open(self.leader, PidfdFlags::empty()) {
+            let _ = poll(&mut [PollFd::new(&exit, PollFlags::IN)], Some(&LAST_MOMENT));
+        }
+        self.try_reap();
+    }
 }
 
 // === impl Exit ===
@@ -140,11 +205,10 @@ impl fmt::Display for Exit {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::{Instant, timeout};
 
     use super::*;
+    use crate::family;
 
     fn sh(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");
@@ -183,5 +247,39 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(5), gone).await.unwrap();
+    }
+
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        let held = async {
+            while !holds() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(5), held).await.is_ok(), "never: {what}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_process_is_reaped_with_its_group_by_nobody_who_waits() {
+        family::adopt_orphans().unwrap();
+        let process = Process::spawn(sh("sleep 30 & sleep 30 & wait")).unwrap();
+        let group = process.pid();
+        until("its children run", || proc::all().filter(|other| other.group == group).count() == 3).await;
+        drop(process);
+        until("they are reaped", || proc::all().all(|other| other.group != group)).await;
+        assert!(!ours().contains(&group));
+    }
+
+    /// One that was not killed stands for one that does not die of it.
+    #[tokio::test]
+    async fn one_that_does_not_die_holds_up_nobody_for_long() {
+        let process = Process::spawn(sh("exec sleep 30")).unwrap();
+        let began = Instant::now();
+        let waits = tokio::spawn(Dying { leader: process.pid, reaped: false }.reaped());
+        sleep(Duration::from_millis(10)).await;
+        assert!(!waits.is_finished());
+        waits.abort();
+        waits.await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(ours().contains(&process.pid()), "it is not reaped yet");
     }
 }
