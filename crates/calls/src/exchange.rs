@@ -1,14 +1,15 @@
 //! One call on its way through the stack, and what all its attempts share.
 
 use std::{
+    mem,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use http::{HeaderMap, Method, Request, request::Parts};
+use http::{HeaderMap, Method, Request, Uri, request::Parts};
 use madang_model::InstanceId;
 use tokio::time::Instant;
 
@@ -47,8 +48,10 @@ pub(crate) struct Exchange {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) context: Context,
-    /// The request as it was given, without its body.
-    pub(crate) head: Parts,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// As they were given, for the next attempt.
+    headers: Mutex<HeaderMap>,
     pub(crate) upload: Upload,
     pub(crate) started: Instant,
     pub(crate) trail: Trail,
@@ -77,13 +80,14 @@ impl Exchange {
         context: Context,
         request: Request<Body>,
     ) -> Arc<Self> {
-        let (mut head, body) = request.into_parts();
-        // Nothing of this process's may reach the other side, even if that side is in this process.
-        head.extensions.clear();
+        // The extensions end here: nothing of this process's may reach the other side, even if that side is in
+        // this process.
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
         let started = Instant::now();
         let upload = Upload::new(body, started);
         let trail = Trail::default();
-        Arc::new(Self { worker, upstream, policy, context, head, upload, started, trail })
+        let headers = Mutex::new(headers);
+        Arc::new(Self { worker, upstream, policy, context, method, uri, headers, upload, started, trail })
     }
 
     /// Whether doing it twice has the same effect as doing it once (RFC 9110, section 9.2.2), by its method or
@@ -91,11 +95,20 @@ impl Exchange {
     pub(crate) fn idempotent(&self) -> bool {
         const IDEMPOTENT: [Method; 6] =
             [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
-        IDEMPOTENT.contains(&self.head.method) || self.headers().contains_key(IDEMPOTENCY_KEY)
+        IDEMPOTENT.contains(&self.method) || self.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+    /// The headers, for an attempt to change. The first gets those that came, which have room for more; the copy
+    /// that stays for the next attempt needs none.
+    pub(crate) fn take_headers(&self) -> HeaderMap {
+        let mut headers = self.headers();
+        let copy = headers.clone();
+        mem::replace(&mut headers, copy)
+    }
+
+    fn headers(&self) -> MutexGuard<'_, HeaderMap> {
+        // Replaced as a whole, so that it is whole whatever happens.
+        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a limit that began at `started` is reached, as far as can be said at `now`: the time to look

@@ -99,9 +99,10 @@ where
 fn outgoing(call: &Call) -> Request<Body> {
     let exchange = &*call.exchange;
     let body = Upload::send(&call.exchange);
-    let mut headers = end_to_end(exchange.headers());
+    let mut headers = exchange.take_headers();
+    end_to_end(&mut headers);
     tell(call, &mut headers);
-    let path = exchange.head.uri.path_and_query().cloned();
+    let path = exchange.uri.path_and_query().cloned();
     let (uri, version) = match &call.target {
         Some(Target::Remote(endpoint)) if endpoint.protocol == Protocol::H2c => {
             headers.remove(CONNECTION);
@@ -120,36 +121,33 @@ fn outgoing(call: &Call) -> Request<Body> {
         }
     };
     let mut request = Request::new(body);
-    *request.method_mut() = exchange.head.method.clone();
+    *request.method_mut() = exchange.method.clone();
     *request.uri_mut() = uri;
     *request.version_mut() = version;
     *request.headers_mut() = headers;
     request
 }
 
-/// What is for the other end: not what is for one connection, and nothing that this hop writes itself.
-fn end_to_end(from: &HeaderMap) -> HeaderMap {
-    // Copied whole, which hashes no name again, and then thinned; most often there is nothing to take out.
-    let mut to = from.clone();
-    to.reserve(WRITTEN);
-    if !from.keys().any(for_this_hop) {
-        return to;
+/// Leaves what is for the other end: not what is for one connection, and nothing that this hop writes itself.
+fn end_to_end(headers: &mut HeaderMap) {
+    // Most often there is nothing to take out.
+    if !headers.keys().any(for_this_hop) {
+        return;
     }
-    let named = NamedByConnection::of(from);
-    for name in from.keys().filter(|name| for_this_hop(name) || named.contains(name)) {
-        to.remove(name);
-    }
+    let named = NamedByConnection::of(headers);
+    let ends: Vec<_> =
+        headers.keys().filter(|name| for_this_hop(name) || named.contains(name)).cloned().collect();
     let trailers = |value: &HeaderValue| tokens(value).any(|token| token.eq_ignore_ascii_case("trailers"));
-    if from.get_all(TE).iter().any(trailers) {
-        to.insert(TE, HeaderValue::from_static("trailers"));
-        // RFC 9110, section 10.1.4: whoever sends TE names it as for this connection only.
-        to.insert(CONNECTION, HeaderValue::from_static("te"));
+    let takes_trailers = headers.get_all(TE).iter().any(trailers);
+    for name in ends {
+        headers.remove(name);
     }
-    to
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        // RFC 9110, section 10.1.4: whoever sends TE names it as for this connection only.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
 }
-
-/// How many fields this hop writes, most often.
-const WRITTEN: usize = 6;
 
 /// Whether a request's field ends here (RFC 9110, section 7.6.1), or is written by this hop.
 fn for_this_hop(name: &HeaderName) -> bool {
@@ -244,7 +242,7 @@ fn number(number: u32) -> HeaderValue {
 
 /// The host that the caller asked for, or else the service's name.
 fn host_of(exchange: &Exchange) -> HeaderValue {
-    match exchange.head.uri.authority() {
+    match exchange.uri.authority() {
         Some(authority) => {
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
             HeaderValue::from_str(host).unwrap_or_else(|_| exchange.upstream.label.clone())
@@ -306,7 +304,9 @@ mod tests {
     }
 
     fn check(given: &[(&str, &str)], expected: &[(&str, &str)]) {
-        assert_eq!(end_to_end(&map(given)), map(expected), "{given:?}");
+        let mut headers = map(given);
+        end_to_end(&mut headers);
+        assert_eq!(headers, map(expected), "{given:?}");
     }
 
     #[test]

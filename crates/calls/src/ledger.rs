@@ -77,7 +77,7 @@ impl Ledger {
             parked_us: trail.parked_us(),
             // The span that the service saw as its parent, if the call got that far.
             span_id: Some(trail.span()).filter(|span| *span != 0).unwrap_or(exchange.context.trace.span_id),
-            ..Entry::new(&exchange.context, &exchange.head.method, status, exchange.started)
+            ..Entry::new(&exchange.context, &exchange.method, status, exchange.started)
         };
         let mut pages = self.pages();
         let key = Arc::as_ptr(&exchange.upstream) as usize;
