@@ -1,19 +1,21 @@
-//! Instances that a node before this one left running, because it was killed.
+//! Instances that nobody watches any more: those that a node before this one left running, because it was
+//! killed, and those whose task failed.
 //!
-//! They are stopped, and started anew by the ordinary way. Whoever adopts them instead has here all that it
-//! needs: who they are, beyond doubt, and where they listen.
+//! They are stopped, and started anew by the ordinary way. Whoever adopts what a node left instead has here all
+//! that it needs: who they are, beyond doubt, and where they listen.
 
 use std::{future::Future, sync::Arc};
 
+use madang_model::InstanceId;
 use madang_wire::admin::EventKind;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     events::Events,
     family::Family,
     handle::Board,
-    instance::Surroundings,
+    instance::{Ended, Surroundings},
     proc,
     store::{Identity, Record},
 };
@@ -53,6 +55,25 @@ async fn stop_one(around: &Surroundings, events: &Events, record: Record, hurry:
             );
         }
     }
+    forget(around, instance).await;
+}
+
+/// Kills what is left of an instance whose task failed, and forgets it.
+pub(crate) async fn clear(around: Arc<Surroundings>, instance: InstanceId) -> Ended {
+    let clear = async move {
+        // Its group was killed with its task, so that the group's number may be another's by now.
+        Family::of(&instance, None).kill().await;
+        forget(&around, instance).await;
+    };
+    // In a task of its own: if this fails as well, the instance ends all the same.
+    if let Err(error) = tokio::spawn(clear).await {
+        error!(%error, "failed to clear away an instance");
+    }
+    let how = "was lost: the task that watched it failed".to_owned();
+    Ended { told: false, ready_for: None, how, output: String::new() }
+}
+
+async fn forget(around: &Surroundings, instance: InstanceId) {
     if let Err(error) = around.records.remove(instance).await {
         warn!(%error, "failed to forget an instance");
     }

@@ -194,17 +194,21 @@ impl Loop {
     fn ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
         let (task, ended) = match ended {
             Ok(ended) => ended,
-            Err(error) => {
-                error!(%error, "the task of an instance failed");
-                let how = "was lost: its task failed".to_owned();
-                (error.id(), Ended { told: false, ready_for: None, how, output: String::new() })
-            }
+            Err(error) => return self.lost(&error),
         };
         let Some(id) = self.tasks.remove(&task) else { return };
-        // It said so itself, unless its task failed.
-        self.around.rotation.gone(&id);
         let chance = (Instant::now(), rand::random::<f64>());
         self.world.ended(&id, ended, &self.around.config.backoff, chance, &self.board.events);
+    }
+
+    /// The task of an instance failed: it ends once what it left behind is gone.
+    fn lost(&mut self, error: &JoinError) {
+        error!(%error, "the task of an instance failed");
+        let Some(id) = self.tasks.remove(&error.id()) else { return };
+        self.around.rotation.gone(&id);
+        self.note(&id, Happened::Lost("the task that watches it failed".to_owned()));
+        let task = self.instances.spawn(leftover::clear(self.around.clone(), id.clone()));
+        self.tasks.insert(task.id(), id);
     }
 
     fn prepared(&mut self, prepared: Vec<Prepared>) {

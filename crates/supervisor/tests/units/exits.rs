@@ -1,6 +1,6 @@
 //! What follows when a process exits that was not told to.
 
-use std::time::Duration;
+use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use madang_wire::admin::{EventKind, State};
 use rustix::process::Signal;
@@ -57,6 +57,31 @@ async fn what_it_started_goes_with_it() {
     kill(row.pid.unwrap(), Signal::KILL);
     running.event("users", EventKind::Exited).await;
     assert_eq!(marked(&row.name), [0; 0], "they are gone before another is started");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn one_whose_task_failed_leaves_nobody_and_no_record() {
+    let script = "setsid sleep 600 & sleep 600 & wait";
+    let mut running =
+        run_with([unit("users", script)], |config| config.settle = Duration::from_millis(300)).await;
+    running.rotation.panics.store(true, Relaxed);
+    running.event("users", EventKind::Started).await;
+    let row = running.row("users");
+    until("its children run", || marked(&row.name).len() == 3).await;
+    let family = marked(&row.name);
+    let exited = running.event("users", EventKind::Exited).await;
+    assert_eq!(exited.message, "was lost: the task that watched it failed");
+    assert_eq!(marked(&row.name), [0; 0], "they are gone before another is started");
+    assert!(running.rotation.when(&format!("gone {}", row.name)).is_some());
+    let counted = running.store.read(move |conn| {
+        let count = "SELECT count(*) FROM supervisor_instances WHERE instance = ?1";
+        conn.query_row(count, [&row.name], |row| row.get::<_, i64>(0))
+    });
+    assert_eq!(counted.await.unwrap(), 0);
+    let exists = |pid: &u32| Path::new("/proc").join(pid.to_string()).exists();
+    until("they are reaped", || !family.iter().any(exists)).await;
+    running.event("users", EventKind::Ready).await;
     running.stop().await;
 }
 

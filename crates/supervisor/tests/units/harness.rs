@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -38,7 +41,11 @@ pub struct Running {
 
 /// Who was said to be ready and gone, and when.
 #[derive(Default)]
-pub struct Recorder(Mutex<Vec<(Instant, String)>>);
+pub struct Recorder {
+    said: Mutex<Vec<(Instant, String)>>,
+    /// Whether the next who is ready is met with a panic.
+    pub panics: AtomicBool,
+}
 
 /// Everything that happened, in order.
 pub struct Story(Mutex<(broadcast::Receiver<Event>, Vec<Event>)>);
@@ -144,6 +151,7 @@ impl Environment for Told {
 
 impl Rotation for Recorder {
     fn ready(&self, instance: ReadyInstance) {
+        assert!(!self.panics.swap(false, Relaxed), "a bug");
         self.record(format!("ready {}", instance.id));
     }
 
@@ -154,12 +162,12 @@ impl Rotation for Recorder {
 
 impl Recorder {
     fn record(&self, what: String) {
-        self.0.lock().unwrap().push((Instant::now(), what));
+        self.said.lock().unwrap().push((Instant::now(), what));
     }
 
     /// When something was said first.
     pub fn when(&self, what: &str) -> Option<Instant> {
-        self.0.lock().unwrap().iter().find(|(_, said)| said == what).map(|(at, _)| *at)
+        self.said.lock().unwrap().iter().find(|(_, said)| said == what).map(|(at, _)| *at)
     }
 }
 
