@@ -13,7 +13,7 @@ use crate::{
     answer::{Asker, Refusal},
     connection::{AnswerBody, Connection, InFlight},
     inspect,
-    router::{Found, Target},
+    router::{Found, Router, Target},
     snapshot::{Destination, Front},
 };
 
@@ -74,7 +74,7 @@ impl Asked<'_> {
             Front::Service(destination) => return Ok(destination.clone()),
             Front::Gateway(table) => table,
         };
-        let route = match table.router.find(self.target()) {
+        let route = match table.router.find(self.target(&table.router)) {
             Found::Route(index) => &table.routes[index],
             Found::OtherMethods(methods) => return Err(self.refuse(Refusal::Method(methods))),
             Found::Nothing => return Err(self.refuse(Refusal::NoRoute)),
@@ -89,9 +89,10 @@ impl Asked<'_> {
         Ok(self.client.call_in(self.context.clone(), upstream, policy, request).await?)
     }
 
-    fn target(&self) -> Target<'_> {
+    fn target(&self, router: &Router) -> Target<'_> {
         Target {
-            host: inspect::host(self.request.headers()),
+            // Finding the name in the field costs more than most routers want of it.
+            host: if router.looks_at_host() { inspect::host(self.request.headers()) } else { "" },
             path: self.request.uri().path(),
             method: self.request.method(),
             headers: self.request.headers(),

@@ -57,3 +57,10 @@ pub enum Error {
         place: String,
     },
 }
+
+impl Error {
+    /// Whether an address is taken.
+    pub(crate) fn is_in_use(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    panic::resume_unwind,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -38,12 +39,17 @@ impl Handle {
 
     /// Puts a snapshot into force. Listeners that are new open, those that stay are not touched, those that are
     /// gone stop accepting and their connections end after the requests in flight; when this returns their
-    /// addresses are free. Requests that come after it take the new routes.
+    /// addresses are free. Requests that come after it take the new routes. Where a listener that goes is in the
+    /// way of one that comes, it goes first, and connecting fails for a moment.
     ///
     /// # Errors
     /// If an address cannot be listened on, or the gateway drains or has stopped; then nothing has changed.
     pub async fn apply(&self, snapshot: Snapshot) -> Result<(), Error> {
-        self.apply_with(snapshot, Vec::new()).await
+        // A task of its own, because a caller that leaves must not leave it half done.
+        let handle = self.clone();
+        let applied = tokio::spawn(async move { handle.apply_with(snapshot, Vec::new()).await }).await;
+        applied
+            .unwrap_or_else(|lost| lost.try_into_panic().map_or(Err(Error::Stopped), |it| resume_unwind(it)))
     }
 
     /// The same, with sockets that are open already.

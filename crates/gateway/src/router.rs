@@ -143,6 +143,11 @@ impl Router {
         Found::OtherMethods(methods)
     }
 
+    /// Whether any route is for certain hosts only.
+    pub(crate) fn looks_at_host(&self) -> bool {
+        !(self.exact.is_empty() && self.wildcard.is_empty())
+    }
+
     fn tree(&mut self, host: Option<&str>) -> &mut Tree {
         match host {
             None => &mut self.any,
@@ -155,7 +160,7 @@ impl Router {
 
     /// Offers the routes whose host and path match, in order of precedence, until one is taken.
     fn walk(&self, target: Target<'_>, take: &mut impl FnMut(&[Entry]) -> Option<usize>) -> Option<usize> {
-        if !(self.exact.is_empty() && self.wildcard.is_empty()) {
+        if self.looks_at_host() {
             let host = lower_case(target.host);
             let found = self.exact.get(&*host).and_then(|tree| tree.walk(target.path, take));
             if found.is_some() {

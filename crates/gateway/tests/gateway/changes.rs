@@ -6,8 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::Method;
 use madang_gateway::{Error, Listener};
 use madang_model::Protocol;
@@ -181,5 +183,71 @@ async fn an_address_that_changes_hands_changes_what_its_clients_may_do() {
         .await;
         assert_eq!(hops, [hop, hop]);
     }
+    stage.stop().await;
+}
+
+fn at(ip: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.parse().unwrap(), port)
+}
+
+#[tokio::test]
+async fn the_gateway_moves_between_one_address_and_all_on_the_same_port() {
+    let listener = Listener::from_std(std::net::TcpListener::bind(ANY).unwrap()).unwrap();
+    let port = listener.local_addr().port();
+    let mut system = system(&["- /** -> a"]);
+    system.gateway.listen = listener.local_addr();
+    let mut stage = Stage::start(config(), system, vec![listener]).await.with("a", saying("a").await);
+    let mut client = Client::new(at("127.0.0.1", port)).await;
+    for (ip, outside) in [("0.0.0.0", true), ("127.0.0.1", false)] {
+        stage.system.gateway.listen = at(ip, port);
+        assert_eq!(client.get("/").await.text(), "a");
+        stage.apply().await.unwrap();
+        client = Client::new(at("127.0.0.1", port)).await;
+        assert_eq!(client.get("/").await.text(), "a");
+        let elsewhere = tokio::net::TcpStream::connect(at("127.0.0.2", port)).await;
+        assert_eq!(elsewhere.is_ok(), outside, "{ip}");
+    }
+    stage.system.gateway.listen = at("0.0.0.0", port);
+    assert!(stage.apply().now_or_never().is_none(), "whoever asked for it does not wait");
+    until(|| std::net::TcpStream::connect(at("127.0.0.2", port)).is_ok()).await;
+    stage.stop().await;
+}
+
+/// The gateway and a service leave their addresses for all addresses, and those are taken by somebody else at
+/// one more.
+#[tokio::test]
+async fn listeners_that_gave_way_in_vain_are_open_again() {
+    let listener = Listener::from_std(std::net::TcpListener::bind(ANY).unwrap()).unwrap();
+    let (gateway, door) = (listener.local_addr(), at("127.0.0.3", listener.local_addr().port()));
+    let mut system = system(&["- /** -> a"]);
+    system.gateway.listen = gateway;
+    system.services.get_mut("a").unwrap().listen = Some(door);
+    let mut stage = Stage::start(config(), system.clone(), vec![listener]).await.with("a", saying("a").await);
+    let taken = std::net::TcpListener::bind(at("127.0.0.2", gateway.port())).unwrap();
+    let all = at("0.0.0.0", gateway.port());
+    let mut before = [Client::new(gateway).await, Client::new(door).await];
+    for client in &mut before {
+        client.get("/").await;
+    }
+
+    stage.system.gateway.listen = all;
+    stage.system.services.get_mut("a").unwrap().listen = Some(ANY);
+    stage.system.routes.clear();
+    let error = stage.apply().await.unwrap_err();
+    assert!(matches!(error, Error::Listen { address, .. } if address == all), "{error}");
+    assert_eq!(stage.handle.routes().len(), 1);
+    for address in [gateway, door] {
+        assert_eq!(Client::new(address).await.get("/").await.text(), "a");
+    }
+    // A worker looks at its connections ten times a second and would have had these finish.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for client in &mut before {
+        assert_eq!(client.get("/").await.text(), "a");
+    }
+
+    drop(taken);
+    stage.system.routes = system.routes;
+    stage.apply().await.unwrap();
+    assert_eq!(Client::new(at("127.0.0.2", gateway.port())).await.get("/").await.text(), "a");
     stage.stop().await;
 }
