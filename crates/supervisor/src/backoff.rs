@@ -12,6 +12,8 @@ use crate::config::Backoff;
 pub(crate) struct Failures {
     in_a_row: u32,
     never_ready: u32,
+    /// Starts do succeed: one of them did.
+    proven: bool,
 }
 
 /// What to do after a failure.
@@ -28,7 +30,13 @@ pub(crate) enum Next {
 impl Failures {
     /// An instance is ready: starts do succeed.
     pub(crate) fn became_ready(&mut self) {
-        self.never_ready = 0;
+        (self.never_ready, self.proven) = (0, true);
+    }
+
+    /// The first start failed, for a reason that another start would only meet again: no more are made. Where
+    /// starts did succeed, or fail otherwise, it may be about to change, as a program that is being replaced.
+    pub(crate) fn hopeless(&self) -> bool {
+        self.in_a_row == 0 && !self.proven
     }
 
     /// An instance ended that should not have, after being ready for so long if it ever was. `jitter` is
@@ -60,7 +68,7 @@ mod tests {
         first: Duration::from_millis(200),
         longest: Duration::from_secs(10),
         healthy_after: Duration::from_secs(60),
-        attempts: 8,
+        attempts: 5,
     };
 
     fn millis(next: Next) -> Option<u128> {
@@ -73,10 +81,31 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_then_it_gives_up() {
         let mut failures = Failures::default();
-        let pauses: Vec<_> = (0..8).map(|_| millis(failures.ended(None, 1.0, &RULE))).collect();
+        let rule = Backoff { attempts: 8, ..RULE };
+        let pauses: Vec<_> = (0..8).map(|_| millis(failures.ended(None, 1.0, &rule))).collect();
         let expected =
             [Some(200), Some(400), Some(800), Some(1600), Some(3200), Some(6400), Some(10_000), None];
         assert_eq!(pauses, expected);
+    }
+
+    #[test]
+    fn one_that_is_never_ready_is_given_up_while_somebody_still_looks_on() {
+        let (mut failures, mut pauses) = (Failures::default(), Duration::ZERO);
+        while let Next::After(pause) = failures.ended(None, 1.0, &Backoff::default()) {
+            pauses += pause;
+        }
+        assert_eq!(pauses, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn only_the_first_start_can_be_hopeless() {
+        let mut failures = Failures::default();
+        assert!(failures.hopeless());
+        failures.ended(None, 0.5, &RULE);
+        assert!(!failures.hopeless(), "it failed otherwise before");
+        let mut failures = Failures::default();
+        failures.became_ready();
+        assert!(!failures.hopeless(), "starts do succeed");
     }
 
     #[test]
@@ -99,7 +128,7 @@ mod tests {
     fn one_that_becomes_ready_is_never_given_up() {
         let mut failures = Failures::default();
         for _ in 0..100 {
-            for _ in 0..7 {
+            for _ in 0..4 {
                 assert!(millis(failures.ended(None, 0.5, &RULE)).is_some());
             }
             failures.became_ready();

@@ -6,9 +6,12 @@
 
 use std::{
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use rustix::io::Errno;
 
 /// Characters that mean something to a shell.
 const SPECIAL: &[char] = &[
@@ -54,6 +57,35 @@ pub(crate) fn command(text: &str, folder: &Path) -> Command {
     command
 }
 
+/// Why a command that failed to start with this error cannot be run, unless the machine was at fault.
+pub(crate) fn never_runs(text: &str, folder: &Path, error: &io::Error) -> Option<String> {
+    let program = plain_words(text).and_then(|words| words.first().copied()).unwrap_or("/bin/sh");
+    let file = program_file(text, folder);
+    let why = match error.kind() {
+        io::ErrorKind::NotFound if !folder.is_dir() => {
+            return Some(format!("`{text}`: its folder {} does not exist", folder.display()));
+        }
+        io::ErrorKind::NotFound => match file {
+            Some(file) if file.exists() => "the interpreter that it asks for does not exist",
+            Some(_) => "no such program",
+            None => "no such program in PATH",
+        },
+        io::ErrorKind::PermissionDenied => "it may not be executed",
+        _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => "it is no program",
+        _ => return None,
+    };
+    Some(format!("`{program}`: {why}"))
+}
+
+/// Why a command that exited with this code cannot be run, if it was given to a shell that says so by it.
+pub(crate) fn never_ran(text: &str, code: i32) -> Option<&'static str> {
+    match code {
+        126 if plain_words(text).is_none() => Some("its shell may not execute what it names"),
+        127 if plain_words(text).is_none() => Some("its shell found no such program"),
+        _ => None,
+    }
+}
+
 /// Takes out of the environment what is meant for this process and no other: its own `PORT`, and whatever a
 /// node above this one said of it. `names` are those of the environment that it would inherit.
 pub(crate) fn without_ours(command: &mut Command, names: impl Iterator<Item = OsString>) {
@@ -64,6 +96,8 @@ pub(crate) fn without_ours(command: &mut Command, names: impl Iterator<Item = Os
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     fn argv(text: &str) -> Vec<String> {
@@ -83,6 +117,43 @@ mod tests {
     fn what_a_shell_would_treat_specially_is_given_to_one() {
         for text in ["node 'a b.js'", "a | b", "A=1 node a.js", "echo $HOME", "cd x && ./y", "rm *.tmp"] {
             assert_eq!(argv(text), ["/bin/sh", "-c", text]);
+        }
+    }
+
+    #[test]
+    fn says_why_a_command_cannot_be_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str, mode| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            std::fs::set_permissions(folder.path().join(name), Permissions::from_mode(mode)).unwrap();
+        };
+        write("plain", "", 0o644);
+        write("script", "#!/no/such/interpreter\n", 0o755);
+        write("text", "some text", 0o755);
+        for (text, folder, expected) in [
+            ("./nope --serve", folder.path(), "`./nope`: no such program"),
+            ("no-such-program", folder.path(), "`no-such-program`: no such program in PATH"),
+            ("./script", folder.path(), "`./script`: the interpreter that it asks for does not exist"),
+            ("./plain", folder.path(), "`./plain`: it may not be executed"),
+            ("./text", folder.path(), "`./text`: it is no program"),
+            ("sleep 1", Path::new("/no/such"), "`sleep 1`: its folder /no/such does not exist"),
+        ] {
+            let error = command(text, folder).spawn().unwrap_err();
+            assert_eq!(never_runs(text, folder, &error).as_deref(), Some(expected));
+        }
+        let busy = io::Error::from(io::ErrorKind::WouldBlock);
+        assert_eq!(never_runs("./nope", folder.path(), &busy), None, "that may pass");
+    }
+
+    #[test]
+    fn only_a_shell_says_by_its_code_that_it_found_nothing() {
+        for (text, code, says) in [
+            ("A=1 nope", 127, true),
+            ("cd x && ./plain", 126, true),
+            ("A=1 nope", 1, false),
+            ("./nope", 127, false),
+        ] {
+            assert_eq!(never_ran(text, code).is_some(), says, "{text} {code}");
         }
     }
 

@@ -77,7 +77,7 @@ impl Default for Backoff {
             first: Duration::from_millis(200),
             longest: Duration::from_secs(10),
             healthy_after: Duration::from_secs(60),
-            attempts: 8,
+            attempts: 5,
         }
     }
 }

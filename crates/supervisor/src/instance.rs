@@ -11,7 +11,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    Config, Environment, InstanceRef, ReadyInstance, Rotation,
+    Config, Environment, InstanceRef, ReadyInstance, Rotation, command,
     family::Family,
     launch, logfile,
     ports::{self, Claim, Ports},
@@ -75,6 +75,8 @@ pub(crate) struct Ended {
     pub(crate) told: bool,
     /// For how long it was ready, if it ever was.
     pub(crate) ready_for: Option<Duration>,
+    /// There is no such program, or it cannot be run: starting it again as it is leads here again.
+    pub(crate) hopeless: bool,
     /// In words.
     pub(crate) how: String,
     /// The last lines of its output, if it ended without being told to.
@@ -121,9 +123,7 @@ impl Instance {
         let ended = if *self.orders.borrow() == Order::Run {
             match self.spawn(&port) {
                 Ok(process) => self.live(process, &port).await,
-                Err(error) => {
-                    self.failed(format!("failed to start `{}`: {error}", self.release.spec.unit.run))
-                }
+                Err(ended) => ended,
             }
         } else {
             self.never_started()
@@ -155,10 +155,13 @@ impl Instance {
             (identify, outcome)
         };
         let ready_for = self.ready_since.map(|since| since.elapsed());
+        let mut hopeless = false;
         let (told, how) = match outcome {
             Outcome::Exited(exit) => {
                 family.kill().await;
-                (false, exit.to_string())
+                let never_ran = self.never_ran(exit).filter(|_| ready_for.is_none());
+                hopeless = never_ran.is_some();
+                (false, never_ran.unwrap_or_else(|| exit.to_string()))
             }
             Outcome::Told => {
                 self.tell(Happened::Stopping).await;
@@ -174,7 +177,7 @@ impl Instance {
         if let Ok(written) = identified.await {
             self.note(written);
         }
-        Ended { told, ready_for, how, output: String::new() }
+        Ended { told, ready_for, hopeless, how, output: String::new() }
     }
 
     /// Everybody out, gently as long as the drain time lasts and nobody is in a hurry.
@@ -302,7 +305,7 @@ impl Instance {
         self.note(self.surroundings.records.announce(record).await);
     }
 
-    fn spawn(&self, port: &Port) -> io::Result<Process> {
+    fn spawn(&self, port: &Port) -> Result<Process, Ended> {
         let unit = &self.release.spec.unit;
         let instance = InstanceRef {
             id: self.id.clone(),
@@ -314,9 +317,14 @@ impl Instance {
         };
         let told = self.surroundings.environment.for_instance(&instance);
         let mut command = launch::command(&self.release.spec, &instance, told);
-        let output = logfile::create(&self.log)?;
-        command.stdout(output.try_clone()?).stderr(output);
-        Process::spawn(command)
+        let log = || {
+            let output = logfile::create(&self.log)?;
+            Ok::<_, io::Error>((output.try_clone()?, output))
+        };
+        let (stdout, stderr) =
+            log().map_err(|error| self.failed(format!("failed to open its log: {error}")))?;
+        command.stdout(stdout).stderr(stderr);
+        Process::spawn(command).map_err(|error| self.not_started(&error))
     }
 
     // --- what is said of it ---
@@ -327,7 +335,21 @@ impl Instance {
     }
 
     fn failed(&self, how: String) -> Ended {
-        Ended { told: false, ready_for: None, how, output: String::new() }
+        Ended { told: false, ready_for: None, hopeless: false, how, output: String::new() }
+    }
+
+    fn not_started(&self, error: &io::Error) -> Ended {
+        let unit = &self.release.spec.unit;
+        match command::never_runs(&unit.run, &unit.folder, error) {
+            Some(how) => Ended { hopeless: true, ..self.failed(how) },
+            None => self.failed(format!("failed to start `{}`: {error}", unit.run)),
+        }
+    }
+
+    fn never_ran(&self, exit: Exit) -> Option<String> {
+        let Exit::Code(code) = exit else { return None };
+        let why = command::never_ran(&self.release.spec.unit.run, code)?;
+        Some(format!("{exit}: {why}"))
     }
 
     fn never_started(&self) -> Ended {

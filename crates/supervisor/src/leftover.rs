@@ -70,7 +70,7 @@ pub(crate) async fn clear(around: Arc<Surroundings>, instance: InstanceId) -> En
         error!(%error, "failed to clear away an instance");
     }
     let how = "was lost: the task that watched it failed".to_owned();
-    Ended { told: false, ready_for: None, how, output: String::new() }
+    Ended { told: false, ready_for: None, hopeless: false, how, output: String::new() }
 }
 
 async fn forget(around: &Surroundings, instance: InstanceId) {

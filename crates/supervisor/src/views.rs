@@ -60,7 +60,7 @@ fn of_vacancy(world: &World, name: &UnitName, unit: &UnitState, now: Instant) ->
         Some((revision, Preparation::Failed)) if Some(revision) == wanted && unit.active.is_none() => {
             (State::Failed, "its build failed")
         }
-        _ if gave_up => (State::Failed, "failed too often"),
+        _ if gave_up => (State::Failed, "failed, and is not started again"),
         _ if pausing => (State::Backoff, "exited, starts again after a pause"),
         _ => (State::Waiting, unit.waits.as_ref().map_or("starting", |waiting| waiting.text.as_str())),
     };

@@ -209,7 +209,12 @@ impl World {
         }
         let revision = instance.revision;
         let failures = unit.failures.get_or_insert_default();
+        let hopeless = ended.hopeless && failures.hopeless();
         let (until, gave_up) = match failures.ended(ended.ready_for, jitter, rule) {
+            _ if hopeless => {
+                events.emit(name, Some(id), EventKind::GaveUp, format!("gave up at the first start: {how}"));
+                (now, true)
+            }
             Next::After(pause) => {
                 if !pause.is_zero() {
                     let message = format!("starts again in {:.1} s", pause.as_secs_f64());

@@ -128,15 +128,39 @@ async fn one_that_waits_says_for_whom() {
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_exist_is_named() {
-    let mut running = run([unit("users", "/no/such/program --serve")]).await;
-    let exited = running.event("users", EventKind::Exited).await;
-    assert!(
-        exited.message.starts_with("failed to start `/no/such/program --serve`: No such file"),
-        "{}",
-        exited.message
-    );
-    running.event("users", EventKind::GaveUp).await;
-    assert_eq!(running.state("users"), State::Failed);
+async fn a_program_that_does_not_exist_is_named_and_given_up_at_once() {
+    for (run_, expected) in [
+        ("./no-such-program --serve", "gave up at the first start: `./no-such-program`: no such program"),
+        (
+            "A=1 no-such-program",
+            "gave up at the first start: exited with code 127: its shell found no such program; its last \
+             output:\n",
+        ),
+    ] {
+        let mut running = run([unit("users", run_)]).await;
+        let gave_up = running.event("users", EventKind::GaveUp).await;
+        assert!(gave_up.message.starts_with(expected), "{}", gave_up.message);
+        let row = running.row("users");
+        assert_eq!((row.state, row.restarts), (State::Failed, 0));
+        assert!(row.reason.unwrap().contains("no such program"));
+        assert!(!running.history("users").contains(&EventKind::Backoff));
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_ran_before_is_looked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, gone) = (folder.path().join("users"), folder.path().join("gone"));
+    std::os::unix::fs::symlink("/bin/sleep", &there).unwrap();
+    let users = unit("users", &format!("{} 60", there.display()));
+    let mut running = run_with([users], |config| config.backoff.attempts = 1000).await;
+    running.ready().await;
+    std::fs::rename(&there, &gone).unwrap();
+    kill(running.row("users").pid.unwrap(), rustix::process::Signal::KILL);
+    // The first pause is none; the next is after the start that failed.
+    running.event("users", EventKind::Backoff).await;
+    std::fs::rename(&gone, &there).unwrap();
+    running.event("users", EventKind::Ready).await;
     running.stop().await;
 }
