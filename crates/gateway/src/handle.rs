@@ -1,14 +1,10 @@
 //! What the rest of a node does with a running gateway.
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
     panic::resume_unwind,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use madang_calls::Counters;
-use madang_model::ServiceName;
 use madang_wire::{RequestRecord, admin::RouteView};
 use tokio::sync::{Mutex, mpsc};
 
@@ -59,11 +55,6 @@ impl Handle {
         Ok(())
     }
 
-    /// Where it listens: for each address asked for, the one that was given.
-    pub async fn listeners(&self) -> BTreeMap<SocketAddr, SocketAddr> {
-        self.shared.listeners.lock().await.addresses()
-    }
-
     /// The routes in force, in order of precedence.
     pub fn routes(&self) -> Vec<RouteView> {
         self.shared.snapshot.read().unwrap_or_else(PoisonError::into_inner).describe()
@@ -74,13 +65,6 @@ impl Handle {
         let mut records = Vec::new();
         self.shared.workers.iter().for_each(|worker| worker.take_records(&mut records));
         records
-    }
-
-    /// What was counted of the calls to each service since it started.
-    pub fn calls(&self) -> BTreeMap<ServiceName, Counters> {
-        let mut calls = BTreeMap::new();
-        self.shared.workers.iter().for_each(|worker| worker.add_calls_to(&mut calls));
-        calls
     }
 
     /// What it has done since it started.

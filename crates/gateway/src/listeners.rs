@@ -62,11 +62,6 @@ impl Listeners {
         Ok(())
     }
 
-    /// For each address asked for, the one that was given.
-    pub(crate) fn addresses(&self) -> BTreeMap<SocketAddr, SocketAddr> {
-        self.open.iter().map(|(asked, listener)| (*asked, listener.local)).collect()
-    }
-
     /// Closes the gateway's own listeners and has no more opened; those of services stay. What is returned
     /// resolves as the connections end that are left of listeners that are gone.
     pub(crate) async fn close_gateway(&mut self) -> Vec<oneshot::Receiver<()>> {

@@ -63,7 +63,7 @@ impl Snapshot {
     }
 
     /// The routes in order of precedence.
-    pub fn describe(&self) -> Vec<RouteView> {
+    pub(crate) fn describe(&self) -> Vec<RouteView> {
         self.views.to_vec()
     }
 }

@@ -1,7 +1,6 @@
 //! Worker threads: each has a runtime, upstream connections and connections of its own.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -13,8 +12,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use madang_calls::{Client, ClientConfig, Counters as Calls};
-use madang_model::ServiceName;
+use madang_calls::{Client, ClientConfig};
 use madang_wire::{Hop, RequestRecord};
 use tokio::{
     net::TcpStream,
@@ -165,13 +163,6 @@ impl Worker {
             let (mut taken, dropped) = client.drain_records();
             into.append(&mut taken);
             self.dropped.fetch_add(dropped, Relaxed);
-        }
-    }
-
-    /// Adds what it counted of calls.
-    pub(crate) fn add_calls_to(&self, calls: &mut BTreeMap<ServiceName, Calls>) {
-        for (service, counted) in self.all_clients().flat_map(Client::counters) {
-            calls.entry(service).or_default().add(&counted);
         }
     }
 

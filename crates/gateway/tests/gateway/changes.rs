@@ -63,7 +63,7 @@ async fn a_swap_of_routes_drops_nothing() {
     let mut stage =
         Stage::new(&["- /** -> a"]).await.with("a", saying("a").await).with("b", saying("b").await);
     stage.system.services.extend(system(&["- / -> b"]).services);
-    let load = Load::on(stage.address().await);
+    let load = Load::on(stage.address());
     for round in 0..50 {
         let to = if round % 2 == 0 { "b" } else { "a" };
         stage.system.routes = vec![route(&format!("- /** -> {to}"))];
@@ -80,7 +80,7 @@ async fn an_instance_leaves_and_another_comes_without_a_failure() {
     let mut stage = Stage::new(&["- /** -> a"]).await;
     let (first, second) = (saying("1").await, saying("2").await);
     stage.add("a", first, Protocol::Http);
-    let load = Load::on(stage.address().await);
+    let load = Load::on(stage.address());
     for _ in 0..20 {
         stage.add("a", second, Protocol::Http);
         load.more(10).await;
@@ -104,7 +104,7 @@ async fn listeners_come_and_go_while_the_others_stay() {
         free.local_addr().unwrap()
     };
     let mut stage = Stage::start(config(), system.clone(), Vec::new()).await.with("a", saying("a").await);
-    let load = Load::on(stage.address().await);
+    let load = Load::on(stage.address());
     for _ in 0..5 {
         system.services.get_mut("a").unwrap().listen = Some(door);
         stage.system = system.clone();

@@ -6,7 +6,7 @@ use crate::stage::{Stage, raw, recorder};
 async fn pass(bytes: &str) -> (Vec<u16>, Vec<String>) {
     let (service, records) = recorder().await;
     let stage = Stage::new(&["- /** -> recorder"]).await.with("recorder", service);
-    let answer = raw(stage.address().await, bytes.as_bytes(), |_| false).await;
+    let answer = raw(stage.address(), bytes.as_bytes(), |_| false).await;
     stage.stop().await;
     let statuses = answer.match_indices("HTTP/1.1 ").map(|(at, _)| answer[at + 9..at + 12].parse().unwrap());
     let records = records.lock().unwrap().iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect();

@@ -29,7 +29,7 @@ async fn a_client_that_never_ends_its_head_is_cut_off() {
     for (asks_first, part) in
         [(false, "G"), (false, "PRI * HTTP/2.0\r\n"), (false, HEAD), (true, "G"), (true, HEAD)]
     {
-        let mut slow = TcpStream::connect(stage.address().await).await.unwrap();
+        let mut slow = TcpStream::connect(stage.address()).await.unwrap();
         if asks_first {
             slow.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
             let mut answer = [0; 512];
@@ -65,7 +65,7 @@ async fn a_slow_answer_is_no_slow_head() {
 async fn an_idle_connection_is_closed() {
     let quick = Config { idle_time: Duration::from_millis(200), ..config() };
     let stage = Stage::start(quick, system(&["- /** -> a"]), Vec::new()).await.with("a", saying("a").await);
-    let mut idle = TcpStream::connect(stage.address().await).await.unwrap();
+    let mut idle = TcpStream::connect(stage.address()).await.unwrap();
     idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let said = read_to_end(&mut idle).await;
     assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
@@ -125,7 +125,7 @@ async fn held() -> (SocketAddr, mpsc::Receiver<oneshot::Sender<&'static str>>) {
 async fn stopping_lets_requests_end_and_takes_no_new_ones() {
     let (address, mut asked) = held().await;
     let stage = Stage::new(&["- /** -> a"]).await.with("a", address);
-    let gateway = stage.address().await;
+    let gateway = stage.address();
     let mut client = Client::new(gateway).await;
     let one = tokio::spawn(async move { client.get("/").await });
     let mut sender = http2(gateway).await;
@@ -175,7 +175,7 @@ async fn calling_back() -> (Stage, SocketAddr, mpsc::Receiver<oneshot::Sender<()
 async fn a_service_reaches_the_others_until_the_last_request_has_ended() {
     for in_two_steps in [true, false] {
         let (stage, door, mut asked) = calling_back().await;
-        let gateway = stage.address().await;
+        let gateway = stage.address();
         let mut client = Client::new(gateway).await;
         let request = tokio::spawn(async move { client.get("/").await });
         let go_on = asked.recv().await.unwrap();
@@ -217,7 +217,7 @@ async fn a_drain_does_not_wait_for_ever() {
     let (address, mut asked) = held().await;
     let brief = Config { drain_time: Duration::from_millis(200), ..config() };
     let stage = Stage::start(brief, system(&["- /** -> a"]), Vec::new()).await.with("a", address);
-    let cut = tokio::spawn(raw_get(stage.address().await));
+    let cut = tokio::spawn(raw_get(stage.address()));
     let _never = asked.recv().await.unwrap();
     timeout(Duration::from_secs(3), stage.drain()).await.expect("it ends when the time is over");
     assert_eq!(cut.await.unwrap(), "");
@@ -229,7 +229,7 @@ async fn stopping_does_not_wait_for_ever() {
     let (address, mut asked) = held().await;
     let brief = Config { drain_time: Duration::from_millis(200), ..config() };
     let stage = Stage::start(brief, system(&["- /** -> a"]), Vec::new()).await.with("a", address);
-    let gateway = stage.address().await;
+    let gateway = stage.address();
     let cut = tokio::spawn(raw_get(gateway));
     let _never = asked.recv().await.unwrap();
     timeout(Duration::from_secs(3), stage.stop()).await.expect("it stops when the time is over");

@@ -90,7 +90,7 @@ async fn large_bodies_keep_every_byte() {
     let mut client = stage.client().await;
     let request = Request::post("/").header("host", "a").body(Body::from(sent.clone())).unwrap();
     assert!(client.send(request).await.unwrap().body == sent, "over HTTP/1.1");
-    let client = &mut http2(stage.address().await).await;
+    let client = &mut http2(stage.address()).await;
     let request = Request::post("http://a/").body(http_body_util::Full::new(sent.clone())).unwrap();
     let answer = Answer::read(client.send_request(request).await.unwrap()).await.unwrap();
     assert!(answer.body == sent, "over HTTP/2");
@@ -126,7 +126,7 @@ async fn a_service_that_breaks_off_breaks_off_the_answer() {
 async fn the_client_is_told_to_continue_once() {
     let stage = Stage::new(&["- /** -> echo"]).await.with("echo", echo(Protocol::Http).await);
     let head = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nhi";
-    let answer = crate::stage::raw(stage.address().await, head, |t| t.ends_with("hi")).await;
+    let answer = crate::stage::raw(stage.address(), head, |t| t.ends_with("hi")).await;
     assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{answer}");
     stage.stop().await;
 }
@@ -150,7 +150,7 @@ async fn nobody_waits_longer_than_the_time_limit() {
     let mut system = system(&["- /** -> never"]);
     system.gateway.timeout = Duration::from_millis(80);
     let stage = Stage::start(config(), system, Vec::new()).await;
-    let answer = Client::new(stage.address().await).await.get("/").await;
+    let answer = Client::new(stage.address()).await.get("/").await;
     assert_eq!((answer.status.as_u16(), &*answer.problem().code), (503, "MDG-CALL-001"));
     assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     stage.stop().await;

@@ -49,7 +49,7 @@ async fn what_no_route_takes_is_a_problem() {
     let head = client.ask(Method::HEAD, "/nope", &[]).await;
     assert_eq!((head.status.as_u16(), head.text()), (404, ""));
     let tunnel =
-        raw(stage.address().await, b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", |t| t.contains("}")).await;
+        raw(stage.address(), b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", |t| t.contains("}")).await;
     assert!(tunnel.starts_with("HTTP/1.1 501 "), "{tunnel}");
     assert_eq!(stage.handle.stats().by_class, [0, 1, 0, 4, 2]);
     stage.stop().await;
@@ -109,7 +109,7 @@ async fn http2_comes_in_and_goes_out() {
     let mut stage = Stage::new(&["- /one/** -> one", "- /two/** -> two"]).await;
     stage.add("one", mirror(Protocol::Http).await, Protocol::Http);
     stage.add("two", mirror(Protocol::H2c).await, Protocol::H2c);
-    let address = stage.address().await;
+    let address = stage.address();
     let mut client = http2(address).await;
     for (path, first) in [
         ("/one/../one/a?b", "GET /one/a?b HTTP/1.1"),

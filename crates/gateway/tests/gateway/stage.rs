@@ -40,6 +40,7 @@ pub struct Stage {
     pub instances: BTreeMap<ServiceName, Vec<Endpoint>>,
     pub handle: Handle,
     gateway: Gateway,
+    local: SocketAddr,
     version: u64,
 }
 
@@ -114,11 +115,18 @@ impl Stage {
         Self::start(config(), system(routes), Vec::new()).await
     }
 
-    pub async fn start(config: Config, system: System, listeners: Vec<Listener>) -> Self {
+    pub async fn start(config: Config, system: System, mut listeners: Vec<Listener>) -> Self {
+        // A free port is known to whoever binds it.
+        let mut local = system.gateway.listen;
+        if local.port() == 0 {
+            let listener = Listener::bind(local).unwrap();
+            local = listener.local_addr();
+            listeners.push(listener);
+        }
         let directory = Directory::default();
         let snapshot = Snapshot::compile(&system, &directory).unwrap();
         let (gateway, handle) = Gateway::start_with(config, snapshot, listeners).await.unwrap();
-        Self { system, directory, instances: BTreeMap::new(), handle, gateway, version: 0 }
+        Self { system, directory, instances: BTreeMap::new(), handle, gateway, local, version: 0 }
     }
 
     /// Puts an instance of a service into rotation.
@@ -153,13 +161,13 @@ impl Stage {
         self.handle.apply(Snapshot::compile(&self.system, &self.directory)?).await
     }
 
-    /// Where the gateway listens.
-    pub async fn address(&self) -> SocketAddr {
-        self.handle.listeners().await[&self.system.gateway.listen]
+    /// Where the gateway listens since it started.
+    pub fn address(&self) -> SocketAddr {
+        self.local
     }
 
     pub async fn client(&self) -> Client {
-        Client::new(self.address().await).await
+        Client::new(self.address()).await
     }
 
     pub async fn drain(&self) {
