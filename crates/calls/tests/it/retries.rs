@@ -16,6 +16,7 @@ use madang_wire::Hop;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 use crate::support::*;
@@ -199,6 +200,39 @@ async fn an_instance_that_keeps_refusing_is_reported_after_the_time_to_connect()
     assert!(error.retryable() && !error.outcome_unknown());
     assert!(begin.elapsed() >= Duration::from_millis(100), "{:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+/// A listener whose queue is full, so that the kernel leaves whoever connects without an answer; and what fills it.
+async fn black_hole() -> (tokio::net::TcpListener, Vec<TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    let connect = || TcpStream::connect(listener.local_addr().unwrap());
+    while let Ok(connected) = timeout(Duration::from_millis(200), connect()).await {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 16, "the queue has no end");
+    }
+    (listener, waiting)
+}
+
+#[tokio::test]
+async fn an_instance_that_answers_no_connect_is_reported_after_the_time_to_connect() {
+    let (hole, _waiting) = black_hole().await;
+    let time = Duration::from_millis(150);
+    for (protocol, attempts) in [(Protocol::Http, 1), (Protocol::H2c, 1), (Protocol::Http, 3)] {
+        let policy = Policy { connect_timeout: time, attempts, ..Policy::default() };
+        let caller = Caller::with(ClientConfig::new(Hop::Gateway), policy);
+        caller.rotate_to(hole.local_addr().unwrap(), protocol);
+        let begin = tokio::time::Instant::now();
+        let error = caller.send(request("POST", "/", "x")).await.unwrap_err();
+        let took = begin.elapsed();
+        assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
+        assert!(error.retryable() && !error.outcome_unknown());
+        // An attempt that begins before the time is over has that time for itself; the rest is for a busy machine.
+        let most = time * attempts.min(2) + Duration::from_millis(500);
+        assert!(time <= took && took < most, "{attempts} attempts, {took:?}");
+    }
 }
 
 #[tokio::test]
