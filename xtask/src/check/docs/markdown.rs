@@ -9,6 +9,8 @@ pub struct Page {
     pub links: Vec<Link>,
     /// Each fenced block.
     pub fences: Vec<Fence>,
+    /// The line of each comment outside of fenced blocks, which readers do not see.
+    pub comments: Vec<usize>,
 }
 
 /// `[text](target)`.
@@ -58,6 +60,9 @@ impl Page {
         if level > 0 && text.starts_with(' ') {
             self.headings.push((level, text.trim().to_owned()));
         }
+        if line.contains("<!--") {
+            self.comments.push(number);
+        }
         let mut rest = line;
         while let Some((before, after)) = rest.split_once("](") {
             let Some((target, after)) = after.split_once(')') else { break };
@@ -96,7 +101,7 @@ mod tests {
     #[test]
     fn reads_headings_links_and_fences_and_nothing_inside_fences() {
         let page = Page::read(
-            "# A `b` c!\nsee [x](y.md#z), [`f`](g.rs)\n```toml a/b.toml\n# no\n[q](r)\n```\n## D\n",
+            "# A `b` c!\nsee [x](y.md#z), [`f`](g.rs)\n```toml a/b.toml\n# no\n[q](r)\n<!-- -->\n```\n## D\n\n<!-- a\n-->\n",
         );
         assert_eq!(page.headings, [(1, "A `b` c!".to_owned()), (2, "D".to_owned())]);
         let links: Vec<_> =
@@ -104,7 +109,8 @@ mod tests {
         assert_eq!(links, [("x", "y.md#z"), ("`f`", "g.rs")]);
         assert_eq!(page.fences.len(), 1);
         assert_eq!(page.fences[0].file.as_deref(), Some("a/b.toml"));
-        assert_eq!(page.fences[0].lines, ["# no", "[q](r)"]);
+        assert_eq!(page.fences[0].lines, ["# no", "[q](r)", "<!-- -->"]);
+        assert_eq!(page.comments, [10]);
         assert!(page.has_anchor("a-b-c") && !page.has_anchor("no"));
     }
 }

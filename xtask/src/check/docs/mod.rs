@@ -6,6 +6,7 @@
 //!   line; a line of just `…` leaves lines out.
 //! - A block that is marked as a whole manifest (```` ```toml manifest ````) is a valid one.
 //! - A command in a `console` block is understood by its program, and its subcommand is one that a test runs.
+//! - No page has a comment: what is still to be written is not left in one.
 //! - A folder's `README.md` links every page of the folder.
 //! - A translation (`X.ko.md` beside `X.md`) has the same headings and the same blocks.
 
@@ -36,6 +37,9 @@ pub fn violations() -> Result<Vec<String>> {
         }
         for fence in &page.fences {
             invented(root(), fence).into_iter().for_each(|what| report(fence.line, what));
+        }
+        for &line in &page.comments {
+            report(line, "a comment: what readers are not shown is not part of a page".to_owned());
         }
         unlisted(path, &page, &paths).into_iter().for_each(|what| report(1, what));
         if let Some(original) = original(path) {
