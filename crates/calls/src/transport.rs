@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::client::conn::TrySendError;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -35,6 +35,9 @@ pub(crate) fn service() -> Transport {
 #[derive(Clone, Copy)]
 pub(crate) struct Transport;
 
+/// The future of [`Transport`].
+type Exchanging = Pin<Box<dyn Future<Output = Result<Response<Body>, CallError>> + Send>>;
+
 /// A failure before anything of a request was sent.
 #[derive(Debug, thiserror::Error)]
 enum Unsent {
@@ -51,7 +54,7 @@ enum Unsent {
 impl Service<Outgoing> for Transport {
     type Response = Response<Body>;
     type Error = CallError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, CallError>> + Send>>;
+    type Future = Exchanging;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         Poll::Ready(Ok(()))
@@ -62,7 +65,7 @@ impl Service<Outgoing> for Transport {
         match target {
             Some(Target::Local(local)) => Box::pin(async move { local.send(&exchange, request).await }),
             Some(Target::Remote(endpoint)) => match endpoint.protocol {
-                madang_model::Protocol::Http => Box::pin(http1(exchange, endpoint, request, fresh, began)),
+                madang_model::Protocol::Http => http1(exchange, endpoint, request, fresh, began),
                 madang_model::Protocol::H2c => Box::pin(http2(exchange, endpoint, request, fresh)),
             },
             None => Box::pin(std::future::ready(Err(CallError::NoInstance {
@@ -73,7 +76,34 @@ impl Service<Outgoing> for Transport {
     }
 }
 
-async fn http1(
+/// Over an idle connection if there is one. The request is then on its way before there is a future, which is
+/// small for not having to hold it.
+fn http1(
+    exchange: Arc<Exchange>,
+    endpoint: Arc<Endpoint>,
+    request: Request<Body>,
+    fresh: bool,
+    began: Instant,
+) -> Exchanging {
+    let idle = exchange.worker.pool.take(&endpoint, began).filter(|_| !fresh);
+    let Some(mut connection) = idle else {
+        return Box::pin(http1_patiently(exchange, endpoint, request, fresh, began));
+    };
+    exchange.trail.reuses(true);
+    let answer = connection.sender.try_send_request(request);
+    Box::pin(async move {
+        match answer.await {
+            Ok(response) => Ok(leased(exchange, connection, response)),
+            Err(failure) => {
+                let request = unsent(&exchange, failure, true)?;
+                Box::pin(http1_patiently(exchange, endpoint, request, fresh, began)).await
+            }
+        }
+    })
+}
+
+/// Over any connection that there is or will be.
+async fn http1_patiently(
     exchange: Arc<Exchange>,
     endpoint: Arc<Endpoint>,
     mut request: Request<Body>,
@@ -84,13 +114,15 @@ async fn http1(
         let (mut connection, reused) = acquire(&exchange, &endpoint, fresh, began).await?;
         exchange.trail.reuses(reused);
         match connection.sender.try_send_request(request).await {
-            Ok(response) => {
-                answers(&exchange, &endpoint);
-                return Ok(response.map(|body| Body::leased(body, Lease { connection, exchange })));
-            }
+            Ok(response) => return Ok(leased(exchange, connection, response)),
             Err(failure) => request = unsent(&exchange, failure, reused)?,
         }
     }
+}
+
+fn leased(exchange: Arc<Exchange>, connection: Connection, response: Response<Incoming>) -> Response<Body> {
+    answers(&exchange, &connection.endpoint);
+    response.map(|body| Body::leased(body, Lease { connection, exchange }))
 }
 
 async fn http2(
