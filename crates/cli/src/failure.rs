@@ -1,6 +1,9 @@
 //! What ends a command badly, and the exit code that says so to a script.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use madang_model::manifest::Errors;
 use madang_wire::Problem;
@@ -57,25 +60,25 @@ impl Failure {
         }
     }
 
-    /// Says on stderr what went wrong.
+    /// Says on stderr what went wrong. Where that cannot be written, as on a full disk, the exit code has to do.
     pub fn report(&self) {
         let style = Style::of(&io::stderr());
+        let _ = io::stderr().write_all(self.in_words(style).as_bytes());
+    }
+
+    fn in_words(&self, style: Style) -> String {
         let head = style.paint(Paint::Bad, "error:").into_owned();
         match self {
-            Self::Closed => {}
-            Self::Manifest(errors) => eprint!("{}", crate::manifest::render(errors, style)),
+            Self::Closed => String::new(),
+            Self::Manifest(errors) => crate::manifest::render(errors, style),
             Self::Answer(problem) => {
-                eprintln!(
-                    "{head} {} ({})",
-                    problem.detail.as_deref().unwrap_or(&problem.title),
-                    problem.code
-                );
-                for field in &problem.errors {
-                    eprintln!("  {}: {}", field.field, field.message);
-                }
+                let what = problem.detail.as_deref().unwrap_or(&problem.title);
+                let fields =
+                    problem.errors.iter().map(|field| format!("  {}: {}\n", field.field, field.message));
+                format!("{head} {what} ({})\n{}", problem.code, fields.collect::<String>())
             }
-            Self::Failed(error) => eprintln!("{head} {error:#}"),
-            Self::NotRunning { .. } | Self::Timeout { .. } => eprintln!("{head} {self}"),
+            Self::Failed(error) => format!("{head} {error:#}\n"),
+            Self::NotRunning { .. } | Self::Timeout { .. } => format!("{head} {self}\n"),
         }
     }
 }

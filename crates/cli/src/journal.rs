@@ -28,8 +28,13 @@ pub fn open(logs: &Path) -> io::Result<File> {
 pub fn start(logs: &Path) -> io::Result<()> {
     let writer = Rotating::open(logs)?;
     let filter = EnvFilter::try_from_env("MADANG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(writer));
+    // A line that cannot be written, as on a full disk, is lost. To say so on stderr would panic where that is the
+    // same file, and take down whoever had something to say.
+    let subscriber = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(writer));
     // Already set only if this is called twice.
     subscriber.try_init().map_err(io::Error::other)
 }

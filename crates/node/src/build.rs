@@ -125,10 +125,15 @@ impl Node {
     }
 }
 
-/// Stops everything in order once the node is told to: requests are finished before the units that answer them
-/// are stopped, and whoever looks on sees it to its end.
+/// Stops everything in order once the node is told to: requests from outside are finished before the units that
+/// answer them are stopped, these may call each other until they are gone, and whoever looks on sees it to its end.
 async fn stop(shared: Arc<Shared>, gateway: Gateway) -> io::Result<()> {
     shared.stopping.cancelled().await;
+    tokio::select! {
+        () = gateway.drain() => {}
+        () = shared.hurry.cancelled() => {}
+    }
+    shared.supervisor.stop().await;
     tokio::select! {
         stopped = gateway.stop() => if let Err(error) = stopped {
             error!(%error, "the gateway did not stop as it should");
@@ -136,7 +141,6 @@ async fn stop(shared: Arc<Shared>, gateway: Gateway) -> io::Result<()> {
         () = shared.hurry.cancelled() => {}
     }
     shared.drain_records();
-    shared.supervisor.stop().await;
     shared.stopped.cancel();
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a service writes on its output: one JSON document a line, or text where a person reads it.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -30,7 +30,9 @@ pub(crate) fn start(environment: &Environment, services: &[Service]) {
     let registry = tracing_subscriber::registry().with(filter);
     // A subscriber that the program has set up itself stays.
     let _ = if std::io::stdout().is_terminal() {
-        registry.with(tracing_subscriber::fmt::layer().with_target(false).compact()).try_init()
+        registry
+            .with(tracing_subscriber::fmt::layer().log_internal_errors(false).with_target(false).compact())
+            .try_init()
     } else {
         let service = match services {
             [alone] => alone.name.clone(),
@@ -50,10 +52,11 @@ pub(crate) fn start(environment: &Environment, services: &[Service]) {
 /// Says in one line on stderr why the process ends.
 pub(crate) fn fatal(message: &str, to_a_person: bool) {
     if to_a_person {
-        eprintln!("error: {message}");
+        let _ = writeln!(io::stderr(), "error: {message}");
         return;
     }
-    eprintln!("{}", line("ERROR", message.into(), "madang", Map::new()));
+    // Where stderr cannot be written, as on a full disk, the exit code has to do: a panic would only hide it.
+    let _ = writeln!(io::stderr(), "{}", line("ERROR", message.into(), "madang", Map::new()));
 }
 
 /// The time in UTC, as RFC 3339 has it.
