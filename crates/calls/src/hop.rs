@@ -210,7 +210,9 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     if let Some(due) = exchange.deadline() {
         headers.insert(TIMEOUT, millis(due.saturating_duration_since(call.began)));
     }
-    headers.insert(ATTEMPT, number(call.attempt));
+    if call.attempt > 1 {
+        headers.insert(ATTEMPT, call.attempt.into());
+    }
     headers.insert(REQUEST_ID, context.request_id.0.clone());
     headers.insert(TRACEPARENT, traceparent(context.trace.trace_id, span, context.trace.flags));
     if let Some(state) = &context.trace.state {
@@ -229,15 +231,6 @@ fn millis(time: Duration) -> HeaderValue {
         left /= 10;
     }
     ascii(&text[first..])
-}
-
-fn number(number: u32) -> HeaderValue {
-    match number {
-        1 => HeaderValue::from_static("1"),
-        2 => HeaderValue::from_static("2"),
-        3 => HeaderValue::from_static("3"),
-        more => more.into(),
-    }
 }
 
 /// The host that the caller asked for, or else the service's name.

@@ -10,7 +10,7 @@ pub const SERVICE: &str = "madang-service";
 pub const CALLER: &str = "madang-caller";
 /// The time left for the answer, in whole milliseconds.
 pub const TIMEOUT: &str = "madang-timeout";
-/// The number of this attempt, from 1.
+/// The number of this attempt, from 2; the first says nothing of it.
 pub const ATTEMPT: &str = "madang-attempt";
 /// The id of the request from outside; the same over all calls made on its behalf.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -87,7 +87,6 @@ async fn the_service_sees_one_form_of_the_request_and_no_field_of_the_clients_ma
         [
             "GET /b/c?q=../x HTTP/1.1",
             "host: shop.example",
-            "madang-attempt: 1",
             "madang-service: mirror",
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: shop.example",
