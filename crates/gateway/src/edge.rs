@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use arc_swap::Guard;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
-use madang_calls::{Body, Client, Context, Deadline};
+use madang_calls::{Body, CallError, Client, Context, Deadline};
 use madang_wire::headers;
 use tokio::time::Instant;
 
@@ -27,11 +27,19 @@ struct Asked<'a> {
     request: &'a mut Request<Body>,
 }
 
+/// A call under way.
+trait Answering: Future<Output = Result<Response<Body>, CallError>> + Send {}
+
+impl<F: Future<Output = Result<Response<Body>, CallError>> + Send> Answering for F {}
+
 /// Answers a request: with what the service says, or with a problem that says why it cannot be asked.
-pub(crate) async fn answer(
+///
+/// What needs no waiting is done before there is a future, which need then not hold the request: the smaller it
+/// is, the less it costs to move, and over HTTP/2 it moves into a task of its own.
+pub(crate) fn answer(
     in_flight: InFlight,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let connection = in_flight.connection();
     let mut request = request.map(Body::incoming);
     let asker = Asker::of(&request);
@@ -41,25 +49,30 @@ pub(crate) async fn answer(
     let mut context = context(&front, request.headers());
 
     let asked = Asked { connection, client, context: &mut context, request: &mut request };
-    let outcome = compose(asked, front).await;
-
-    let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(asker, &context));
-    let mut request_id = context.request_id.0;
-    // It never comes again: HTTP/2 must not keep it in a table for the next answers (RFC 7541, section 7.1.3).
-    request_id.set_sensitive(true);
-    response.headers_mut().insert(REQUEST_ID, request_id);
-    connection.worker.counters.answered(response.status());
-    Ok(response.map(|body| AnswerBody::new(body, in_flight)))
+    let call = compose(asked, front);
+    async move {
+        let outcome = match call {
+            Ok(call) => call.await.map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(asker, &context));
+        let mut request_id = context.request_id.0;
+        // It never comes again: HTTP/2 must not keep it in a table for the next answers (RFC 7541, section 7.1.3).
+        request_id.set_sensitive(true);
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        in_flight.connection().worker.counters.answered(response.status());
+        Ok(response.map(|body| AnswerBody::new(body, in_flight)))
+    }
 }
 
 /// The way of a request through the edge. Each later layer has its place here.
-async fn compose(mut asked: Asked<'_>, front: Guard<Arc<Front>>) -> Result<Response<Body>, Refusal> {
+fn compose(mut asked: Asked<'_>, front: Guard<Arc<Front>>) -> Result<impl Answering + use<>, Refusal> {
     asked.admit()?; // first: everything below sees one form of the request
     let destination = asked.route(front)?;
     // identity: after the route, which says whether it asks for a principal; sets `context.principal`
     // rate limit: after identity, so that it can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
-    asked.call(&destination).await // breaker, retries, balance, faults, time limits: the call's layers
+    Ok(asked.call(&destination)) // breaker, retries, balance, faults, time limits: the call's layers
 }
 
 impl Asked<'_> {
@@ -83,10 +96,10 @@ impl Asked<'_> {
         Ok(route.choose(rand::random).clone())
     }
 
-    async fn call(self, destination: &Destination) -> Result<Response<Body>, Refusal> {
+    fn call(self, destination: &Destination) -> impl Answering + use<> {
         let request = std::mem::take(self.request);
         let Destination { upstream, policy } = destination;
-        Ok(self.client.call_in(self.context.clone(), upstream, policy, request).await?)
+        self.client.call_in(self.context.clone(), upstream, policy, request)
     }
 
     fn target(&self, router: &Router) -> Target<'_> {
