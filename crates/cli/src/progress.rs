@@ -56,7 +56,7 @@ impl Progress {
                 head.push_str(&format!(" after {}", elapsed(took)));
             }
             _ => match first.strip_prefix(word) {
-                Some(rest) => head.push_str(rest), // `gave up after 8 starts`
+                Some(rest) => head.push_str(rest), // `gave up after 5 starts`
                 None if first.is_empty() => {}
                 None => head.push_str(&format!(": {first}")),
             },

@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
@@ -32,6 +32,7 @@ use tracing::debug;
 use crate::{
     edge,
     inspect::Sender,
+    unread,
     worker::{Port, Worker},
 };
 
@@ -57,6 +58,8 @@ pub(crate) struct Connection {
     quiet_since: AtomicU32,
     /// The tick, plus one, at which the first byte of a head came that has not ended; 0 if there is none.
     head_since: AtomicU32,
+    /// Whether an answer may be on its way: from the beginning of a request until all of its answer is written.
+    answering: AtomicBool,
     told: AtomicU8,
     waker: AtomicWaker,
     _permit: OwnedSemaphorePermit,
@@ -83,6 +86,8 @@ struct Sniffed {
     stream: TcpStream,
     /// Whose heads are timed. An HTTP/2 connection has frames of its own between requests; it is only idle.
     heads: Option<Arc<Connection>>,
+    /// What is left of the answer to a head that could not be read.
+    unread: Option<Bytes>,
 }
 
 // === impl Connection ===
@@ -101,6 +106,7 @@ impl Connection {
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
             head_since: AtomicU32::new(0),
+            answering: AtomicBool::new(false),
             told: AtomicU8::new(GO_ON),
             waker: AtomicWaker::new(),
             worker,
@@ -121,7 +127,7 @@ impl Connection {
                 self.head_since.store(0, Relaxed);
             }
             let heads = (!is_http2).then(|| self.clone());
-            let io = TokioIo::new(Sniffed { first, stream, heads });
+            let io = TokioIo::new(Sniffed { first, stream, heads, unread: None });
             let service = service_fn(|request| edge::answer(InFlight::begin(&self), request));
             let ended = if is_http2 {
                 let serving = protocols.http2.serve_connection(io, service);
@@ -222,6 +228,7 @@ impl InFlight {
     fn begin(connection: &Arc<Connection>) -> Self {
         connection.in_flight.fetch_add(1, Relaxed);
         connection.head_since.store(0, Relaxed);
+        connection.answering.store(true, Relaxed);
         Self(connection.clone())
     }
 
@@ -268,6 +275,31 @@ impl http_body::Body for AnswerBody {
 
 // === impl Sniffed ===
 
+impl Sniffed {
+    /// Sends a problem in place of what hyper writes although no answer is on its way: a bare refusal of a head.
+    /// `None` if it writes an answer.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, bare: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        let connection = self.heads.as_ref()?;
+        if connection.answering.load(Relaxed) {
+            return None;
+        }
+        let left = self.unread.get_or_insert_with(|| {
+            let (status, answer) = unread::answer(bare);
+            connection.worker.counters.answered(status);
+            answer
+        });
+        while !left.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, left) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(written)) => left.advance(written),
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => return Some(Poll::Pending),
+            }
+        }
+        Some(Poll::Ready(Ok(bare.len())))
+    }
+}
+
 impl AsyncRead for Sniffed {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -293,6 +325,9 @@ impl AsyncRead for Sniffed {
 
 impl AsyncWrite for Sniffed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(refused) = self.poll_refuse(cx, bytes) {
+            return refused;
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -301,6 +336,9 @@ impl AsyncWrite for Sniffed {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(refused) = self.poll_refuse(cx, parts.first().map_or(&[], |part| part)) {
+            return refused;
+        }
         // Copying a head and a small body together costs less than a vectored write.
         let mut whole = [0; SMALL];
         let mut filled = 0;
@@ -319,7 +357,15 @@ impl AsyncWrite for Sniffed {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // Hyper flushes once it has nothing more to write: what has been answered is out.
+        if flushed.is_ready()
+            && let Some(connection) = &self.heads
+            && connection.in_flight.load(Relaxed) == 0
+        {
+            connection.answering.store(false, Relaxed);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

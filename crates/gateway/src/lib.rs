@@ -23,6 +23,7 @@ mod service;
 mod snapshot;
 mod stats;
 mod template;
+mod unread;
 mod worker;
 
 pub use config::Config;

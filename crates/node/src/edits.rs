@@ -8,14 +8,20 @@ use std::{
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::node::Shared;
+use crate::node::{Reload, Shared};
 
 /// Editors write a file in several steps: an edit is over when nothing has followed for this long.
 const SETTLED: Duration = Duration::from_millis(50);
+
+/// How soon an edit that something was in the way of is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// An edit is read after this long although more follows.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -38,14 +44,17 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     };
     loop {
         // What changed before its folder was watched is seen by reading once more after watching it.
-        loop {
+        let read = loop {
             watch_folders(&mut watcher, &shared);
-            if !shared.reload().await {
-                break;
+            let read = shared.reload().await;
+            if read != Reload::Changed {
+                break read;
             }
-        }
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
+            // Nothing tells that a port is free again.
+            () = sleep(AGAIN), if read == Reload::Hindered => continue,
             edit = edits.recv() => if edit.is_none() { return },
         }
         let settled = async { while let Ok(Some(())) = timeout(SETTLED, edits.recv()).await {} };

@@ -198,41 +198,37 @@ impl Shared {
     }
 
     /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.
-    /// Says whether anything changed.
-    pub(crate) async fn reload(&self) -> bool {
+    pub(crate) async fn reload(&self) -> Reload {
         let manifest = self.manifest.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             manifest::load(&manifest, &|name| std::env::var(name).ok()).map(|loaded| loaded.system)
         });
         let outcome = match loaded.await {
-            Ok(Ok(system)) => self.apply(Arc::new(system)).await.map_err(|error| error.to_string()),
-            Ok(Err(errors)) => Err(reasons(&errors)),
-            Err(panic) => Err(panic.to_string()),
+            Ok(Ok(system)) => {
+                self.apply(Arc::new(system)).await.map_err(|error| (Reload::Hindered, with_causes(&error)))
+            }
+            Ok(Err(errors)) => Err((Reload::Refused, reasons(&errors))),
+            Err(panic) => Err((Reload::Refused, panic.to_string())),
         };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(applied) => {
                 let was_refused = refused.take().is_some();
                 match applied {
-                    Applied::Changed => {
-                        self.announce(EventKind::Applied, "the manifest is in force".to_owned())
+                    Reload::Changed => self.announce(EventKind::Applied, "the manifest is in force"),
+                    _ if was_refused => {
+                        self.announce(EventKind::Applied, "the manifest is what it was and in force");
                     }
-                    Applied::Same if was_refused => {
-                        self.announce(
-                            EventKind::Applied,
-                            "the manifest is what it was and in force".to_owned(),
-                        );
-                    }
-                    Applied::Same => {}
+                    _ => {}
                 }
-                applied == Applied::Changed
+                applied
             }
-            Err(reason) => {
+            Err((why, reason)) => {
                 if refused.as_ref() != Some(&reason) {
-                    self.announce(EventKind::Refused, reason.clone());
+                    self.announce(EventKind::Refused, &reason);
                 }
                 *refused = Some(reason);
-                false
+                why
             }
         }
     }
@@ -243,22 +239,22 @@ impl Shared {
     }
 
     /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.
-    async fn apply(&self, system: Arc<System>) -> Result<Applied, madang_gateway::Error> {
+    async fn apply(&self, system: Arc<System>) -> Result<Reload, madang_gateway::Error> {
         if **self.system.borrow() == *system {
-            return Ok(Applied::Same);
+            return Ok(Reload::Same);
         }
         let snapshot = Snapshot::compile(&system, &self.directory)?;
         self.gateway.apply(snapshot).await?;
         self.system.send_replace(system.clone());
         self.switchboard.declare(system.services.keys().cloned());
         self.supervisor.apply(system);
-        Ok(Applied::Changed)
+        Ok(Reload::Changed)
     }
 
-    fn announce(&self, kind: EventKind, message: String) {
+    fn announce(&self, kind: EventKind, message: &str) {
         info!(?kind, message, "manifest read again");
         let unit = self.system.borrow().name.to_string();
-        self.journal.record(Event { at: now(), unit, instance: None, kind, message });
+        self.journal.record(Event { at: now(), unit, instance: None, kind, message: message.to_owned() });
     }
 }
 
@@ -271,10 +267,23 @@ fn reasons(errors: &manifest::Errors) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Applied {
+/// What became of reading the manifest again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// The difference is in force.
     Changed,
+    /// There was none.
     Same,
+    /// It is not valid.
+    Refused,
+    /// It is valid, but something on this machine is in its way: a port that somebody else holds.
+    Hindered,
+}
+
+/// An error with all that caused it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 /// `scheme://user:password@host/…` without the password.

@@ -45,7 +45,9 @@ impl ServiceApi {
 
     fn bearer(&self, headers: &HeaderMap) -> Result<Bearer, Failure> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = given.and_then(|value| value.strip_prefix("Bearer "));
+        // The scheme's case does not matter (RFC 9110, section 11.1).
+        let token = given.and_then(|value| value.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
         token.and_then(|token| self.tokens.check(token)).ok_or_else(|| {
             let detail = "send `authorization: Bearer $MADANG_TOKEN`, from the environment of the instance";
             Problem::new(Code::TOKEN).detail(detail).into()
@@ -187,7 +189,7 @@ mod tests {
         }
 
         async fn get(&self, path: &str, token: &str) -> Response {
-            let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+            let request = Request::get(path).header("authorization", format!("bearer {token}"));
             self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
         }
 

@@ -70,3 +70,17 @@ async fn a_bad_edit_is_refused_and_changes_nothing() {
     assert_eq!(shop.get("/users/1").await.status, StatusCode::OK);
     assert_eq!(shop.pids("users").await, before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_a_taken_port_hinders_is_in_force_once_the_port_is_free() {
+    let shop = Prepared::shop().start(Placement::Processes).await;
+    let port = madang_testkit::free_port();
+    let holder = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    shop.edit("catalog/service.toml", "name = \"catalog\"", &format!("name = \"catalog\"\nlisten = {port}"));
+    shop.until_printed("in use").await;
+    assert_eq!(shop.get("/products?limit=1").await.status, StatusCode::OK);
+    drop(holder);
+    shop.until_printed("the manifest is in force").await;
+    let mut client = madang_testkit::Client::new(([127, 0, 0, 1], port).into());
+    assert_eq!(client.get("/products?limit=1").await.unwrap().status, StatusCode::OK);
+}

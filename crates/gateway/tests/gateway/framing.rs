@@ -1,6 +1,8 @@
 //! Bytes that servers read differently: none reaches a service in a form that can be read in two ways.
 
-use crate::stage::{Stage, raw, recorder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::stage::{Stage, raw, recorder, saying};
 
 /// Sends bytes; returns the statuses answered and what the service got, one text per connection.
 async fn pass(bytes: &str) -> (Vec<u16>, Vec<String>) {
@@ -13,9 +15,10 @@ async fn pass(bytes: &str) -> (Vec<u16>, Vec<String>) {
     (statuses.collect(), records)
 }
 
-/// The request must be refused before any byte reaches the service, and the connection closed.
+/// The request must be refused with a problem before any byte reaches the service, and the connection closed.
 async fn refused(bytes: &str, status: u16) {
     let (statuses, records) = pass(bytes).await;
+    is_problem(&answers(bytes).await, status);
     assert_eq!(statuses, [status], "{bytes:?}");
     assert_eq!(records, [""; 0], "{bytes:?}");
 }
@@ -160,4 +163,59 @@ async fn pipelined_requests_are_answered_one_after_the_other() {
     let (statuses, records) = pass(&format!("{one}{last}")).await;
     assert_eq!(statuses, [200, 200]);
     assert_eq!(records.concat().matches(" HTTP/1.1\r\n").count(), 2, "{records:?}");
+}
+
+/// What the client reads, to the end of the connection.
+async fn answers(bytes: &str) -> String {
+    let stage = Stage::new(&["- /** -> users"]).await.with("users", saying("u").await);
+    let answer = raw(stage.address(), bytes.as_bytes(), |_| false).await;
+    stage.stop().await;
+    answer
+}
+
+fn is_problem(answer: &str, status: u16) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(head.contains("content-type: application/problem+json"), "{answer}");
+    let problem: madang_wire::Problem = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    assert_eq!((problem.status, &*problem.code), (status, "MDG-GW-003"));
+    let request_id = problem.request_id.unwrap();
+    assert!(head.contains(&format!("x-request-id: {request_id}")), "{answer}");
+}
+
+/// A head that cannot be read comes after answers of all sizes on the same connection: they pass as they are,
+/// and only it is answered with a problem.
+#[tokio::test]
+async fn an_unreadable_head_after_answers_is_a_problem_and_the_answers_are_whole() {
+    for size in [0, 1, 900, 5_000, 200_000] {
+        let text = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".repeat(size / 40 + 1);
+        let body: String = text[..size].to_owned();
+        let stage = Stage::new(&["- /** -> users"]).await.with("users", saying(body.clone()).await);
+        let mut stream = tokio::net::TcpStream::connect(stage.address()).await.unwrap();
+        for _ in 0..3 {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let answer = read_answer(&mut stream).await;
+            assert!(answer.0.starts_with("HTTP/1.1 200 OK"), "{}", answer.0);
+            assert_eq!(answer.1, body, "size {size}");
+        }
+        stream.write_all(b"GET / HTTP/1.1\r\nhost : a\r\n\r\n").await.unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        is_problem(&rest, 400);
+    }
+}
+
+/// An answer with a length: its head and its body.
+async fn read_answer(stream: &mut tokio::net::TcpStream) -> (String, String) {
+    let mut came = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&came).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            if body.len() >= length.parse().unwrap() {
+                return (head.to_owned(), body.to_owned());
+            }
+        }
+        assert_ne!(stream.read_buf(&mut came).await.unwrap(), 0, "ended early: {text}");
+    }
 }

@@ -227,8 +227,13 @@ where
 }
 
 /// A service that answers with a text.
-pub async fn saying(text: &'static str) -> SocketAddr {
-    serve(move |_| async move { Response::new(Body::from(text)) }).await
+pub async fn saying(text: impl Into<Bytes>) -> SocketAddr {
+    let text = text.into();
+    serve(move |_| {
+        let text = text.clone();
+        async move { Response::new(Body::from(text)) }
+    })
+    .await
 }
 
 /// A service that answers with the request's line and headers, sorted, one a line.
