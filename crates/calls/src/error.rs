@@ -49,6 +49,14 @@ pub enum CallError {
         /// Why.
         source: BoxError,
     },
+    /// The caller's own body broke off or could not be read: the service is not to blame.
+    #[error("the body of the request to {service} broke off or cannot be read")]
+    Upload {
+        /// The service called.
+        service: ServiceName,
+        /// Why.
+        source: BoxError,
+    },
     /// The caller does not declare the service.
     #[error("{caller} does not declare calls to {service}: add {service} to its `calls`")]
     Undeclared {
@@ -82,6 +90,7 @@ impl CallError {
             Self::Connect { .. } => Code::CONNECT,
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::BROKEN,
+            Self::Upload { .. } => Code::BAD_REQUEST,
             Self::Undeclared { .. } => Code::UNDECLARED,
             Self::Malformed { .. } => Code::INTERNAL,
             Self::Panic { .. } => Code::PANIC,
@@ -90,7 +99,7 @@ impl CallError {
 
     /// Whether the effect may have happened although no answer came.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Broken { .. } | Self::Panic { .. })
+        matches!(self, Self::Timeout { .. } | Self::Broken { .. } | Self::Upload { .. } | Self::Panic { .. })
     }
 
     /// Whether the same call may be made again later because nothing of it happened.

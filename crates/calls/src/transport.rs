@@ -172,7 +172,12 @@ fn unsent(
             if refused(&error) {
                 return Err(connect(exchange, Unsent::Refused(error).into()));
             }
-            Err(CallError::Broken { service: exchange.upstream.name().clone(), source: error.into() })
+            let (service, source) = (exchange.upstream.name().clone(), error.into());
+            // Without the end of its body the request was given up, whoever closed the connection in the end.
+            Err(match exchange.upload.failed() {
+                true => CallError::Upload { service, source },
+                false => CallError::Broken { service, source },
+            })
         }
     }
 }

@@ -3,9 +3,9 @@
 //! Knows nothing of processes, storage, manifests as text, or of how a service is reached: that is `calls`.
 //!
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
-//! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a `worker`, which serves each as a
-//! `connection`; `edge` is the way of one request through `path`, `inspect` and the routes to a call, or to an
-//! `answer` of the gateway's own.
+//! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a
+//! `worker`, which serves each as a `connection`; `edge` is the way of one request through `path`, `inspect` and
+//! the routes to a call, or to an `answer` of the gateway's own; `unread` answers what is no request.
 
 mod acceptor;
 mod answer;
