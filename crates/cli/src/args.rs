@@ -64,7 +64,7 @@ pub enum Command {
     },
     /// Build a unit again and replace its instances, and wait until they are ready.
     Restart(Restart),
-    /// Wait until every unit is ready, or until the system is gone.
+    /// Wait until every unit is ready, also of a system that is yet to be started, or until the system is gone.
     Wait(Wait),
     /// List the routes of the gateway in the order of precedence.
     Routes(Which),

@@ -79,5 +79,5 @@ async fn down_is_the_end_of_the_process() {
 async fn a_system_that_does_not_run_is_down_and_never_ready() {
     let fake = Fake::down();
     assert_eq!(fake.run("wait --status down").await.code, 0);
-    assert_eq!(fake.run("wait --status ready").await.code, 4);
+    assert_eq!(fake.run("wait --status ready --timeout 200ms").await.code, 4);
 }
