@@ -83,7 +83,8 @@ async fn help_says_what_there_is() {
                   logs         Show the logs of services, in the order of time
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
-                  wait         Wait until every unit is ready, or until the system is gone
+                  wait         Wait until every unit is ready, also of a system that is yet to be started, or until
+                               the system is gone
                   routes       List the routes of the gateway in the order of precedence
                   check        Check the manifest and say what is wrong with it
                   open         Open the gateway in a browser
