@@ -94,7 +94,7 @@ impl Node {
             supervisor: supervisor_handle,
             logs: Logs::new(owner.data().join("logs")),
             records: Records::default(),
-            journal: Arc::new(Journal::new()),
+            journal: Journal::new(),
             started_at: now(),
             refused: Mutex::default(),
             stopping: stopping.clone(),

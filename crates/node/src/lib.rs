@@ -9,6 +9,7 @@ mod build;
 mod edits;
 mod environment;
 mod error;
+mod hex;
 mod http;
 mod journal;
 mod node;

@@ -12,9 +12,9 @@ use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
 use madang_telemetry::{Logs, Records};
-use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, SystemView};
+use madang_wire::admin::{Event, EventKind, ServiceView, SystemView};
 use tokio::{
-    sync::{broadcast, watch},
+    sync::watch,
     task::{self, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tracing::{error, info};
 
 use crate::{journal::Journal, rotation::Switchboard};
 
-/// A running node. Dropping it leaves its tasks running: end it with [`Node::stop`] and [`Node::wait`].
+/// A running node. End it with [`Node::stop`] and [`Node::wait`]: dropping it kills whatever its units run.
 pub struct Node {
     pub(crate) shared: Arc<Shared>,
     parts: JoinSet<io::Result<()>>,
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) supervisor: madang_supervisor::Handle,
     pub(crate) logs: Logs,
     pub(crate) records: Records,
-    pub(crate) journal: Arc<Journal>,
+    pub(crate) journal: Journal,
     pub(crate) started_at: u64,
     pub(crate) refused: Mutex<Option<String>>,
     /// Cancelled when the node is told to stop.
@@ -61,26 +61,6 @@ pub(crate) fn now() -> u64 {
 impl Node {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, parts: JoinSet::new(), names: HashMap::new(), failed: None }
-    }
-
-    /// The system in force.
-    pub fn system(&self) -> Arc<System> {
-        self.shared.system.borrow().clone()
-    }
-
-    /// The node and its system, as the admin API shows them.
-    pub fn system_view(&self) -> SystemView {
-        self.shared.system_view()
-    }
-
-    /// Every instance, and every unit that has none yet.
-    pub fn instances(&self) -> Vec<InstanceView> {
-        self.shared.supervisor.instances()
-    }
-
-    /// What happened lately, and everything from then on.
-    pub fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
-        self.shared.journal.read()
     }
 
     /// Tells the node to stop: every unit in reverse order of dependence, each with time to end its work.

@@ -8,6 +8,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 /// The socket of the system whose manifest lies in `root` (absolute): in `$XDG_RUNTIME_DIR/madang`, or else in
 /// `/tmp/madang-<uid>`. Its name is short whatever `root` is, since the path of a socket has at most 107 bytes.
 pub fn path(root: &Path) -> PathBuf {
@@ -16,8 +18,7 @@ pub fn path(root: &Path) -> PathBuf {
         _ => PathBuf::from(format!("/tmp/madang-{}", rustix::process::getuid().as_raw())),
     };
     let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    folder.join(format!("{name}.sock"))
+    folder.join(format!("{}.sock", hex::encode(&digest[..8])))
 }
 
 /// Makes the folder of a socket and proves that it is the owner's alone.

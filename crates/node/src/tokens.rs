@@ -8,6 +8,8 @@ use madang_model::{InstanceId, UnitName};
 use madang_store::Store;
 use sha2::Sha256;
 
+use crate::hex;
+
 const SCHEMA: &[&str] = &["CREATE TABLE node_keys (name TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT"];
 
 /// The size of a key in bytes: one block of SHA-256, so that it is used as it is.
@@ -43,8 +45,7 @@ impl Tokens {
     /// The token of an instance.
     pub(crate) fn issue(&self, unit: &UnitName, instance: &InstanceId) -> String {
         let mac = self.mac(unit, instance).finalize().into_bytes();
-        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{unit}/{instance}/{hex}")
+        format!("{unit}/{instance}/{}", hex::encode(&mac))
     }
 
     /// Who speaks, if the token is one of this node's. Takes the same time wherever a wrong one differs.
@@ -52,7 +53,7 @@ impl Tokens {
         let mut parts = token.split('/');
         let unit: UnitName = parts.next()?.parse().ok()?;
         let instance = InstanceId(parts.next()?.into());
-        let given = unhex(parts.next()?)?;
+        let given = hex::decode(parts.next()?)?;
         if parts.next().is_some() {
             return None;
         }
@@ -67,14 +68,6 @@ impl Tokens {
         mac.update(instance.0.as_bytes());
         mac
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
