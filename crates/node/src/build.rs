@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -18,7 +17,7 @@ use madang_supervisor::Supervisor;
 use madang_telemetry::{Logs, Records};
 use madang_wire::admin::Event;
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::UnixListener,
     sync::{broadcast, watch},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::{
     journal::Journal,
     node::{LAST, Node, Shared, now},
     owner::Owner,
+    ports::KeptPorts,
     rotation::Switchboard,
     service_api::ServiceApi,
     socket,
@@ -59,6 +59,7 @@ impl Node {
         // What is kept, and what is known.
         let state = Store::open(&format!("sqlite:{}", owner.data().join("state.db").display()))?;
         let tokens = Tokens::open(&state, random_key()?).await?;
+        let ports = KeptPorts::open(&state).await?;
         let registry = Registry::open(&state).await?;
         let directory = Directory::default();
         let switchboard = Arc::new(Switchboard::new(registry.clone(), directory.clone()));
@@ -68,7 +69,8 @@ impl Node {
         // The listeners: outside, services, owner.
         let snapshot = Snapshot::compile(&system, &directory)?;
         let (gateway, gateway_handle) = Gateway::start(gateway_config(&config), snapshot).await?;
-        let service_listener = bind_service_api().await?;
+        let (service_listener, _) =
+            ports.listener("service-api", &system).await.map_err(StartError::ServiceApi)?;
         let service_api = service_listener.local_addr().map_err(StartError::ServiceApi)?;
         let (socket_path, admin_listener) = bind_admin(&system)?;
 
@@ -162,11 +164,6 @@ fn random_key() -> Result<[u8; tokens::KEY], StartError> {
     let mut key = [0; tokens::KEY];
     getrandom::fill(&mut key).map_err(StartError::Randomness)?;
     Ok(key)
-}
-
-async fn bind_service_api() -> Result<TcpListener, StartError> {
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    TcpListener::bind(anywhere).await.map_err(StartError::ServiceApi)
 }
 
 /// The owner's lock is held, so that a socket found here belongs to a node that is gone.

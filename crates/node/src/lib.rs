@@ -14,6 +14,7 @@ mod http;
 mod journal;
 mod node;
 mod owner;
+mod ports;
 mod rotation;
 mod service_api;
 pub mod socket;
