@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
-    Body, CallError, Context, Counters, Policy, Upstream, exchange::Exchange, ledger::Ledger, pool::Pool,
+    Body, CallError, Context, Counters, Lane, Policy, exchange::Exchange, ledger::Ledger, pool::Pool,
     random::Random, stack::stack, timer::Timer,
 };
 
@@ -85,13 +85,13 @@ impl Client {
     /// Only if the service gave no answer; an answer with an error status is an answer.
     pub async fn call(
         &self,
-        upstream: &Arc<Upstream>,
+        lane: &Arc<Lane>,
         policy: &Arc<Policy>,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, CallError> {
         let context = request.extensions_mut().remove::<Context>();
         let context = context.unwrap_or_else(|| Context::from_headers(request.headers(), false));
-        self.call_in(context, upstream, policy, request).await
+        self.call_in(context, lane, policy, request).await
     }
 
     /// The same in a context that is given apart from the request, which saves looking for it. The call begins
@@ -99,11 +99,11 @@ impl Client {
     pub fn call_in(
         &self,
         context: Context,
-        upstream: &Arc<Upstream>,
+        lane: &Arc<Lane>,
         policy: &Arc<Policy>,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Body>, CallError>> + Send + use<> {
-        let exchange = Exchange::new(self.worker.clone(), upstream.clone(), policy.clone(), context, request);
+        let exchange = Exchange::new(self.worker.clone(), lane.clone(), policy.clone(), context, request);
         stack().call(exchange.first())
     }
 

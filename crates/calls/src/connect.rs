@@ -60,7 +60,7 @@ pub(crate) async fn connect_http2(
 /// Says that the instance is there, and lets those go on who waited because it was not.
 pub(crate) fn reached(exchange: &Exchange, endpoint: &Endpoint) {
     if endpoint.reached() {
-        exchange.upstream.changed.notify_waiters();
+        exchange.upstream().changed.notify_waiters();
     }
 }
 

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use madang_model::ServiceName;
 use madang_wire::service::{Endpoints, ServiceEndpoints};
 
-use crate::{LocalService, Upstream};
+use crate::{Lane, LocalService, Origin, Upstream};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
@@ -22,6 +22,7 @@ struct Shared {
     upstreams: ArcSwap<HashMap<ServiceName, Arc<Upstream>>>,
     /// Held while services are added, which is once for each.
     adding: Mutex<()>,
+    lanes: Mutex<HashMap<(Origin, ServiceName), Arc<Lane>>>,
 }
 
 // === impl Directory ===
@@ -33,6 +34,19 @@ impl Directory {
             return upstream.clone();
         }
         self.shared.add(service)
+    }
+
+    /// The way from there to a service; the same as long as somebody holds it.
+    pub fn lane(&self, origin: Origin, service: &ServiceName) -> Arc<Lane> {
+        let upstream = self.upstream(service);
+        let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (origin, service.clone());
+        if let Some(lane) = lanes.get(&key) {
+            return lane.clone();
+        }
+        // Those that no route and no caller uses any more are known here only.
+        lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        lanes.entry(key).or_insert(Arc::new(Lane::new(upstream))).clone()
     }
 
     /// Takes over where services are ready. Instances that stay keep their state and connections; a service
@@ -85,7 +99,7 @@ mod tests {
             address: ([127, 0, 0, 1], *port).into(),
             protocol: Protocol::Http,
         };
-        let service = ServiceEndpoints { instances: ports.iter().map(instance).collect(), timeout_ms: None };
+        let service = ServiceEndpoints { instances: ports.iter().map(instance).collect(), policy: None };
         Endpoints { version, services: [("users".parse().unwrap(), service)].into() }
     }
 
@@ -101,6 +115,20 @@ mod tests {
         assert!(Arc::ptr_eq(&before[1], &after[0]));
         assert!(!before[0].in_rotation() && before[1].in_rotation());
         assert!(Arc::ptr_eq(&users, &directory.upstream(&"users".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_lane_is_the_same_while_it_is_held_and_forgotten_after() {
+        let directory = Directory::default();
+        let users = "users".parse().unwrap();
+        let lane = |caller: &str| directory.lane(Origin::Caller(caller.parse().unwrap()), &users);
+        let (orders, mail) = (lane("orders"), lane("mail"));
+        assert!(Arc::ptr_eq(&orders, &lane("orders")));
+        assert!(!Arc::ptr_eq(&orders, &mail));
+        assert!(Arc::ptr_eq(&orders.upstream, &mail.upstream));
+        drop(mail);
+        lane("catalog");
+        assert_eq!(directory.shared.lanes.lock().unwrap().len(), 2, "orders, which is held, and catalog");
     }
 
     #[tokio::test]

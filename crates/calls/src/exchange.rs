@@ -14,7 +14,7 @@ use madang_model::InstanceId;
 use tokio::time::Instant;
 
 use crate::{
-    Body, CallError, Context, Policy, Upstream, client::Worker, context::later, endpoint::Endpoint,
+    Body, CallError, Context, Lane, Policy, Upstream, client::Worker, context::later, endpoint::Endpoint,
     local::Local, names::IDEMPOTENCY_KEY, upload::Upload,
 };
 
@@ -45,7 +45,7 @@ pub(crate) enum Target {
 /// What all attempts of one call share.
 pub(crate) struct Exchange {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) context: Context,
     pub(crate) method: Method,
@@ -75,7 +75,7 @@ pub(crate) struct Trail {
 impl Exchange {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        upstream: Arc<Upstream>,
+        lane: Arc<Lane>,
         policy: Arc<Policy>,
         context: Context,
         request: Request<Body>,
@@ -87,7 +87,12 @@ impl Exchange {
         let upload = Upload::new(body, started);
         let trail = Trail::default();
         let headers = Mutex::new(headers);
-        Arc::new(Self { worker, upstream, policy, context, method, uri, headers, upload, started, trail })
+        Arc::new(Self { worker, lane, policy, context, method, uri, headers, upload, started, trail })
+    }
+
+    /// The service that is called.
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        &self.lane.upstream
     }
 
     /// Whether doing it twice has the same effect as doing it once (RFC 9110, section 9.2.2), by its method or
@@ -139,7 +144,7 @@ impl Exchange {
 
     /// The error of a call whose time ran out.
     pub(crate) fn timeout(&self, started: Instant) -> CallError {
-        CallError::Timeout { service: self.upstream.name().clone(), after: started.elapsed() }
+        CallError::Timeout { service: self.upstream().name().clone(), after: started.elapsed() }
     }
 
     /// The first attempt at the call.

@@ -203,7 +203,7 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     if let Some(target) = &call.target {
         exchange.trail.begin(call.attempt, span, target);
     }
-    headers.insert(SERVICE, exchange.upstream.label.clone());
+    headers.insert(SERVICE, exchange.upstream().label.clone());
     if let Some(caller) = &context.caller {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
     }
@@ -238,9 +238,9 @@ fn host_of(exchange: &Exchange) -> HeaderValue {
     match exchange.uri.authority() {
         Some(authority) => {
             let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-            HeaderValue::from_str(host).unwrap_or_else(|_| exchange.upstream.label.clone())
+            HeaderValue::from_str(host).unwrap_or_else(|_| exchange.upstream().label.clone())
         }
-        None => exchange.upstream.label.clone(),
+        None => exchange.upstream().label.clone(),
     }
 }
 
@@ -251,7 +251,7 @@ fn origin(path: Option<PathAndQuery>) -> Uri {
 fn absolute(exchange: &Exchange, host: Option<HeaderValue>, path: Option<PathAndQuery>) -> Uri {
     let host = host.unwrap_or_else(|| host_of(exchange));
     let authority = Authority::try_from(host.as_bytes())
-        .or_else(|_| Authority::try_from(exchange.upstream.label.as_bytes()));
+        .or_else(|_| Authority::try_from(exchange.upstream().label.as_bytes()));
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = authority.ok();

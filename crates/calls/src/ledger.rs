@@ -68,7 +68,7 @@ impl Ledger {
         let elapsed = || exchange.started.elapsed().as_micros() as u64;
         let duration_us = if answered { trail.answered_us() } else { elapsed() };
         let entry = Entry {
-            service: Some(exchange.upstream.name().clone()),
+            service: Some(exchange.upstream().name().clone()),
             instance: trail.instance().cloned(),
             code,
             attempts: trail.attempts(),
@@ -80,9 +80,9 @@ impl Ledger {
             ..Entry::new(&exchange.context, &exchange.method, status, exchange.started)
         };
         let mut pages = self.pages();
-        let key = Arc::as_ptr(&exchange.upstream) as usize;
+        let key = Arc::as_ptr(exchange.upstream()) as usize;
         let counted = pages.counters.entry(key);
-        let (_, counters) = counted.or_insert_with(|| (exchange.upstream.clone(), Counters::default()));
+        let (_, counters) = counted.or_insert_with(|| (exchange.upstream().clone(), Counters::default()));
         counters.count(status, trail.attempts(), duration_us);
         self.push(&mut pages, entry);
     }

@@ -49,7 +49,7 @@ impl Local {
         let service = self.0.clone();
         let mut task = Task(tokio::spawn(service.oneshot(request)));
         let answered = (&mut task.0).await;
-        let name = || exchange.upstream.name().clone();
+        let name = || exchange.upstream().name().clone();
         match answered {
             Ok(Ok(response)) => Ok(guard(response)),
             Err(error) if error.is_panic() => {

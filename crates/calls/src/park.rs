@@ -108,12 +108,12 @@ where
 }
 
 fn choose(call: &Call) -> Option<Target> {
-    call.exchange.upstream.pick(call.avoid, &call.exchange.worker.random, call.began)
+    call.exchange.upstream().pick(call.avoid, &call.exchange.worker.random, call.began)
 }
 
 async fn wait(call: &mut Call) -> Result<Target, CallError> {
     let exchange = call.exchange.clone();
-    let upstream: &Arc<Upstream> = &exchange.upstream;
+    let upstream: &Arc<Upstream> = exchange.upstream();
     let place = Place::take(&exchange)?;
     loop {
         let mut changed = pin!(upstream.changed.notified());
@@ -143,9 +143,9 @@ async fn wait(call: &mut Call) -> Result<Target, CallError> {
 impl<'a> Place<'a> {
     fn take(exchange: &'a Exchange) -> Result<Self, CallError> {
         let place = Self { exchange, since: Instant::now() };
-        let before = exchange.upstream.parked.fetch_add(1, Relaxed);
-        if before >= exchange.policy.parked {
-            return Err(CallError::ParkingFull { service: exchange.upstream.name().clone() });
+        let before = exchange.upstream().parked.fetch_add(1, Relaxed);
+        if before >= exchange.policy.parked as usize {
+            return Err(CallError::ParkingFull { service: exchange.upstream().name().clone() });
         }
         Ok(place)
     }
@@ -159,7 +159,7 @@ impl<'a> Place<'a> {
     }
 
     fn gives_up(&self, refused: bool) -> CallError {
-        let service = self.exchange.upstream.name().clone();
+        let service = self.exchange.upstream().name().clone();
         if refused {
             CallError::Connect { service, source: Unreachable.into() }
         } else {
@@ -170,7 +170,7 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.exchange.upstream.parked.fetch_sub(1, Relaxed);
+        self.exchange.upstream().parked.fetch_sub(1, Relaxed);
         self.exchange.trail.parked_for(self.since.elapsed());
     }
 }

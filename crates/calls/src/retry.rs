@@ -91,7 +91,7 @@ where
     S: Service<Call, Response = Response<Body>, Error = CallError>,
 {
     let exchange = first.exchange.clone();
-    exchange.upstream.budget.deposit(first.exchange.started);
+    exchange.upstream().budget.deposit(first.exchange.started);
     let mut tries = Tries { made: 0, stale: false, unreachable: None };
     let mut call = first;
     let mut unknown = None;
@@ -100,7 +100,7 @@ where
         let answer = inner.call(call).await;
         let Some(again) = tries.again(&exchange, &answer) else { return honest(answer, unknown) };
         let pause = again.pause();
-        if !fits(&exchange, pause) || !exchange.upstream.budget.withdraw(Instant::now()) {
+        if !fits(&exchange, pause) || !exchange.upstream().budget.withdraw(Instant::now()) {
             return honest(answer, unknown);
         }
         // An answer and its connection are not needed while it waits.
@@ -214,7 +214,7 @@ mod tests {
 
     impl Outcome {
         fn answer(self, exchange: &Exchange) -> Answer {
-            let service = exchange.upstream.name().clone();
+            let service = exchange.upstream().name().clone();
             let source = || "as told".into();
             match self {
                 Self::Connect => Err(CallError::Connect { service, source: source() }),
@@ -357,7 +357,7 @@ mod tests {
         let tried = last.clone();
         let inner = service_fn(move |call: Call| {
             let random = &call.exchange.worker.random;
-            let target = call.exchange.upstream.pick(call.avoid, random, call.began);
+            let target = call.exchange.upstream().pick(call.avoid, random, call.began);
             let Some(Target::Remote(endpoint)) = &target else { panic!("no instance") };
             let before = tried.swap(endpoint.number, Relaxed);
             assert!(call.attempt == 1 || before != endpoint.number);

@@ -10,7 +10,7 @@ use madang_wire::{
 };
 
 use crate::{
-    Body, Client, ClientConfig, Policy, Upstream,
+    Body, Client, ClientConfig, Lane, Policy, Upstream,
     client::Worker,
     exchange::{Call, Exchange},
 };
@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Bench {
     pub(crate) worker: Arc<Worker>,
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -26,7 +27,8 @@ impl Bench {
     pub(crate) fn new(policy: Policy) -> Self {
         let client = Client::new(ClientConfig { seed: 3, ..ClientConfig::new(Hop::Gateway) });
         let upstream = Arc::new(Upstream::new("users".parse().unwrap()));
-        Self { worker: client.worker(), upstream, policy: Arc::new(policy) }
+        let lane = Arc::new(Lane::new(upstream.clone()));
+        Self { worker: client.worker(), upstream, lane, policy: Arc::new(policy) }
     }
 
     /// Puts so many instances in rotation; nothing listens there.
@@ -37,14 +39,14 @@ impl Bench {
             protocol: Protocol::Http,
         };
         let instances = (1..=count).map(endpoint).collect();
-        self.upstream.apply(&ServiceEndpoints { instances, timeout_ms: None });
+        self.upstream.apply(&ServiceEndpoints { instances, policy: None });
         self
     }
 
     pub(crate) fn call(&self, mut request: Request<Body>) -> Call {
-        let (upstream, policy) = (self.upstream.clone(), self.policy.clone());
+        let (lane, policy) = (self.lane.clone(), self.policy.clone());
         let context = request.extensions_mut().remove().unwrap_or_default();
-        Exchange::new(self.worker.clone(), upstream, policy, context, request).first()
+        Exchange::new(self.worker.clone(), lane, policy, context, request).first()
     }
 
     pub(crate) fn get(&self) -> Call {

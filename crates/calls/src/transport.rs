@@ -69,7 +69,7 @@ impl Service<Outgoing> for Transport {
                 madang_model::Protocol::H2c => Box::pin(http2(exchange, endpoint, request, fresh)),
             },
             None => Box::pin(std::future::ready(Err(CallError::NoInstance {
-                service: exchange.upstream.name().clone(),
+                service: exchange.upstream().name().clone(),
                 retry_after: crate::park::RETRY_AFTER,
             }))),
         }
@@ -172,7 +172,7 @@ fn unsent(
             if refused(&error) {
                 return Err(connect(exchange, Unsent::Refused(error).into()));
             }
-            let (service, source) = (exchange.upstream.name().clone(), error.into());
+            let (service, source) = (exchange.upstream().name().clone(), error.into());
             // Without the end of its body the request was given up, whoever closed the connection in the end.
             Err(match exchange.upload.failed() {
                 true => CallError::Upload { service, source },
@@ -189,7 +189,7 @@ fn refused(error: &hyper::Error) -> bool {
 }
 
 fn connect(exchange: &Exchange, source: BoxError) -> CallError {
-    CallError::Connect { service: exchange.upstream.name().clone(), source }
+    CallError::Connect { service: exchange.upstream().name().clone(), source }
 }
 
 /// An HTTP/1.1 connection and whether others used it before. At the limit of connections it waits for one to

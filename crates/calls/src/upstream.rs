@@ -1,12 +1,6 @@
 //! One service as seen by its callers: its endpoints and what is known of them.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
@@ -37,8 +31,6 @@ pub struct Upstream {
     pub(crate) changed: Notify,
     pub(crate) parked: AtomicUsize,
     pub(crate) budget: RetryBudget,
-    /// In milliseconds; zero where the manifest gives none.
-    timeout: AtomicU64,
 }
 
 // === impl Upstream ===
@@ -54,7 +46,6 @@ impl Upstream {
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
             budget: RetryBudget::new(),
-            timeout: AtomicU64::new(0),
         }
     }
 
@@ -66,12 +57,6 @@ impl Upstream {
     /// Whether a call would find an instance in rotation, or the service is hosted in this process.
     pub fn has_instance(&self) -> bool {
         self.local.load().is_some() || !self.endpoints.load().is_empty()
-    }
-
-    /// The total time of a call by this caller, where the manifest gives one.
-    pub fn timeout(&self) -> Option<Duration> {
-        let millis = self.timeout.load(Relaxed);
-        (millis > 0).then(|| Duration::from_millis(millis))
     }
 
     /// Chooses where a call goes; `None` if it can go nowhere now.
@@ -96,7 +81,6 @@ impl Upstream {
     /// Takes over the instances that are in rotation; those that stay keep their handles.
     pub(crate) fn apply(&self, given: &ServiceEndpoints) {
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.timeout.store(given.timeout_ms.unwrap_or(0), Relaxed);
         let old = self.endpoints.load_full();
         let unchanged = |new: &madang_wire::service::Endpoint| {
             old.iter().find(|old| {

@@ -82,7 +82,7 @@ impl Watch {
     }
 
     fn expired(&self, now: Instant) -> Expired {
-        let service = self.exchange.upstream.name().clone();
+        let service = self.exchange.upstream().name().clone();
         match self.limit {
             Limit::Total { started, .. } => Expired::Total { service, after: now - started },
             Limit::Idle { .. } => Expired::Idle { service, after: self.exchange.policy.idle_timeout },

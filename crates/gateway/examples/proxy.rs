@@ -27,8 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (_gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance =
         Endpoint { instance: InstanceId("bytes-1".into()), address: upstream?, protocol: Protocol::Http };
-    let services =
-        BTreeMap::from([(service, ServiceEndpoints { instances: vec![instance], timeout_ms: None })]);
+    let services = BTreeMap::from([(service, ServiceEndpoints { instances: vec![instance], policy: None })]);
     directory.apply(&Endpoints { version: 1, services });
 
     let mut ticks = tokio::time::interval(Duration::from_millis(250));

@@ -98,8 +98,8 @@ impl Asked<'_> {
 
     fn call(self, destination: &Destination) -> impl Answering + use<> {
         let request = std::mem::take(self.request);
-        let Destination { upstream, policy } = destination;
-        self.client.call_in(self.context.clone(), upstream, policy, request)
+        let Destination { lane, policy } = destination;
+        self.client.call_in(self.context.clone(), lane, policy, request)
     }
 
     fn target(&self, router: &Router) -> Target<'_> {

@@ -1,8 +1,8 @@
 //! What the manifest says of listeners and routes, compiled off the request path and swapped in whole.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use madang_calls::{Directory, Policy, Upstream};
+use madang_calls::{Directory, Lane, Origin, Policy};
 use madang_model::{Route, ServiceName, System};
 use madang_wire::admin::{RouteView, TargetView};
 
@@ -40,7 +40,7 @@ pub(crate) struct Destinations {
 
 /// A service and the limits of calls to it.
 pub(crate) struct Destination {
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -109,7 +109,7 @@ impl Destinations {
         let mut shares = Vec::with_capacity(route.to.len());
         for target in route.to.iter().filter(|t| t.weight > 0) {
             total += u64::from(target.weight);
-            let destination = Destination::new(system, directory, &target.service, route.timeout);
+            let destination = Destination::new(system, directory, &target.service, Some(route));
             shares.push((total, Arc::new(destination)));
         }
         if shares.is_empty() {
@@ -134,11 +134,9 @@ impl Destinations {
 // === impl Destination ===
 
 impl Destination {
-    /// The limits are those of the route, or else of the service, or else of the gateway.
-    fn new(system: &System, directory: &Directory, name: &ServiceName, route: Option<Duration>) -> Self {
-        let service = system.services.get(name).and_then(|service| service.timeout);
-        let timeout = route.or(service).unwrap_or(system.gateway.timeout);
-        let policy = Policy { timeout, attempt_timeout: timeout, ..Policy::default() };
-        Self { upstream: directory.upstream(name), policy: Arc::new(policy) }
+    fn new(system: &System, directory: &Directory, name: &ServiceName, route: Option<&Route>) -> Self {
+        let origin = route.map_or(Origin::Listener, |route| Origin::Route(route.identity().into()));
+        let policy = Arc::new(system.policy_of_route(route, name));
+        Self { lane: directory.lane(origin, name), policy }
     }
 }

@@ -7,11 +7,13 @@ mod duration;
 pub mod manifest;
 mod name;
 mod nearest;
+pub mod policy;
 mod system;
 
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
+pub use policy::Policy;
 pub use system::{
     Call, Database, Gateway, HeaderMatch, Place, PortRule, Protocol, Route, Service, System, Target, Unit,
 };

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{ServiceName, SystemName, UnitName};
+use crate::{Policy, ServiceName, SystemName, UnitName};
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,6 +40,25 @@ impl System {
             PortRule::Assigned | PortRule::None => None,
         })
     }
+
+    /// What holds for requests from outside to this service, over this route: that of the route, or else of the
+    /// service, or else of the gateway.
+    pub fn policy_of_route(&self, route: Option<&Route>, service: &ServiceName) -> Policy {
+        let own = route.and_then(|route| route.timeout);
+        let service = self.services.get(service).and_then(|service| service.timeout);
+        timed(own.or(service).unwrap_or(self.gateway.timeout))
+    }
+
+    /// What holds for calls of this caller to this service: that of the call, or else of the service.
+    pub fn policy_of_call(&self, caller: &ServiceName, callee: &ServiceName) -> Policy {
+        let own = self.services.get(caller).and_then(|caller| caller.calls.get(callee)?.timeout);
+        let service = self.services.get(callee).and_then(|service| service.timeout);
+        own.or(service).map(timed).unwrap_or_default()
+    }
+}
+
+fn timed(timeout: Duration) -> Policy {
+    Policy { timeout, attempt_timeout: timeout, ..Policy::default() }
 }
 
 /// The front door of a system.
@@ -162,6 +181,15 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// The line that declares it.
     pub place: Place,
+}
+
+impl Route {
+    /// What tells it from the system's other routes, also after an edit of what it leads to: what it matches.
+    pub fn identity(&self) -> String {
+        let headers = self.headers.iter().map(|header| format!(" {}={}", header.name, header.value));
+        let headers: String = headers.collect();
+        format!("{} {}{}{headers}", self.methods.join(","), self.host.as_deref().unwrap_or("*"), self.path)
+    }
 }
 
 /// A header that a request must carry for a route to match.

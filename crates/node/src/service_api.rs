@@ -76,10 +76,9 @@ impl ServiceApi {
         let system = self.system.borrow().clone();
         let known = self.registry.snapshot();
         let mut services = BTreeMap::new();
-        for (callee, call) in system.services.get(asker).into_iter().flat_map(|service| &service.calls) {
+        for callee in system.services.get(asker).into_iter().flat_map(|service| service.calls.keys()) {
             let mut entry = known.services.get(callee).cloned().unwrap_or_default();
-            let timeout = call.timeout.or_else(|| system.services.get(callee)?.timeout);
-            entry.timeout_ms = timeout.and_then(|timeout| timeout.as_millis().try_into().ok());
+            entry.policy = Some(system.policy_of_call(asker, callee));
             services.insert(callee.clone(), entry);
         }
         Endpoints { version: known.version, services }
@@ -215,8 +214,8 @@ mod tests {
         let names: Vec<&str> = seen.services.keys().map(ServiceName::as_str).collect();
         assert_eq!(names, ["catalog", "users"], "orders itself is not declared");
         assert_eq!(seen.services["users"].instances.len(), 1);
-        assert_eq!(seen.services["users"].timeout_ms, Some(2_000));
-        assert_eq!(seen.services["catalog"].timeout_ms, Some(500));
+        assert_eq!(seen.services["users"].policy.as_ref().unwrap().timeout, Duration::from_secs(2));
+        assert_eq!(seen.services["catalog"].policy.as_ref().unwrap().timeout, Duration::from_millis(500));
         assert!(seen.services["catalog"].instances.is_empty());
     }
 

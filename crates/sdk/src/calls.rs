@@ -8,7 +8,10 @@ use madang_model::ServiceName;
 use madang_wire::headers;
 use serde::Serialize;
 
-use crate::{Reply, declared::Declared};
+use crate::{
+    Reply,
+    declared::{Callee, Declared},
+};
 
 /// Calls to the services that this one declares in the manifest (`calls`).
 ///
@@ -151,13 +154,12 @@ impl Call {
         };
         let outbound = &calls.outbound;
         let mut context = outbound.context(calls.context);
-        let mut policy = outbound.policy(&service, timeout, &mut context).await?;
+        let Callee { lane, mut policy } = outbound.callee(&service, timeout, &mut context).await?;
         if let Some(timeout) = timeout {
             policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
         }
         request.extensions_mut().insert(context);
-        let upstream = outbound.directory.upstream(&service);
-        let response = outbound.client.call(&upstream, &policy, request).await?;
+        let response = outbound.client.call(&lane, &policy, request).await?;
         Ok(Reply::new(service, response))
     }
 
@@ -174,13 +176,13 @@ fn malformed(service: String, reason: String) -> CallError {
 // === impl Outbound ===
 
 impl Outbound {
-    /// The limits of a call to this service, if it is declared.
-    async fn policy(
+    /// The way to this service, if it is declared.
+    async fn callee(
         &self,
         service: &ServiceName,
         timeout: Option<Duration>,
         context: &mut Context,
-    ) -> Result<Arc<Policy>, CallError> {
+    ) -> Result<Callee, CallError> {
         let known = match self.declared.known() {
             Some(known) => known,
             // Only at the start of the process. The wait is part of the call's time.

@@ -2,12 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use madang_calls::Policy;
+use madang_calls::{Lane, Policy};
 use madang_model::ServiceName;
 use tokio::sync::watch;
 
-/// The services that may be called, each with the limits of a call to it.
-pub(crate) type Known = BTreeMap<ServiceName, Arc<Policy>>;
+/// The services that may be called.
+pub(crate) type Known = BTreeMap<ServiceName, Callee>;
+
+/// A service that may be called: the way to it, and the limits.
+#[derive(Debug, Clone)]
+pub(crate) struct Callee {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) policy: Arc<Policy>,
+}
 
 /// Which services one may call: nothing is known until the service API has answered once.
 #[derive(Clone)]

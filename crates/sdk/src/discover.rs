@@ -12,13 +12,13 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use madang_calls::{BoxError, Directory, Policy};
+use madang_calls::{BoxError, Directory, Origin};
 use madang_model::{InstanceId, Protocol, ServiceName};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 use tokio::net::TcpStream;
 
 use crate::{
-    declared::{Declared, Known},
+    declared::{Callee, Declared, Known},
     environment::ServiceApi,
     error::chain,
 };
@@ -34,6 +34,7 @@ const LINE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// What one service learns of those that it may call.
 pub(crate) struct Reach {
+    caller: ServiceName,
     directory: Directory,
     declared: Declared,
     /// The services of this process, which are called in it.
@@ -43,8 +44,13 @@ pub(crate) struct Reach {
 // === impl Reach ===
 
 impl Reach {
-    pub(crate) fn new(directory: Directory, declared: Declared, hosted: BTreeSet<ServiceName>) -> Self {
-        Self { directory, declared, hosted }
+    pub(crate) fn new(
+        caller: ServiceName,
+        directory: Directory,
+        declared: Declared,
+        hosted: BTreeSet<ServiceName>,
+    ) -> Self {
+        Self { caller, directory, declared, hosted }
     }
 
     /// Without a node: the services are where the environment says, or in this process.
@@ -56,7 +62,7 @@ impl Reach {
         for (service, address) in services {
             let instance = InstanceId(format!("{service}-{address}").into());
             let endpoint = Endpoint { instance, address: *address, protocol: Protocol::Http };
-            let one = ServiceEndpoints { instances: vec![endpoint], timeout_ms: None };
+            let one = ServiceEndpoints { instances: vec![endpoint], policy: None };
             endpoints.services.insert(service.clone(), one);
         }
         self.learn(endpoints);
@@ -64,11 +70,11 @@ impl Reach {
 
     /// Follows what the node says for as long as it is polled. What was last known stays in force while the
     /// node is away.
-    pub(crate) async fn follow(self, api: ServiceApi, caller: ServiceName) {
+    pub(crate) async fn follow(self, api: ServiceApi) {
         let mut pause = PAUSE;
         let mut told = false;
         loop {
-            let ended = follow(&api, &caller, |endpoints| {
+            let ended = follow(&api, &self.caller, |endpoints| {
                 (pause, told) = (PAUSE, false);
                 self.learn(endpoints);
             });
@@ -76,7 +82,7 @@ impl Reach {
                 && !std::mem::replace(&mut told, true)
             {
                 let error = chain(error.as_ref());
-                tracing::warn!(service = %caller, error, "lost the service API; what was known stays in force");
+                tracing::warn!(service = %self.caller, error, "lost the service API; what was known stays in force");
             }
             // Jitter, so that the processes of a node that restarts do not come back all at once.
             let jittered = pause.mul_f64(rand::random_range(0.5..=1.0));
@@ -86,7 +92,7 @@ impl Reach {
     }
 
     fn learn(&self, mut endpoints: Endpoints) {
-        let known = known(&endpoints);
+        let known = self.known(&endpoints);
         for (service, endpoints) in &mut endpoints.services {
             if self.hosted.contains(service) {
                 endpoints.instances.clear();
@@ -96,18 +102,15 @@ impl Reach {
         // Last: what may be called can be reached.
         self.declared.set(known);
     }
-}
 
-fn known(endpoints: &Endpoints) -> Known {
-    let one = |(service, endpoints): (&ServiceName, &ServiceEndpoints)| {
-        let mut policy = Policy::default();
-        if let Some(millis) = endpoints.timeout_ms {
-            policy.timeout = Duration::from_millis(millis);
-            policy.attempt_timeout = policy.timeout;
-        }
-        (service.clone(), Arc::new(policy))
-    };
-    endpoints.services.iter().map(one).collect()
+    fn known(&self, endpoints: &Endpoints) -> Known {
+        let callee = |(service, endpoints): (&ServiceName, &ServiceEndpoints)| {
+            let lane = self.directory.lane(Origin::Caller(self.caller.clone()), service);
+            let policy = Arc::new(endpoints.policy.clone().unwrap_or_default());
+            (service.clone(), Callee { lane, policy })
+        };
+        endpoints.services.iter().map(callee).collect()
+    }
 }
 
 /// One connection to the node: calls `heard` with each line until the node ends the stream or falls silent.
@@ -166,6 +169,7 @@ impl Drop for Driven {
 mod tests {
     use axum::{Router, body::Body, extract::RawQuery, http::HeaderMap, routing::get};
     use futures_util::stream;
+    use madang_calls::Policy;
     use tokio::{net::TcpListener, sync::mpsc};
 
     use super::*;
@@ -196,13 +200,18 @@ mod tests {
         }
     }
 
+    fn reach<const N: usize>(directory: &Directory, declared: &Declared, hosted: [ServiceName; N]) -> Reach {
+        Reach::new("orders".parse().unwrap(), directory.clone(), declared.clone(), hosted.into())
+    }
+
     fn line(version: u64, service: &str, ports: &[u16]) -> String {
         let instance = |port| {
             let instance = InstanceId(format!("{service}-{port}").into());
             Endpoint { instance, address: ([127, 0, 0, 1], port).into(), protocol: Protocol::Http }
         };
         let instances = ports.iter().copied().map(instance).collect();
-        let one = ServiceEndpoints { instances, timeout_ms: Some(1500) };
+        let policy = Policy { timeout: Duration::from_millis(1500), ..Policy::default() };
+        let one = ServiceEndpoints { instances, policy: Some(policy) };
         let endpoints = Endpoints { version, services: [(service.parse().unwrap(), one)].into() };
         serde_json::to_string(&endpoints).unwrap() + "\n"
     }
@@ -211,15 +220,15 @@ mod tests {
     async fn declares(declared: &Declared, service: &str) -> Arc<Policy> {
         let is = |known: &Known| known.keys().map(ServiceName::as_str).eq([service]);
         let known = tokio::time::timeout(Duration::from_secs(5), declared.when(is)).await;
-        known.unwrap_or_else(|_| panic!("{service} is never declared"))[service].clone()
+        known.unwrap_or_else(|_| panic!("{service} is never declared"))[service].policy.clone()
     }
 
     #[tokio::test]
     async fn what_the_node_says_holds_until_it_says_otherwise() {
         let mut node = FakeNode::start().await;
         let (directory, declared) = (Directory::default(), Declared::unknown());
-        let reach = Reach::new(directory.clone(), declared.clone(), BTreeSet::new());
-        tokio::spawn(reach.follow(node.api.clone(), "orders".parse().unwrap()));
+        let reach = reach(&directory, &declared, []);
+        tokio::spawn(reach.follow(node.api.clone()));
         let has = |service: &str| directory.upstream(&service.parse().unwrap()).has_instance();
 
         let (asked, say) = node.asked.recv().await.unwrap();
@@ -246,8 +255,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_of_this_process_is_called_in_it() {
         let (directory, declared) = (Directory::default(), Declared::unknown());
-        let hosted = BTreeSet::from(["users".parse().unwrap()]);
-        let reach = Reach::new(directory.clone(), declared.clone(), hosted);
+        let reach = reach(&directory, &declared, ["users".parse().unwrap()]);
         reach.learn(serde_json::from_str(&line(1, "users", &[3001])).unwrap());
         // It is declared, with its limits, but no instance of it is told to the directory.
         assert_eq!(declares(&declared, "users").await.timeout, Duration::from_millis(1500));
@@ -257,8 +265,8 @@ mod tests {
     #[tokio::test]
     async fn a_line_without_an_end_is_given_up() {
         let mut node = FakeNode::start().await;
-        let reach = Reach::new(Directory::default(), Declared::unknown(), BTreeSet::new());
-        tokio::spawn(reach.follow(node.api.clone(), "orders".parse().unwrap()));
+        let reach = reach(&Directory::default(), &Declared::unknown(), []);
+        tokio::spawn(reach.follow(node.api.clone()));
         let (_, say) = node.asked.recv().await.unwrap();
         while say.send(" ".repeat(1024 * 1024)).await.is_ok() {}
         node.asked.recv().await.expect("it connects again");

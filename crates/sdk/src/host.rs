@@ -93,11 +93,12 @@ impl Host {
             for callee in &hosted {
                 directory.host(callee.clone(), self.local(callee.clone()));
             }
-            let known = Reach::new(directory.clone(), one.outbound.declared.clone(), hosted.clone());
+            let declared = one.outbound.declared.clone();
+            let known = Reach::new(caller.clone(), directory.clone(), declared, hosted.clone());
             match &environment.service_api {
                 None => known.standalone(&environment.services),
                 Some(api) => {
-                    let follow = known.follow(api.clone(), caller.clone());
+                    let follow = known.follow(api.clone());
                     self.0.tasks.spawn(self.0.stopping.clone().run_until_cancelled_owned(follow));
                 }
             }

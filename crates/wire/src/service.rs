@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use madang_model::{InstanceId, Protocol, ServiceName};
+use madang_model::{InstanceId, Policy, Protocol, ServiceName};
 use serde::{Deserialize, Serialize};
 
 /// Where the services that a caller declares are ready.
@@ -22,9 +22,9 @@ pub struct Endpoints {
 pub struct ServiceEndpoints {
     /// The instances in rotation.
     pub instances: Vec<Endpoint>,
-    /// The total time of a call by this caller, in milliseconds, where the manifest gives one.
+    /// The limits of a call by the asker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
+    pub policy: Option<Policy>,
 }
 
 /// A ready instance.

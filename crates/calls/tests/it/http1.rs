@@ -47,7 +47,7 @@ async fn a_call_reaches_the_instance_and_tells_it_about_itself() {
     assert_eq!(record.service.as_deref(), Some("users"));
     assert_eq!(record.instance.as_deref(), Some(&*format!("users-{}", server.address.port())));
     assert!(record.duration_us >= record.upstream_us && record.upstream_us > 0);
-    assert_eq!(caller.client.counters()[caller.users.name()].requests, 1);
+    assert_eq!(caller.client.counters()[caller.users.upstream().name()].requests, 1);
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn many_calls_on_several_threads_share_few_connections() {
     });
     futures_util::future::try_join_all(tasks).await.unwrap();
     assert!(server.connections() <= 48, "{}", server.connections());
-    assert_eq!(caller.client.counters()[caller.users.name()].requests, 1600);
+    assert_eq!(caller.client.counters()[caller.users.upstream().name()].requests, 1600);
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ async fn a_caller_that_leaves_is_recorded_and_its_connection_closed() {
     }
     let (records, _) = caller.client.drain_records();
     assert_eq!((records.len(), records[0].status), (1, 0));
-    assert_eq!(caller.client.counters()[caller.users.name()].abandoned, 1);
+    assert_eq!(caller.client.counters()[caller.users.upstream().name()].abandoned, 1);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use madang_calls::{Body, BoxError, CallError, Client, ClientConfig, Directory, Policy, Upstream};
+use madang_calls::{Body, BoxError, CallError, Client, ClientConfig, Directory, Lane, Origin, Policy};
 use madang_model::{InstanceId, Protocol};
 use madang_wire::{
     Hop,
@@ -122,7 +122,7 @@ impl Drop for Server {
 pub struct Caller {
     pub client: Client,
     pub directory: Directory,
-    pub users: Arc<Upstream>,
+    pub users: Arc<Lane>,
     pub policy: Arc<Policy>,
     version: AtomicUsize,
 }
@@ -134,7 +134,7 @@ impl Caller {
 
     pub fn with(config: ClientConfig, policy: Policy) -> Self {
         let directory = Directory::default();
-        let users = directory.upstream(&"users".parse().unwrap());
+        let users = directory.lane(Origin::Listener, &"users".parse().unwrap());
         let client = Client::new(config);
         Self { client, directory, users, policy: Arc::new(policy), version: AtomicUsize::new(0) }
     }
@@ -157,7 +157,7 @@ impl Caller {
         };
         let instances = addresses.into_iter().map(endpoint).collect();
         let version = self.version.fetch_add(1, SeqCst) as u64;
-        let users = ServiceEndpoints { instances, timeout_ms: None };
+        let users = ServiceEndpoints { instances, policy: None };
         let services = [("users".parse().unwrap(), users)].into();
         self.directory.apply(&Endpoints { version, services });
         self

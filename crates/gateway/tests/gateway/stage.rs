@@ -151,7 +151,7 @@ impl Stage {
     fn announce(&mut self) {
         self.version += 1;
         let services = self.instances.iter().map(|(name, instances)| {
-            (name.clone(), ServiceEndpoints { instances: instances.clone(), timeout_ms: None })
+            (name.clone(), ServiceEndpoints { instances: instances.clone(), policy: None })
         });
         self.directory.apply(&Endpoints { version: self.version, services: services.collect() });
     }

@@ -1,0 +1,44 @@
+//! The way of one caller, or of one route, to one service.
+
+use std::sync::Arc;
+
+use madang_model::ServiceName;
+
+use crate::Upstream;
+
+/// The way of one caller, or of one route, to one service: what is known of it that is not known of the service
+/// as a whole. A [`Directory`](crate::Directory) keeps it over changes of limits, routes and endpoints.
+pub struct Lane {
+    pub(crate) upstream: Arc<Upstream>,
+}
+
+/// Whose way it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// That of a service.
+    Caller(ServiceName),
+    /// That of a route of the gateway, by its template; the host, methods and headers tell routes of the same
+    /// template apart.
+    Route(Arc<str>),
+    /// That of all who use the service's own listener.
+    Listener,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream }
+    }
+
+    /// The service that it leads to.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("service", self.upstream.name()).finish_non_exhaustive()
+    }
+}
