@@ -37,6 +37,14 @@ pub const NGINX: Need =
 pub const HAPROXY: Need =
     Need { name: "haproxy", purpose: "bench gateway", package: "haproxy", found: || on_path("haproxy") };
 
+/// Counts instructions.
+pub const VALGRIND: Need = Need {
+    name: "valgrind",
+    purpose: "bench gateway --instructions",
+    package: "valgrind",
+    found: || on_path("valgrind"),
+};
+
 /// Makes sure that each need is there: installs what is missing with apt-get where that may be done without
 /// asking, and otherwise fails with the name of everything that is missing.
 pub fn satisfy(needs: &[Need]) -> Result<()> {

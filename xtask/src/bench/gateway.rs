@@ -3,11 +3,12 @@
 //! Rounds are interleaved, so that whatever else the machine does falls on all alike; a ratio and a difference
 //! are taken within a round and their median is shown.
 
+mod instructions;
 mod load;
 mod peers;
 pub mod upstream;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{fmt, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -38,6 +39,9 @@ pub struct Options {
     /// Only these cases, such as `1/128`: the HTTP version and the size of the answers in bytes.
     #[arg(long)]
     case: Vec<String>,
+    /// Counts instructions instead of time, and leaves the profiles of callgrind in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    instructions: Option<PathBuf>,
     /// Fails if a target is missed.
     #[arg(long)]
     check: bool,
@@ -76,12 +80,19 @@ const MADANG: usize = 3;
 
 /// Measures.
 pub fn run(options: &Options) -> Result<()> {
-    if options.built { measure(options) } else { build_and_measure() }
+    match &options.instructions {
+        _ if !options.built => build_and_measure(options),
+        Some(folder) => instructions::count(&options.case, folder),
+        None => measure(options),
+    }
 }
 
 /// Builds everything for release and starts over in the program built so.
-fn build_and_measure() -> Result<()> {
-    needs::satisfy(&[needs::NGINX, needs::HAPROXY])?;
+fn build_and_measure(options: &Options) -> Result<()> {
+    match options.instructions {
+        Some(_) => needs::satisfy(&[needs::VALGRIND])?,
+        None => needs::satisfy(&[needs::NGINX, needs::HAPROXY])?,
+    }
     // At once, so that both proxies are made of the same hyper with the same features.
     let packages = ["--package", "xtask", "--package", "madang-gateway", "--bins", "--example", "proxy"];
     command::run(cargo().args(["build", "--release"]).args(packages))?;
@@ -99,10 +110,10 @@ fn measure(options: &Options) -> Result<()> {
     let xtask = release.join("xtask");
     let upstream = peers::upstream(&xtask)?;
     let proxies = [
-        peers::bare(&xtask, upstream.http1)?,
+        peers::bare(&xtask, upstream.http1, None)?,
         peers::nginx(folder.path(), upstream.http1)?,
         peers::haproxy(folder.path(), upstream.http1)?,
-        peers::madang(&release.join("examples/proxy"), upstream.http1)?,
+        peers::madang(&release.join("examples/proxy"), upstream.http1, None)?,
     ];
     let mut met = true;
     for case in CASES.into_iter().filter(|case| case.is_asked_for(&options.case)) {
@@ -120,7 +131,11 @@ fn measure(options: &Options) -> Result<()> {
 
 impl Case {
     fn is_asked_for(self, asked: &[String]) -> bool {
-        asked.is_empty() || asked.contains(&format!("{}/{}", if self.http2 { 2 } else { 1 }, self.size))
+        asked.is_empty() || asked.contains(&format!("{}/{}", self.version(), self.size))
+    }
+
+    fn version(self) -> u8 {
+        if self.http2 { 2 } else { 1 }
     }
 
     fn load(self, proxy: &Running) -> Load {
@@ -149,11 +164,7 @@ impl Case {
 
     /// Shows the case; returns whether the targets are met.
     fn show(self, proxies: &[Running], measured: &[Measured]) -> bool {
-        println!(
-            "HTTP/{}, {} bytes: CPU µs per request, to nginx, above bare hyper; time at {RATE} a second",
-            if self.http2 { "2" } else { "1.1" },
-            self.size
-        );
+        println!("{self}: CPU µs per request, to nginx, above bare hyper; time at {RATE} a second");
         for (proxy, row) in proxies.iter().zip(measured) {
             println!(
                 "  {:<11} {:>6.2} µs {:>6.2} × {:>+6.2} µs   p50 {:>5} µs   p99 {:>6} µs",
@@ -171,6 +182,12 @@ impl Case {
         let verdict = if met { "met" } else { "missed" };
         println!("  targets: at most +{ABOVE_BARE} µs above bare hyper and {TO_NGINX} × nginx: {verdict}");
         met
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP/{}, {} bytes", if self.http2 { "2" } else { "1.1" }, self.size)
     }
 }
 

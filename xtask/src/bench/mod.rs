@@ -11,8 +11,6 @@ mod start;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::needs;
-
 /// One measurement.
 #[derive(Subcommand)]
 pub enum Bench {
@@ -36,10 +34,7 @@ impl Bench {
         match self {
             Self::Start(options) => start::run(&options),
             Self::FirstBuild(options) => first_build::run(&options),
-            Self::Gateway(options) => {
-                needs::satisfy(&[needs::NGINX, needs::HAPROXY])?;
-                gateway::run(&options)
-            }
+            Self::Gateway(options) => gateway::run(&options),
             Self::BareProxy(options) => bare::run(&options),
             Self::Upstream(options) => gateway::upstream::run(&options),
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use crate::{bench::process, command::program};
@@ -37,19 +38,19 @@ pub fn upstream(xtask: &Path) -> Result<Running> {
     Running::start("upstream", &mut command, listen, listen)
 }
 
-/// A proxy of hyper and nothing else.
-pub fn bare(xtask: &Path, upstream: SocketAddr) -> Result<Running> {
+/// A proxy of hyper and nothing else; its instructions are counted if there is a file to write them to.
+pub fn bare(xtask: &Path, upstream: SocketAddr, profile: Option<&Path>) -> Result<Running> {
     let (http1, http2) = (free_address()?, free_address()?);
-    let mut command = pinned(PROXY_CORE, xtask);
+    let mut command = counted(xtask, profile);
     command.args(["bench", "bare-proxy", "--http1", &http1.to_string(), "--http2", &http2.to_string()]);
     command.args(["--upstream", &upstream.to_string()]);
     Running::start("bare hyper", &mut command, http1, http2)
 }
 
-/// The gateway of Madang.
-pub fn madang(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
+/// The gateway of Madang; its instructions are counted if there is a file to write them to.
+pub fn madang(proxy: &Path, upstream: SocketAddr, profile: Option<&Path>) -> Result<Running> {
     let listen = free_address()?;
-    let mut command = pinned(PROXY_CORE, proxy);
+    let mut command = counted(proxy, profile);
     command.args([listen.to_string(), upstream.to_string()]);
     Running::start("Madang", &mut command, listen, listen)
 }
@@ -120,6 +121,15 @@ fn pinned(core: &str, path: &Path) -> Command {
     command
 }
 
+/// A proxy, whose instructions callgrind counts if there is a file to write them to.
+fn counted(path: &Path, profile: Option<&Path>) -> Command {
+    let Some(profile) = profile else { return pinned(PROXY_CORE, path) };
+    let mut command = pinned(PROXY_CORE, Path::new("valgrind"));
+    let file = format!("--callgrind-out-file={}", profile.display());
+    command.args(["--quiet", "--tool=callgrind", &file]).arg(path);
+    command
+}
+
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let file = folder.join(name);
     fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))?;
@@ -166,6 +176,13 @@ impl Running {
             nanos += ran.with_context(|| format!("{folder} tells no time"))?;
         }
         Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Has it end by itself, with time to write what it counted.
+    pub fn end(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("failed to end a proxy")?;
+        self.child.wait().context("failed to wait for a proxy")?;
+        Ok(())
     }
 
     /// Its resident memory in bytes.
