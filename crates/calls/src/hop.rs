@@ -13,7 +13,6 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
-use madang_model::Protocol;
 use madang_wire::headers;
 use tower::{Layer, Service};
 
@@ -104,7 +103,7 @@ fn outgoing(call: &Call) -> Request<Body> {
     tell(call, &mut headers);
     let path = exchange.uri.path_and_query().cloned();
     let (uri, version) = match &call.target {
-        Some(Target::Remote(endpoint)) if endpoint.protocol == Protocol::H2c => {
+        Some(Target::Remote(endpoint)) if endpoint.protocol.is_http2() => {
             headers.remove(CONNECTION);
             (absolute(exchange, headers.remove(HOST), path), Version::HTTP_2)
         }

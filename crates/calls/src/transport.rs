@@ -64,10 +64,10 @@ impl Service<Outgoing> for Transport {
         let Call { exchange, fresh, target, began, .. } = call;
         match target {
             Some(Target::Local(local)) => Box::pin(async move { local.send(&exchange, request).await }),
-            Some(Target::Remote(endpoint)) => match endpoint.protocol {
-                madang_model::Protocol::Http => http1(exchange, endpoint, request, fresh, began),
-                madang_model::Protocol::H2c => Box::pin(http2(exchange, endpoint, request, fresh)),
-            },
+            Some(Target::Remote(endpoint)) if endpoint.protocol.is_http2() => {
+                Box::pin(http2(exchange, endpoint, request, fresh))
+            }
+            Some(Target::Remote(endpoint)) => http1(exchange, endpoint, request, fresh, began),
             None => Box::pin(std::future::ready(Err(CallError::NoInstance {
                 service: exchange.upstream().name().clone(),
                 retry_after: crate::park::RETRY_AFTER,

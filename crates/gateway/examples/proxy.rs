@@ -10,7 +10,7 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::{Config, Gateway, Snapshot};
 use madang_model::{
-    Gateway as FrontDoor, InstanceId, Place, Protocol, Route, Service, ServiceName, System, Target,
+    Gateway as FrontDoor, InstanceId, Place, Placement, Protocol, Route, Service, ServiceName, System, Target,
 };
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 
@@ -44,7 +44,7 @@ fn system(listen: SocketAddr, service: &ServiceName) -> Result<System, Box<dyn E
     let described = Service {
         name: service.clone(),
         owner: None,
-        unit: service.into(),
+        placement: Placement::Unit(service.into()),
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),

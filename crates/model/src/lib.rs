@@ -9,11 +9,14 @@ mod name;
 mod nearest;
 pub mod policy;
 mod system;
+mod url;
 
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
 pub use policy::Policy;
 pub use system::{
-    Call, Database, Gateway, HeaderMatch, Place, PortRule, Protocol, Route, Service, System, Target, Unit,
+    Call, Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System,
+    Target, Unit,
 };
+pub use url::{ParseUrlError, Url};

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Policy, ServiceName, SystemName, UnitName};
+use crate::{Policy, ServiceName, SystemName, UnitName, Url};
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct System {
     pub gateway: Gateway,
     /// Every service by name.
     pub services: BTreeMap<ServiceName, Service>,
-    /// Every unit by name; each service is in exactly one.
+    /// Every unit by name; each service that runs here is in exactly one.
     pub units: BTreeMap<UnitName, Unit>,
     /// Routes in the order of the files; precedence is the gateway's business.
     pub routes: Vec<Route>,
@@ -35,7 +35,7 @@ impl System {
     /// An address that a service keeps over restarts: where Madang itself listens for it, or else the port that
     /// its program insists on.
     pub fn lasting_address(&self, service: &Service) -> Option<SocketAddr> {
-        service.listen.or_else(|| match self.units.get(&service.unit)?.port {
+        service.listen.or_else(|| match self.units.get(service.unit()?)?.port {
             PortRule::Fixed(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
             PortRule::Assigned | PortRule::None => None,
         })
@@ -77,8 +77,8 @@ pub struct Service {
     pub name: ServiceName,
     /// The team that owns it.
     pub owner: Option<String>,
-    /// The unit that hosts it.
-    pub unit: UnitName,
+    /// Where it runs.
+    pub placement: Placement,
     /// Where Madang itself listens for this service and balances over its instances.
     pub listen: Option<SocketAddr>,
     /// How its instances speak.
@@ -89,6 +89,33 @@ pub struct Service {
     pub database: Option<Database>,
     /// The total time a call to it may take unless the caller or the route says otherwise.
     pub timeout: Option<Duration>,
+}
+
+impl Service {
+    /// The unit that hosts it, unless it runs elsewhere.
+    pub fn unit(&self) -> Option<&UnitName> {
+        match &self.placement {
+            Placement::Unit(unit) => Some(unit),
+            Placement::Elsewhere(_) => None,
+        }
+    }
+
+    /// Where it answers if it runs elsewhere.
+    pub fn url(&self) -> Option<&Url> {
+        match &self.placement {
+            Placement::Unit(_) => None,
+            Placement::Elsewhere(url) => Some(url),
+        }
+    }
+}
+
+/// Where a service runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Placement {
+    /// Here, in this unit.
+    Unit(UnitName),
+    /// Elsewhere: it is called at this URL, and neither started nor stopped.
+    Elsewhere(Url),
 }
 
 /// The limits of one service's calls to another.
@@ -126,6 +153,15 @@ pub enum Protocol {
     Http,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
+    /// gRPC: HTTP/2 as the one before, and an instance says by `grpc.health.v1` whether it is ready.
+    Grpc,
+}
+
+impl Protocol {
+    /// Whether it is HTTP/2.
+    pub fn is_http2(self) -> bool {
+        self != Self::Http
+    }
 }
 
 /// A unit: one program, run once per replica, that hosts one or more services.

@@ -259,6 +259,10 @@ async fn down(State(node): State<Arc<Shared>>, Query(params): Query<DownParams>)
 
 fn unknown(node: &Shared, name: &str) -> Failure {
     let system = node.system.borrow().clone();
+    if system.services.get(name).is_some_and(|service| service.url().is_some()) {
+        let detail = format!("\"{name}\" runs elsewhere: it has no unit here, no instances and no log");
+        return Problem::new(Code::UNKNOWN_NAME).detail(detail).into();
+    }
     let known =
         system.services.keys().map(ServiceName::as_str).chain(system.units.keys().map(UnitName::as_str));
     let detail = match madang_model::nearest(name, known) {

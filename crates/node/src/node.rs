@@ -153,20 +153,23 @@ impl Shared {
     pub(crate) fn service_view(&self, name: &str) -> Option<ServiceView> {
         let system = self.system.borrow().clone();
         let service = system.services.get(name)?;
-        let unit = system.units.get(&service.unit)?;
+        let unit = service.unit().and_then(|unit| system.units.get(unit));
         let routes = self.gateway.routes().into_iter();
         let instances = self.supervisor.instances().into_iter();
         Some(ServiceView {
             name: service.name.to_string(),
             owner: service.owner.clone(),
-            unit: unit.name.to_string(),
-            run: unit.run.clone(),
-            folder: unit.folder.display().to_string(),
+            url: service.url().map(ToString::to_string),
+            unit: unit.map(|unit| unit.name.to_string()),
+            run: unit.map(|unit| unit.run.clone()),
+            folder: unit.map(|unit| unit.folder.display().to_string()),
             listen: service.listen.map(|address| format!("http://{address}")),
             calls: service.calls.keys().map(ToString::to_string).collect(),
             database: service.database.as_ref().map(|database| without_password(&database.url())),
             routes: routes.filter(|route| route.to.iter().any(|target| target.service == name)).collect(),
-            instances: instances.filter(|view| view.unit == unit.name.as_str()).collect(),
+            instances: instances
+                .filter(|view| unit.is_some_and(|unit| view.unit == unit.name.as_str()))
+                .collect(),
         })
     }
 
@@ -174,7 +177,7 @@ impl Shared {
     pub(crate) fn unit_named(&self, name: &str) -> Option<UnitName> {
         let system = self.system.borrow();
         let unit = system.units.get(name).map(|unit| &unit.name);
-        unit.or_else(|| system.services.get(name).map(|service| &service.unit)).cloned()
+        unit.or_else(|| system.services.get(name)?.unit()).cloned()
     }
 
     /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.

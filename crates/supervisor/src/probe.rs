@@ -115,29 +115,21 @@ async fn get(
     protocol: Protocol,
 ) -> Result<StatusCode, String> {
     let words = |error: hyper::Error| error.to_string();
-    let uri = match protocol {
-        Protocol::Http => path.to_owned(),
-        Protocol::H2c => format!("http://{address}{path}"),
+    let request = match protocol.is_http2() {
+        true => Request::get(format!("http://{address}{path}")),
+        false => Request::get(path).header(header::HOST, address.to_string()),
     };
-    let request = Request::get(uri).header(header::USER_AGENT, "madang-probe");
-    let request = match protocol {
-        Protocol::Http => request.header(header::HOST, address.to_string()),
-        Protocol::H2c => request,
-    };
+    let request = request.header(header::USER_AGENT, "madang-probe");
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     let stream = TokioIo::new(stream);
-    match protocol {
-        Protocol::Http => {
-            let (mut sender, connection) = http1::handshake(stream).await.map_err(words)?;
-            let _connection = Aborted(tokio::spawn(connection));
-            Ok(sender.send_request(request).await.map_err(words)?.status())
-        }
-        Protocol::H2c => {
-            let (mut sender, connection) =
-                http2::handshake(TokioExecutor::new(), stream).await.map_err(words)?;
-            let _connection = Aborted(tokio::spawn(connection));
-            Ok(sender.send_request(request).await.map_err(words)?.status())
-        }
+    if protocol.is_http2() {
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.map_err(words)?;
+        let _connection = Aborted(tokio::spawn(connection));
+        Ok(sender.send_request(request).await.map_err(words)?.status())
+    } else {
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(words)?;
+        let _connection = Aborted(tokio::spawn(connection));
+        Ok(sender.send_request(request).await.map_err(words)?.status())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use madang_model::{Gateway, PortRule, Protocol, Service, System, Unit};
+use madang_model::{Gateway, Placement, PortRule, Protocol, Service, System, Unit};
 
 /// A worker that runs a command.
 pub(crate) fn unit(name: &str, run: &str) -> Unit {
@@ -26,7 +26,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
     let service = |unit: &Unit| Service {
         name: unit.name.as_str().parse().unwrap(),
         owner: None,
-        unit: unit.name.clone(),
+        placement: Placement::Unit(unit.name.clone()),
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),

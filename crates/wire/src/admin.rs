@@ -92,12 +92,15 @@ pub struct ServiceView {
     pub name: String,
     /// Its owner.
     pub owner: Option<String>,
+    /// Where it answers, if it runs elsewhere; then it has no unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Its unit.
-    pub unit: String,
+    pub unit: Option<String>,
     /// The command that runs it.
-    pub run: String,
+    pub run: Option<String>,
     /// The folder that it runs in.
-    pub folder: String,
+    pub folder: Option<String>,
     /// Madang's own listener for it.
     pub listen: Option<String>,
     /// The services it may call.

@@ -66,7 +66,7 @@ impl Server {
                     Protocol::Http => {
                         hyper::server::conn::http1::Builder::new().serve_connection(io, service).await
                     }
-                    Protocol::H2c => {
+                    Protocol::H2c | Protocol::Grpc => {
                         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                             .serve_connection(io, service)
                             .await

@@ -32,9 +32,10 @@ fn properties(view: &ServiceView) -> Vec<(&'static str, String)> {
     let all = [
         ("service", Some(view.name.clone())),
         ("owner", view.owner.clone()),
-        ("unit", Some(view.unit.clone())),
-        ("run", Some(view.run.clone())),
-        ("folder", Some(view.folder.clone())),
+        ("url", view.url.clone()),
+        ("unit", view.unit.clone()),
+        ("run", view.run.clone()),
+        ("folder", view.folder.clone()),
         ("listen", view.listen.clone()),
         ("calls", calls),
         ("database", view.database.clone()),

@@ -35,23 +35,23 @@ async fn a_bad_one_is_refused_with_the_line() {
         .check(
             "check",
             expect![[r#"
-        exit 3
-        --- stderr
-        MDG-MF-004
+                exit 3
+                --- stderr
+                MDG-MF-004
 
-          × `route` is not a key of a service
-           ╭─[madang.toml:6:1]
-         5 │ run = "node users.js"
-         6 │ route = ["/users/**"]
-           · ──┬──
-           ·   ╰── unknown key
-           ╰────
-          help: did you mean `routes`? The keys of a service are `owner`, `listen`, `protocol`, `timeout`,
-                `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
-                `depends_on`
+                  × `route` is not a key of a service
+                   ╭─[madang.toml:6:1]
+                 5 │ run = "node users.js"
+                 6 │ route = ["/users/**"]
+                   · ──┬──
+                   ·   ╰── unknown key
+                   ╰────
+                  help: did you mean `routes`? The keys of a service are `owner`, `url`, `listen`, `protocol`,
+                        `timeout`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`,
+                        `env`, `depends_on`
 
-        the manifest has a problem
-    "#]],
+                the manifest has a problem
+            "#]],
         )
         .await;
 }

@@ -260,9 +260,10 @@ pub fn service(name: &str) -> ServiceView {
     ServiceView {
         name: name.into(),
         owner: None,
-        unit: name.into(),
-        run: format!("node {name}.js"),
-        folder: "/shop".into(),
+        url: None,
+        unit: Some(name.into()),
+        run: Some(format!("node {name}.js")),
+        folder: Some("/shop".into()),
         listen: None,
         calls: Vec::new(),
         database: None,

@@ -27,7 +27,7 @@ fn node(events: Vec<Event>, instances: Vec<Vec<InstanceView>>) -> Router {
     };
     Router::new()
         .route("/v1/restart/users", post(restart))
-        .route("/v1/services/users", always(ServiceView { unit: "core".into(), ..service("users") }))
+        .route("/v1/services/users", always(ServiceView { unit: Some("core".into()), ..service("users") }))
         .route("/v1/instances", get(|| async move { Json(answers.lock().unwrap().next().unwrap()) }))
         .route("/v1/events", stream(told))
 }

@@ -18,8 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, Directory};
 use madang_gateway::{Config, Gateway, Handle, Listener, Snapshot};
 use madang_model::{
-    Gateway as FrontDoor, HeaderMatch, InstanceId, Place, Protocol, Route, Service, ServiceName, System,
-    Target,
+    Gateway as FrontDoor, HeaderMatch, InstanceId, Place, Placement, Protocol, Route, Service, ServiceName,
+    System, Target,
 };
 use madang_wire::{
     Problem,
@@ -84,7 +84,7 @@ fn service(name: &ServiceName) -> Service {
     Service {
         name: name.clone(),
         owner: None,
-        unit: name.into(),
+        placement: Placement::Unit(name.into()),
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
@@ -215,7 +215,7 @@ where
                     Protocol::Http => {
                         hyper::server::conn::http1::Builder::new().serve_connection(io, service).await
                     }
-                    Protocol::H2c => {
+                    Protocol::H2c | Protocol::Grpc => {
                         let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                         builder.serve_connection(io, service).await
                     }

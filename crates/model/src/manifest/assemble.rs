@@ -11,8 +11,8 @@ use super::{
     rules,
 };
 use crate::{
-    Call, Gateway, HeaderMatch, PortRule, Route, Service, ServiceName, System, SystemName, Target, Unit,
-    UnitName,
+    Call, Gateway, HeaderMatch, Placement, PortRule, Route, Service, ServiceName, System, SystemName, Target,
+    Unit, UnitName,
 };
 
 /// Builds the system. Nothing can fail any more, except that a unit without a command would be left out: the
@@ -22,8 +22,11 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
     let hosted = planned.iter().flat_map(|unit| unit.services.iter().map(|s| (&s.name.value, &unit.name)));
     let hosts: BTreeMap<&ServiceName, &UnitName> = hosted.collect();
     let services = plan::services(raw).into_values().filter_map(|raw_service| {
-        let unit = *hosts.get(&raw_service.name.value)?;
-        Some((raw_service.name.value.clone(), service(raw_service, unit, raw, name, root)))
+        let placement = match &raw_service.url {
+            Some(url) => Placement::Elsewhere(url.value.clone()),
+            None => Placement::Unit((*hosts.get(&raw_service.name.value)?).clone()),
+        };
+        Some((raw_service.name.value.clone(), service(raw_service, placement, raw, name, root)))
     });
     System {
         name: name.clone(),
@@ -44,7 +47,7 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
 
 fn service(
     service: &RawService,
-    unit: &UnitName,
+    placement: Placement,
     raw: &RawSystem,
     system: &SystemName,
     root: &Path,
@@ -53,7 +56,7 @@ fn service(
     Service {
         name: service.name.value.clone(),
         owner: service.owner.as_ref().map(|at| at.value.clone()),
-        unit: unit.clone(),
+        placement,
         listen: service.listen.as_ref().map(|at| at.value),
         protocol: service.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
         calls: calls

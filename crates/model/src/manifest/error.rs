@@ -60,6 +60,7 @@ codes! {
     NO_PORT = "MDG-MF-028", "Requests are meant for a service without a port";
     DUPLICATE_UNIT = "MDG-MF-029", "A unit has the name of a service that is its own unit";
     ENV_CONFLICT = "MDG-MF-030", "Services in one process want different values of a variable";
+    RUNS_ELSEWHERE = "MDG-MF-031", "A service that runs elsewhere is treated as one that runs here";
 }
 
 /// One problem of a manifest, with its place.

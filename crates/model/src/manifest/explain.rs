@@ -107,6 +107,7 @@ impl List {
         let key = |key: &str| format!("services.{name}.{key}");
         self.given(key("name"), &service.name.spot, quoted(name));
         self.option(key("owner"), service.owner.as_ref(), quoted);
+        self.option(key("url"), service.url.as_ref(), quoted);
         self.option(key("listen"), service.listen.as_ref(), quoted);
         self.or_default(key("protocol"), service.protocol.as_ref(), protocol, protocol(&Protocol::default()));
         self.option(key("timeout"), service.timeout.as_ref(), time);
@@ -177,6 +178,7 @@ fn protocol(protocol: &Protocol) -> String {
     quoted(match protocol {
         Protocol::Http => "http",
         Protocol::H2c => "h2c",
+        Protocol::Grpc => "grpc",
     })
 }
 

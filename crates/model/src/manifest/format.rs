@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderName, HeaderValue};
 
 use super::{error::Code, pattern, variables};
-use crate::{ServiceName, nearest, parse_duration};
+use crate::{ParseUrlError, ServiceName, Url, nearest, parse_duration, url::is_host};
 
 /// A form of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(super) enum Format {
     Variable,
     Database,
     PostgresServer,
+    /// `https://mail.example`.
+    Url,
     /// A path with `*` in it.
     Glob,
 }
@@ -92,13 +94,14 @@ impl Format {
             Self::Variable => variable(text),
             Self::Database => database(text),
             Self::PostgresServer => postgres_server(text),
+            Self::Url => url(text),
             Self::Glob => glob(text),
         }
     }
 
     /// Whether a text may hold a password once variables are substituted: it is shown only as it is written.
     pub fn may_be_secret(self) -> bool {
-        matches!(self, Self::Free | Self::Deferred | Self::Database | Self::PostgresServer)
+        matches!(self, Self::Free | Self::Deferred | Self::Database | Self::PostgresServer | Self::Url)
     }
 
     /// A regular expression for editors: at least as wide as the form.
@@ -111,6 +114,7 @@ impl Format {
             Self::Header => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
             Self::Database => "^(sqlite|postgres|sqlite:.+|postgres(ql)?://.+)$",
             Self::PostgresServer => "^postgres(ql)?://",
+            Self::Url => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$",
             _ => return None,
         })
     }
@@ -199,14 +203,7 @@ fn method(text: &str) -> Result<(), Unfit> {
 }
 
 fn host(text: &str) -> Result<(), Unfit> {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    if name.len() <= 253 && name.split('.').all(label) {
+    if is_host(text.strip_prefix("*.").unwrap_or(text)) {
         return Ok(());
     }
     unfit(
@@ -301,6 +298,20 @@ fn postgres_server(text: &str) -> Result<(), Unfit> {
             "write a URL without a database, such as \"postgres://user@127.0.0.1:5432\": each service gets its own database there",
         ),
     }
+}
+
+fn url(text: &str) -> Result<(), Unfit> {
+    let Err(error) = text.parse::<Url>() else { return Ok(()) };
+    let help = match error {
+        ParseUrlError::Rest => {
+            "name the server alone, such as \"https://mail.example\": each call brings its own path"
+        }
+        ParseUrlError::Credentials => {
+            "leave them out, such as \"https://mail.example\": the caller sends what the service asks for, in a header"
+        }
+        _ => "write the scheme and the host, such as \"https://mail.example\" or \"http://10.0.0.7:8080\"",
+    };
+    unfit(Code::BAD_VALUE, error.to_string(), help)
 }
 
 fn glob(text: &str) -> Result<(), Unfit> {

@@ -139,14 +139,19 @@ pub(super) static SERVICE_FILE: Table = Table {
 const SERVICE_KEYS: &[Key] = &[
     key("owner", Shape::Text(Format::Free), "The team that owns it."),
     key(
+        "url",
+        Shape::Text(Format::Url),
+        "Where it answers if it runs elsewhere, as `https://mail.example`: it is called like any other, and neither started nor stopped.",
+    ),
+    key(
         "listen",
         LISTEN,
         "Where Madang itself listens for this service and balances over its instances: a port on 127.0.0.1, or an address with a port.",
     ),
     key(
         "protocol",
-        Shape::Choice(&["http", "h2c"]),
-        "How its instances speak: HTTP/1.1, or HTTP/2 without TLS. Default http.",
+        Shape::Choice(&["http", "h2c", "grpc"]),
+        "How its instances speak: HTTP/1.1 (http), HTTP/2 without TLS (h2c), or gRPC over the latter (grpc), which also answers grpc.health.v1. Default http.",
     ),
     key("timeout", TIMEOUT, "The total time of a call to it unless the caller or the route says otherwise."),
     key(

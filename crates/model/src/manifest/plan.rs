@@ -69,7 +69,8 @@ pub(super) fn units(raw: &RawSystem) -> Vec<Planned<'_>> {
             placed: true,
         });
     }
-    let alone = services.values().filter(|service| !placed.contains_key(&service.name.value));
+    let alone =
+        services.values().filter(|service| !placed.contains_key(&service.name.value) && !service.has_url);
     units.extend(alone.map(|service| Planned {
         name: UnitName::from(&service.name.value),
         spot: &service.name.spot,

@@ -7,7 +7,7 @@ use super::{
     source::{At, Spot},
     tree::{Entry, Node, Value},
 };
-use crate::{PortRule, Protocol, ServiceName, SystemName, UnitName, parse_duration};
+use crate::{PortRule, Protocol, ServiceName, SystemName, UnitName, Url, parse_duration};
 
 /// All files of a manifest.
 #[derive(Debug, Default)]
@@ -30,7 +30,12 @@ pub(super) struct RawSystem {
 pub(super) struct RawService {
     pub name: At<ServiceName>,
     pub folder: PathBuf,
+    /// The keys that it has.
+    pub keys: Vec<At<String>>,
     pub owner: Option<At<String>>,
+    pub url: Option<At<Url>>,
+    /// Whether there is a `url`, be it a good one or not.
+    pub has_url: bool,
     pub listen: Option<At<SocketAddr>>,
     pub protocol: Option<At<Protocol>>,
     pub timeout: Option<At<Duration>>,
@@ -132,7 +137,10 @@ impl RawSystem {
 fn service(name: At<ServiceName>, node: &Node) -> RawService {
     RawService {
         folder: name.spot.source.folder().to_owned(),
+        keys: node.entries().iter().map(|e| At { value: e.key.clone(), spot: e.key_spot.clone() }).collect(),
         owner: node.get("owner").and_then(text),
+        url: node.get("url").and_then(parsed),
+        has_url: node.get("url").is_some(),
         listen: node.get("listen").and_then(address),
         protocol: node.get("protocol").and_then(protocol),
         timeout: node.get("timeout").and_then(duration),
@@ -267,6 +275,7 @@ fn address(node: &Node) -> Option<At<SocketAddr>> {
 fn protocol(node: &Node) -> Option<At<Protocol>> {
     let protocol = match text(node)?.value.as_str() {
         "h2c" => Protocol::H2c,
+        "grpc" => Protocol::Grpc,
         _ => Protocol::Http,
     };
     at(node, protocol)

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use madang_model::{Database, Gateway, InstanceId, PortRule, Protocol, Service, System, Unit, UnitName};
+use madang_model::{
+    Database, Gateway, InstanceId, Placement, PortRule, Protocol, Service, System, Unit, UnitName,
+};
 use madang_store::Store;
 use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
 use madang_wire::admin::{Event, EventKind, InstanceView, State};
@@ -79,7 +81,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
     let service = |unit: &Unit| Service {
         name: unit.name.as_str().parse().unwrap(),
         owner: None,
-        unit: unit.name.clone(),
+        placement: Placement::Unit(unit.name.clone()),
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),

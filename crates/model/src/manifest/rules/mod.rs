@@ -1,6 +1,7 @@
 //! The rules that span more than one value: each looks at the whole system and reports all that breaks it.
 
 mod databases;
+mod elsewhere;
 mod env;
 mod order;
 mod ports;
@@ -14,6 +15,7 @@ pub(super) use databases::{database, masked};
 pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found: &mut Found) {
     services::names(raw, found);
     services::placement(raw, found);
+    elsewhere::check(raw, found);
     ports::check(raw, found);
     order::check(raw, found);
     routes::check(raw, found);

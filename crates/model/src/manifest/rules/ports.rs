@@ -77,6 +77,13 @@ fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listene
             }
         }
     }
+    for service in plan::services(raw).into_values().filter(|service| service.has_url) {
+        if let Some(At { value: address, spot }) = &service.listen {
+            let who = format!("Madang's listener for {}", service.name.value);
+            let ip = Some(address.ip());
+            all.push((address.port(), Listener { who, ip, spot: Some(spot), unit: None }));
+        }
+    }
     all.retain(|(port, _)| *port != 0);
     all
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use expect_test::expect;
 
 use super::{Memory, loaded};
-use crate::{Database, PortRule, Protocol, System, manifest::load};
+use crate::{Database, Placement, PortRule, Protocol, System, manifest::load};
 
 const SMALLEST: &str = r#"
 [services.users]
@@ -153,12 +153,34 @@ fn placement_changes_who_runs_a_service_and_nothing_else() {
     assert!(core.depends_on.is_empty(), "catalog depends on users, which is in the same unit");
     assert_eq!(system.units["orders"].depends_on.first().unwrap().as_str(), "core");
     assert!(!system.units.contains_key("users"));
-    assert_eq!(system.services["users"].unit.as_str(), "core");
+    assert_eq!(system.services["users"].unit().unwrap().as_str(), "core");
     assert_eq!(system.services["users"].database, Some(Database::Sqlite("/shop/users/data/users.db".into())));
     assert_eq!(system.services["catalog"].protocol, Protocol::H2c);
 }
 
 /// The manifests in this repository, from the disk.
+#[test]
+fn a_service_that_runs_elsewhere_is_called_like_any_other() {
+    let system = loaded(
+        r#"
+        [services.mail]
+        url = "https://Mail.Example/"
+        protocol = "grpc"
+        timeout = "2s"
+        routes = ["/mail/**"]
+        [services.orders]
+        run = "orders"
+        calls = ["mail"]
+        "#,
+    )
+    .system;
+    let mail = &system.services["mail"];
+    assert_eq!(mail.placement, Placement::Elsewhere("https://mail.example".parse().unwrap()));
+    assert_eq!((mail.unit(), mail.protocol), (None, Protocol::Grpc));
+    assert_eq!(system.units.keys().map(|unit| unit.as_str()).collect::<Vec<_>>(), ["orders"]);
+    assert_eq!(system.lasting_address(mail), None);
+}
+
 #[test]
 fn the_shop_keeps_its_data_whatever_its_placement() {
     let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shop");

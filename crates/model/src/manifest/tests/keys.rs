@@ -39,6 +39,9 @@ database = "postgres"
 depends_on = ["b"]
 routes = ["/a"]
 
+[services.m]
+url = "https://mail.example"
+
 [services.c]
 run = "c"
 replicas = 2
@@ -163,6 +166,6 @@ fn every_key_is_tried() {
     assert_eq!(keys(&units), in_schema(&UNIT));
     assert_eq!(keys(&routes), in_schema(&ROUTE));
     let missing: Vec<_> = in_schema(&SERVICE_FILE).difference(&keys(&[&file])).cloned().collect();
-    assert_eq!(missing, ["port"], "which has no replicas beside it");
+    assert_eq!(missing, ["port", "url"], "which has no replicas or program beside it");
     assert!(env("NONE").is_none());
 }

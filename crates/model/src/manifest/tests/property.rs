@@ -43,6 +43,8 @@ const LINES: &[&str] = &[
     "database = \"sqlite:/\"",
     "database = \"postgres\"",
     "database = \"postgres://@/?@x/y\"",
+    "url = \"https://mail.example\"",
+    "url = \"http://[::1]:0/x\"",
     "routes = [\"/a\", { path = \"/a/{x}\" }]",
     "[[routes]]",
     "path = \"/%\"",
@@ -72,11 +74,13 @@ fn load(manifest: &str, service: &str) {
         Ok(loaded) => {
             let system = &loaded.system;
             for service in system.services.values() {
-                assert!(system.units[&service.unit].services.contains(&service.name));
+                let hosts = |unit| system.units[unit].services.contains(&service.name);
+                assert!(service.unit().is_none_or(hosts), "{} is in its unit", service.name);
                 assert!(service.calls.keys().all(|name| system.services.contains_key(name)));
             }
             let hosted: usize = system.units.values().map(|unit| unit.services.len()).sum();
-            assert_eq!(hosted, system.services.len(), "each service is in exactly one unit");
+            let placed = system.services.values().filter(|service| service.url().is_none());
+            assert_eq!(hosted, placed.count(), "each service that runs here is in exactly one unit");
             let targets = system.routes.iter().flat_map(|route| &route.to);
             assert!(targets.clone().all(|to| system.services.contains_key(&to.service)));
             assert!(system.routes.iter().all(|route| route.to.iter().any(|to| to.weight > 0)));
