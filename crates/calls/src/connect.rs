@@ -8,7 +8,6 @@ use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     Body, BoxError,
-    context::later,
     endpoint::{Endpoint, Slot},
     exchange::Exchange,
     pool::{Connection, Pool},
@@ -41,6 +40,8 @@ pub(crate) async fn connect_http2(
     endpoint: &Arc<Endpoint>,
 ) -> Result<http2::SendRequest<Body>, BoxError> {
     let worker = &exchange.worker;
+    // To wait for another call that tries to connect is to try.
+    exchange.connect_due();
     // Only calls that need a new connection meet here, and all of them need the same one.
     let _dialling = endpoint.dialling.lock().await;
     if let Some(sender) = worker.pool.shared(endpoint) {
@@ -65,14 +66,14 @@ pub(crate) fn reached(exchange: &Exchange, endpoint: &Endpoint) {
 }
 
 async fn dial(exchange: &Exchange, endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let due = later(Instant::now(), exchange.policy.connect_timeout);
-    let patience = exchange.worker.timer.sleep_until(due);
+    let patience = exchange.worker.timer.sleep_until(exchange.connect_due());
     let dialled = tokio::select! {
         dialled = TcpStream::connect(endpoint.address) => dialled,
         () = patience => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")),
     };
     match dialled.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
         Ok(stream) => {
+            exchange.trail.connected();
             reached(exchange, endpoint);
             Ok(stream)
         }

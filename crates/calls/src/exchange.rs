@@ -62,6 +62,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Trail {
     attempts: AtomicU32,
     parked: AtomicU64,
+    /// When it began to look for a connection, in microseconds since the call began, and one; 0 if it does not.
+    connecting: AtomicU64,
     upstream: AtomicU64,
     answered: AtomicU64,
     span: AtomicU64,
@@ -142,6 +144,14 @@ impl Exchange {
         own.into_iter().chain(callers).min()
     }
 
+    /// When the time to connect is over. It runs from the first attempt at it until one succeeds.
+    pub(crate) fn connect_due(&self) -> Instant {
+        let now = self.started.elapsed().as_micros() as u64;
+        let begun = self.trail.connecting.compare_exchange(0, now + 1, Relaxed, Relaxed);
+        let since = self.started + Duration::from_micros(begun.err().map_or(now, |begun| begun - 1));
+        later(since, self.policy.connect_timeout)
+    }
+
     /// The error of a call whose time ran out.
     pub(crate) fn timeout(&self, started: Instant) -> CallError {
         CallError::Timeout { service: self.upstream().name().clone(), after: started.elapsed() }
@@ -190,6 +200,18 @@ impl Trail {
     /// When the last attempt ended, in microseconds since the call began.
     pub(crate) fn answered_us(&self) -> u64 {
         self.answered.load(Relaxed)
+    }
+
+    /// It is connected: if it must connect once more, its time for that begins anew.
+    pub(crate) fn connected(&self) {
+        self.connecting.store(0, Relaxed);
+    }
+
+    /// There was nothing to connect to for so long, which costs the time to connect nothing.
+    pub(crate) fn connect_later(&self, time: Duration) {
+        if self.connecting.load(Relaxed) != 0 {
+            self.connecting.fetch_add(time.as_micros() as u64, Relaxed);
+        }
     }
 
     pub(crate) fn parked_for(&self, time: Duration) {

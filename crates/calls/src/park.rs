@@ -135,6 +135,9 @@ async fn wait(call: &mut Call) -> Result<Target, CallError> {
             () = changed => {}
             () = exchange.worker.timer.sleep_until(look) => {}
         }
+        if opens.is_none() {
+            exchange.trail.connect_later(call.began.elapsed());
+        }
     }
 }
 
@@ -155,7 +158,7 @@ impl<'a> Place<'a> {
     fn patience(&self, refused: bool) -> Instant {
         let policy = &self.exchange.policy;
         let due = self.exchange.deadline().unwrap_or_else(|| later(self.exchange.started, policy.timeout));
-        if refused { due.min(later(self.since, policy.connect_timeout)) } else { due }
+        if refused { due.min(self.exchange.connect_due()) } else { due }
     }
 
     fn gives_up(&self, refused: bool) -> CallError {

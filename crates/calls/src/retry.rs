@@ -2,26 +2,29 @@
 //!
 //! What may be tried again: a call of which nothing was sent; and, after anything else, only one that is
 //! idempotent (by method or by key), whose body is still whole here, and that has no answer but a 502, 503
-//! or 504. Once an answer's head has been handed on, nothing is tried again.
+//! or 504, or a gRPC status `UNAVAILABLE` without a message. Once an answer's head has been handed on, nothing is
+//! tried again. A 429 goes to whoever asks too much: only they can ask less.
 
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use http::{Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use madang_model::policy::Backoff;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
     Body, CallError,
+    context::later,
     exchange::{Call, Exchange},
 };
 
-const BASE: Duration = Duration::from_millis(25);
-const CAP: Duration = Duration::from_millis(250);
+/// `UNAVAILABLE`: the service cannot answer now, and the same call may be made again.
+const GRPC_UNAVAILABLE: &str = "14";
 
 /// Tries calls again.
 pub(crate) fn layer() -> RetryLayer {
@@ -54,8 +57,6 @@ struct Tries {
     /// Attempts that reached an instance.
     made: u32,
     stale: bool,
-    /// When connecting failed first.
-    unreachable: Option<Instant>,
 }
 
 // === impl Retry ===
@@ -92,7 +93,7 @@ where
 {
     let exchange = first.exchange.clone();
     exchange.upstream().budget.deposit(first.exchange.started);
-    let mut tries = Tries { made: 0, stale: false, unreachable: None };
+    let mut tries = Tries { made: 0, stale: false };
     let mut call = first;
     let mut unknown = None;
     loop {
@@ -100,13 +101,13 @@ where
         let answer = inner.call(call).await;
         let Some(again) = tries.again(&exchange, &answer) else { return honest(answer, unknown) };
         let pause = again.pause();
-        if !fits(&exchange, pause) || !exchange.upstream().budget.withdraw(Instant::now()) {
+        if !fits(&exchange, pause) || !withdraw(&exchange) {
             return honest(answer, unknown);
         }
         // An answer and its connection are not needed while it waits.
         unknown = answer.err().filter(CallError::outcome_unknown).or(unknown);
         if !pause.is_zero() {
-            exchange.worker.timer.sleep_until(Instant::now() + pause).await;
+            exchange.worker.timer.sleep_until(later(Instant::now(), pause)).await;
         }
         let stale = again == Again::Stale;
         call = exchange.again(number + 1, exchange.trail.endpoint().filter(|_| !stale), stale);
@@ -123,7 +124,11 @@ fn honest(answer: Answer, unknown: Option<CallError>) -> Answer {
 }
 
 fn fits(exchange: &Exchange, pause: Duration) -> bool {
-    exchange.deadline().is_none_or(|deadline| Instant::now() + pause < deadline)
+    exchange.deadline().is_none_or(|deadline| later(Instant::now(), pause) < deadline)
+}
+
+fn withdraw(exchange: &Exchange) -> bool {
+    exchange.upstream().budget.withdraw(Instant::now(), &exchange.policy.retry_budget)
 }
 
 // === impl Tries ===
@@ -135,7 +140,7 @@ impl Tries {
             return None;
         }
         match answer {
-            Err(CallError::Connect { .. }) => self.reconnect(exchange),
+            Err(CallError::Connect { .. }) => reconnect(exchange),
             Err(CallError::Broken { .. } | CallError::Timeout { .. }) if exchange.idempotent() => {
                 let stale = exchange.trail.reused() && matches!(answer, Err(CallError::Broken { .. }));
                 if stale && !self.stale {
@@ -145,11 +150,7 @@ impl Tries {
                 self.count(exchange).map(Again::After)
             }
             Ok(response) if exchange.idempotent() => {
-                let own = match response.status() {
-                    StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Duration::ZERO,
-                    StatusCode::SERVICE_UNAVAILABLE => retry_after(response),
-                    _ => return None,
-                };
+                let own = asks_for(response)?;
                 self.count(exchange).map(|pause| Again::After(pause.max(own)))
             }
             _ => None,
@@ -161,13 +162,13 @@ impl Tries {
         self.made += 1;
         (self.made < exchange.policy.attempts).then(|| backoff(exchange, self.made))
     }
+}
 
-    /// Failures to connect do not count as attempts, because nothing happened; they have a time of their own.
-    fn reconnect(&mut self, exchange: &Exchange) -> Option<Again> {
-        let since = *self.unreachable.get_or_insert_with(Instant::now);
-        let allowed = exchange.policy.attempts > 1 && since.elapsed() < exchange.policy.connect_timeout;
-        allowed.then(|| Again::Reconnect(backoff(exchange, 1)))
-    }
+/// Failures to connect do not count as attempts, because nothing happened; they have a time of their own.
+fn reconnect(exchange: &Exchange) -> Option<Again> {
+    let pause = backoff(exchange, 1);
+    let allowed = exchange.policy.attempts > 1 && later(Instant::now(), pause) < exchange.connect_due();
+    allowed.then_some(Again::Reconnect(pause))
 }
 
 impl Again {
@@ -181,13 +182,34 @@ impl Again {
 
 /// Full jitter over an exponential pause ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 fn backoff(exchange: &Exchange, tries: u32) -> Duration {
-    exchange.worker.random.up_to((BASE * (1 << tries.saturating_sub(1).min(8))).min(CAP))
+    let Backoff { base, cap } = exchange.policy.backoff;
+    exchange.worker.random.up_to(base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(cap))
 }
 
-/// The seconds that a 503 asks to wait for; the form with a date is not read, so that no clock is compared.
-fn retry_after(response: &Response<Body>) -> Duration {
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(0).min(86_400))
+/// The pause that an answer asks for, if it is one after which to try again.
+fn asks_for(response: &Response<Body>) -> Option<Duration> {
+    let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    match response.status() {
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Some(Duration::ZERO),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Some(response.headers().get(RETRY_AFTER).map(retry_after).unwrap_or_default())
+        }
+        // In the head only if there is no message ("Trailers-Only"). A pushback that is no number says not to
+        // try again (gRFC A6).
+        StatusCode::OK if text("grpc-status") == Some(GRPC_UNAVAILABLE) => text("grpc-retry-pushback-ms")
+            .map_or(Some(0), |millis| millis.parse().ok())
+            .map(Duration::from_millis),
+        _ => None,
+    }
+}
+
+/// The time to wait for, given in seconds or by the date of its end (RFC 9110, section 10.2.3); none if it is
+/// neither.
+fn retry_after(value: &HeaderValue) -> Duration {
+    let text = value.to_str().unwrap_or_default();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let until = || httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(until).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -195,6 +217,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
     use http::Request;
+    use madang_model::policy::RetryBudget;
     use tower::service_fn;
 
     use super::*;
@@ -295,10 +318,46 @@ mod tests {
         let floor = 10.0 * begin.elapsed().as_secs_f64() + 100.0;
         assert!(f64::from(attempts - calls) <= f64::from(calls) * 0.2 + floor, "{attempts}");
         // Within one window, so that nothing is forgiven.
-        let bench = Bench::new(Policy { attempts: 10, ..Policy::default() });
-        let all = (0..1000).map(|_| tries(&bench, bench.get(), Outcome::Connect));
-        let attempts: u32 = futures_util::future::join_all(all).await.into_iter().sum();
+        let all = |bench: Bench| async move {
+            let all = (0..1000).map(|_| tries(&bench, bench.get(), Outcome::Connect));
+            futures_util::future::join_all(all).await.into_iter().sum::<u32>()
+        };
+        let attempts = all(Bench::new(Policy { attempts: 10, ..Policy::default() })).await;
         assert!(attempts <= 1000 + 200 + 100, "{attempts}");
+        let retry_budget = RetryBudget { percent: 3, floor: 2 };
+        let attempts = all(Bench::new(Policy { attempts: 10, retry_budget, ..Policy::default() })).await;
+        assert!(attempts <= 1000 + 30 + 20, "{attempts}");
+    }
+
+    /// Whatever becomes of attempts and whatever the rules: no more retries than requests and time allow.
+    #[tokio::test(start_paused = true)]
+    async fn attempts_at_random_outcomes_stay_within_any_budget() {
+        const OUTCOMES: [Outcome; 6] = [
+            Outcome::Connect,
+            Outcome::Broken,
+            Outcome::Timeout,
+            Outcome::Status(503),
+            Outcome::Status(200),
+            Outcome::Status(500),
+        ];
+        for seed in 0..40_u64 {
+            let random = Arc::new(crate::random::Random::seeded(seed));
+            let below = |limit| random.below(limit) as u32;
+            let retry_budget = RetryBudget { percent: below(60), floor: below(4) };
+            let attempts = 1 + below(6);
+            let bench = Bench::new(Policy { attempts, retry_budget, ..Policy::default() });
+            let (begin, mut requests, mut tried) = (Instant::now(), 0, 0);
+            // Well within one window, so that nothing is forgotten.
+            while begin.elapsed() < Duration::from_secs(7) {
+                requests += 1;
+                let draws = random.clone();
+                let outcome = move |_| OUTCOMES[draws.below(OUTCOMES.len())];
+                tried += tries_and(&bench, bench.get(), outcome).await;
+                tokio::time::advance(random.up_to(Duration::from_millis(200))).await;
+            }
+            let allowed = requests * retry_budget.percent / 100 + retry_budget.floor * 10;
+            assert!(tried - requests <= allowed, "seed {seed}: {tried} at {requests}, {retry_budget:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -322,15 +381,98 @@ mod tests {
         assert_eq!(begin.elapsed(), Duration::ZERO);
     }
 
+    #[tokio::test]
+    async fn retry_after_is_seconds_or_a_date() {
+        let read = |text: &str| retry_after(&text.parse().unwrap());
+        assert_eq!(read("7"), Duration::from_secs(7));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!((Duration::from_secs(55)..=Duration::from_secs(60)).contains(&read(&date)), "{date}");
+        for none in ["Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1", "1.5", ""] {
+            assert_eq!(read(none), Duration::ZERO, "{none}");
+        }
+        let bench = Bench::new(Policy::default());
+        assert!(!fits(&bench.get().exchange, read("18446744073709551615")), "no overflow");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn grpc_is_tried_again_when_it_is_unavailable_and_nothing_speaks_against_it() {
+        let bench = Bench::new(Policy::default());
+        let answer = |grpc: &'static str, pushback: Option<&'static str>| {
+            service_fn(move |call: Call| async move {
+                let mut response = status(200);
+                let code = if call.attempt == 1 { grpc } else { "0" };
+                response.headers_mut().insert("grpc-status", code.parse().unwrap());
+                if let Some(millis) = pushback {
+                    response.headers_mut().insert("grpc-retry-pushback-ms", millis.parse().unwrap());
+                }
+                response.headers_mut().insert("x-attempt", call.attempt.into());
+                Ok::<_, CallError>(response)
+            })
+        };
+        for (key, grpc, pushback, attempts, least) in [
+            (false, "14", None, 1, 0),
+            (true, "14", None, 2, 0),
+            (true, "13", None, 1, 0),
+            (true, "14", Some("700"), 2, 700),
+            (true, "14", Some("20000"), 1, 0),
+            (true, "14", Some("-1"), 1, 0),
+            (true, "14", Some("later"), 1, 0),
+        ] {
+            let mut request = Request::post("/pay.Payments/Charge");
+            if key {
+                request = request.header("idempotency-key", "k");
+            }
+            let call = bench.call(request.body(Body::from("x")).unwrap());
+            let begin = Instant::now();
+            let response = layer().layer(answer(grpc, pushback)).call(call).await.unwrap();
+            let context = format!("{key} {grpc} {pushback:?}");
+            assert_eq!(response.headers()["x-attempt"], attempts.to_string(), "{context}");
+            assert!(begin.elapsed() >= Duration::from_millis(least), "{context}: {:?}", begin.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_to_connect_runs_from_the_first_attempt_at_it_and_not_while_there_is_no_instance() {
+        let secs = Duration::from_secs;
+        let policy = Policy { connect_timeout: secs(2), timeout: secs(60), ..Policy::default() };
+        // Each attempt hangs as long as it may.
+        let hangs = service_fn(|call: Call| async move {
+            tokio::time::sleep_until(call.exchange.connect_due()).await;
+            Outcome::Connect.answer(&call.exchange)
+        });
+        let (bench, begin) = (Bench::new(policy.clone()), Instant::now());
+        assert!(layer().layer(hangs).call(bench.get()).await.is_err());
+        assert_eq!(begin.elapsed(), secs(2));
+
+        let (bench, begin) = (Bench::new(policy), Instant::now());
+        let refuses = service_fn(move |call: Call| async move {
+            call.exchange.connect_due();
+            if call.attempt == 2 {
+                tokio::time::sleep(secs(5)).await;
+                call.exchange.trail.connect_later(secs(5));
+            }
+            Outcome::Connect.answer(&call.exchange)
+        });
+        assert!(layer().layer(refuses).call(bench.get()).await.is_err());
+        let took = begin.elapsed();
+        assert!(took > secs(6) && took < secs(7), "{took:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_with_full_jitter_up_to_the_cap() {
-        let bench = Bench::new(Policy::default());
-        let exchange = bench.get().exchange;
-        for (tries, cap) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (60, 250)] {
-            let pauses: Vec<_> = (0..500).map(|_| backoff(&exchange, tries).as_millis()).collect();
-            let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
-            assert!(*most <= cap && *most > cap * 9 / 10 && *least < cap / 10, "{tries}: {least} to {most}");
-        }
+        let check = |bench: Bench, expected: &[(u32, u128)]| {
+            let exchange = bench.get().exchange;
+            for &(tries, cap) in expected {
+                let pauses: Vec<_> = (0..500).map(|_| backoff(&exchange, tries).as_millis()).collect();
+                let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+                let spread = *most <= cap && *most > cap * 9 / 10 && *least < cap / 10;
+                assert!(spread, "{tries}: {least} to {most}");
+            }
+        };
+        let usual = [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (60, 250)];
+        check(Bench::new(Policy::default()), &usual);
+        let backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(1) };
+        check(Bench::new(Policy { backoff, ..Policy::default() }), &[(1, 100), (3, 400), (9, 1000)]);
     }
 
     #[tokio::test(start_paused = true)]

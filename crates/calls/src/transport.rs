@@ -203,10 +203,11 @@ async fn acquire(
     let worker = &exchange.worker;
     let limit = worker.config.connections;
     let mut waiting = None;
-    let mut patience = worker.timer.sleep_until(now + exchange.policy.connect_timeout);
+    let mut patience = worker.timer.sleep_until(exchange.connect_due());
     loop {
         let idle = worker.pool.take(endpoint, now).filter(|_| !fresh);
         if let Some(connection) = idle {
+            exchange.trail.connected();
             return Ok((connection, true));
         }
         if let Some(slot) = endpoint.slot(limit) {

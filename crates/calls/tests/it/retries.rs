@@ -220,7 +220,7 @@ async fn black_hole() -> (tokio::net::TcpListener, Vec<TcpStream>) {
 #[tokio::test]
 async fn an_instance_that_answers_no_connect_is_reported_after_the_time_to_connect() {
     let (hole, _waiting) = black_hole().await;
-    let time = Duration::from_millis(150);
+    let time = Duration::from_millis(600);
     for (protocol, attempts) in [(Protocol::Http, 1), (Protocol::H2c, 1), (Protocol::Http, 3)] {
         let policy = Policy { connect_timeout: time, attempts, ..Policy::default() };
         let caller = Caller::with(ClientConfig::new(Hop::Gateway), policy);
@@ -230,8 +230,8 @@ async fn an_instance_that_answers_no_connect_is_reported_after_the_time_to_conne
         let took = begin.elapsed();
         assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
         assert!(error.retryable() && !error.outcome_unknown());
-        // An attempt that begins before the time is over has that time for itself; the rest is for a busy machine.
-        let most = time * attempts.min(2) + Duration::from_millis(500);
+        // The time is for all attempts together; the rest is for a busy machine.
+        let most = time + Duration::from_millis(500);
         assert!(time <= took && took < most, "{attempts} attempts, {took:?}");
     }
 }
