@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -11,6 +12,12 @@ use crate::Error;
 
 /// How many connections wait in the kernel until they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// How long a client may be silent until the kernel asks whether it is still there, how often it then asks, and
+/// how many times. Whoever answers none of it is gone: its connection breaks, with the requests on it.
+const SILENCE: Duration = Duration::from_secs(30);
+const PROBE: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 
 /// An exclusive listening socket. It closes when it is dropped.
 #[derive(Debug)]
@@ -51,6 +58,7 @@ impl Listener {
 
     fn from_socket(asked: SocketAddr, socket: TcpListener) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
+        probe_clients(&socket)?;
         Ok(Self { asked, local: socket.local_addr()?, socket })
     }
 
@@ -84,6 +92,15 @@ fn open(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Connections take this over from the socket that they are accepted on. It needs neither a timer nor a protocol
+/// in which a client can be asked.
+fn probe_clients(socket: &TcpListener) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -106,7 +123,12 @@ mod tests {
     async fn takes_over_a_socket_that_listens() {
         let listener = Listener::from_std(TcpListener::bind(ANY).unwrap()).unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr()).unwrap();
-        let (_, peer) = listener.to_async().unwrap().accept().await.unwrap();
+        let (stream, peer) = listener.to_async().unwrap().accept().await.unwrap();
         assert_eq!(peer, client.local_addr().unwrap());
+        let probed = sockopt::socket_keepalive(&stream).unwrap();
+        assert!(
+            probed && sockopt::tcp_keepidle(&stream).unwrap() == SILENCE,
+            "clients that vanish are found out"
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use madang_calls::{Client, ClientConfig};
 use madang_wire::{Hop, RequestRecord};
 use tokio::{
@@ -260,13 +260,12 @@ fn ticks(time: Duration) -> u32 {
 
 impl Protocols {
     fn new(config: &Config) -> Self {
-        // Heads and idle connections are timed by the worker, once for all connections.
+        // Heads and idle connections are timed by the worker, once for all connections; clients that vanish are found
+        // out by the kernel.
         let mut http1 = http1::Builder::new();
         http1.header_read_timeout(None).max_header_size(config.head_bytes).max_buf_size(MAX_BUFFER);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
             .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(config.streams)
             .max_pending_accept_reset_streams(RESETS)
@@ -278,9 +277,6 @@ impl Protocols {
 /// The most that is read ahead or written behind on an HTTP/1 connection, in bytes; a head that is not
 /// complete within it is refused.
 const MAX_BUFFER: usize = 64 * 1024;
-
-/// How often a silent HTTP/2 client is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How many streams a client may open and reset, or have reset for errors of its own, before the connection is
 /// given up (CVE-2023-44487, CVE-2025-8671).
