@@ -8,10 +8,10 @@ use std::{
 
 use http::{HeaderValue, Method};
 use madang_model::{InstanceId, ServiceName};
-use madang_wire::{Code, Hop, RequestRecord};
+use madang_wire::{Code, Hop, RequestRecord, SpanId, TraceId};
 use tokio::time::Instant;
 
-use crate::{Context, Counters, Upstream, exchange::Exchange, trace::write_hex};
+use crate::{Context, Counters, Upstream, exchange::Exchange};
 
 /// Records and counters of one client.
 pub(crate) struct Ledger {
@@ -132,9 +132,9 @@ impl Ledger {
         RequestRecord {
             at: self.epoch + entry.at.saturating_duration_since(self.start).as_millis() as u64,
             hop: self.hop,
-            request_id: entry.request_id.to_str().unwrap_or_default().into(),
-            trace_id: hex::<32>(entry.trace_id),
-            span_id: hex::<16>(entry.span_id.into()),
+            request_id: entry.request_id,
+            trace_id: TraceId(entry.trace_id),
+            span_id: SpanId(entry.span_id),
             route: entry.route,
             caller: entry.caller.map(|name| names.share(name.as_str())),
             service: entry.service.map(|name| names.share(name.as_str())),
@@ -196,12 +196,6 @@ impl Entry {
     }
 }
 
-fn hex<const DIGITS: usize>(number: u128) -> Arc<str> {
-    let mut text = [b'0'; DIGITS];
-    write_hex(number, &mut text);
-    std::str::from_utf8(&text).unwrap_or_default().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,9 +209,9 @@ mod tests {
         }
         let (records, dropped) = ledger.drain();
         assert_eq!((records.len(), dropped), (3, 2));
-        assert_eq!(records[0].request_id.as_bytes(), context.request_id.0.as_bytes());
-        assert_eq!(*records[0].trace_id, format!("{:032x}", context.trace.trace_id));
-        assert_eq!(*records[0].span_id, format!("{:016x}", context.trace.span_id));
+        assert_eq!(records[0].request_id, context.request_id.0);
+        assert_eq!(records[0].trace_id.0, context.trace.trace_id);
+        assert_eq!(records[0].span_id.0, context.trace.span_id);
         assert_eq!((records[0].status, records[0].code.as_deref()), (404, Some("MDG-GW-001")));
         assert_eq!(ledger.drain(), (vec![], 0));
     }

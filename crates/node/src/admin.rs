@@ -13,7 +13,7 @@ use http::StatusCode;
 use madang_model::{ServiceName, UnitName};
 use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
-    Code, Problem, RequestRecord,
+    Code, Problem, RequestRecord, TraceId,
     admin::{
         Event, EventKind, InstanceView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
         TargetView, TrafficView,
@@ -194,7 +194,7 @@ struct RequestParams {
     n: Option<usize>,
     service: Option<String>,
     route: Option<String>,
-    trace: Option<String>,
+    trace: Option<TraceId>,
     #[serde(default)]
     failed: bool,
 }

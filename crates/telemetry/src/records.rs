@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use madang_wire::RequestRecord;
+use madang_wire::{RequestRecord, TraceId};
 
 /// How many records are kept.
 const KEPT: usize = 4096;
@@ -72,7 +72,7 @@ pub struct RecordFilter {
     /// Only requests to this service.
     pub service: Option<String>,
     /// Only requests of this trace.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<TraceId>,
     /// Only requests that were answered 5xx or not at all.
     pub failed: bool,
 }
@@ -168,14 +168,14 @@ impl RecordFilter {
             matches!(StatusClass::of(record.status), StatusClass::ServerError | StatusClass::Aborted);
         same(&self.route, record.route.as_deref())
             && same(&self.service, record.service.as_deref())
-            && same(&self.trace_id, Some(&record.trace_id))
+            && self.trace_id.is_none_or(|wanted| wanted == record.trace_id)
             && (failed || !self.failed)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use madang_wire::Hop;
+    use madang_wire::{Hop, SpanId};
 
     use super::*;
 
@@ -183,9 +183,9 @@ mod tests {
         RequestRecord {
             at,
             hop: Hop::Gateway,
-            request_id: format!("request-{at}").into(),
-            trace_id: format!("{at:032x}").into(),
-            span_id: format!("{at:016x}").into(),
+            request_id: at.into(),
+            trace_id: TraceId(at.into()),
+            span_id: SpanId(at),
             route: Some(format!("/{service}/**").into()),
             caller: None,
             service: Some(service.into()),
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(shown(RecordFilter { failed: true, ..Default::default() }), [3, 2]);
         assert_eq!(shown(RecordFilter { service: Some("orders".into()), ..Default::default() }), [2]);
         assert_eq!(shown(RecordFilter { route: Some("/users/**".into()), ..Default::default() }), [4, 3, 1]);
-        assert_eq!(shown(RecordFilter { trace_id: Some(format!("{:032x}", 4)), ..Default::default() }), [4]);
+        assert_eq!(shown(RecordFilter { trace_id: Some(TraceId(4)), ..Default::default() }), [4]);
         assert_eq!(times(&records.recent(1, &RecordFilter::default())), [4]);
     }
 

@@ -4,9 +4,11 @@
 
 pub mod admin;
 pub mod headers;
+mod ids;
 mod problem;
 mod record;
 pub mod service;
 
+pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
 pub use record::{Hop, RequestRecord};

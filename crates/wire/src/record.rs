@@ -1,9 +1,13 @@
-//! What one hop knew of one request, once it was over.
+//! What one hop knew of one request, once it was over. Most records are never read: what they hold becomes text only
+//! when they are.
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::{SpanId, TraceId};
 
 /// Where a request was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,13 +30,14 @@ pub struct RequestRecord {
     pub hop: Hop,
     /// The request's id.
     #[schema(value_type = String)]
-    pub request_id: Arc<str>,
+    #[serde(with = "text")]
+    pub request_id: HeaderValue,
     /// The trace's id: 32 hexadecimal digits.
     #[schema(value_type = String)]
-    pub trace_id: Arc<str>,
+    pub trace_id: TraceId,
     /// The span of this hop: 16 hexadecimal digits.
     #[schema(value_type = String)]
-    pub span_id: Arc<str>,
+    pub span_id: SpanId,
     /// The route's template, never the path itself.
     #[schema(value_type = Option<String>)]
     pub route: Option<Arc<str>>,
@@ -61,4 +66,38 @@ pub struct RequestRecord {
     pub upstream_us: u64,
     /// The part of it spent waiting for an instance.
     pub parked_us: u64,
+}
+
+/// A header's value as its text.
+mod text {
+    use http::HeaderValue;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &HeaderValue, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(value.to_str().unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderValue, D::Error> {
+        HeaderValue::try_from(String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_text_in_json() {
+        let json = r#"{"at":1,"hop":"gateway","request_id":"abc","trace_id":"0af7651916cd43dd8448eb211c80319c",
+            "span_id":"00f067aa0ba902b7","route":null,"caller":null,"service":"users","instance":null,
+            "method":"GET","status":200,"code":null,"attempts":1,"duration_us":5,"upstream_us":4,"parked_us":0}"#;
+        let record: RequestRecord = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            (record.trace_id.0, record.span_id.0),
+            (0x0af7651916cd43dd8448eb211c80319c, 0xf067aa0ba902b7)
+        );
+        assert_eq!(record.request_id, "abc");
+        let written: serde_json::Value = serde_json::to_value(&record).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(json).unwrap());
+    }
 }

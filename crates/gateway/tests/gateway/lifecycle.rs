@@ -254,7 +254,15 @@ async fn what_happened_is_recorded() {
     .await;
     let shown: Vec<_> = records
         .iter()
-        .map(|r| (&*r.request_id, r.route.as_deref(), r.service.as_deref(), r.status, r.code.as_deref()))
+        .map(|r| {
+            (
+                r.request_id.to_str().unwrap(),
+                r.route.as_deref(),
+                r.service.as_deref(),
+                r.status,
+                r.code.as_deref(),
+            )
+        })
         .collect();
     assert_eq!(
         shown,

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Requests counted, after so many that are not: connections are open by then, and pools and tables are full.
-const REQUESTS: usize = 2000;
+const REQUESTS: usize = 8000;
 const BEFORE: usize = 500;
 
 /// Counts, and leaves callgrind's profiles in a folder.
