@@ -96,14 +96,14 @@ impl Service {
     pub fn unit(&self) -> Option<&UnitName> {
         match &self.placement {
             Placement::Unit(unit) => Some(unit),
-            Placement::Elsewhere(_) => None,
+            Placement::Elsewhere(_) | Placement::Joins => None,
         }
     }
 
     /// Where it answers if it runs elsewhere.
     pub fn url(&self) -> Option<&Url> {
         match &self.placement {
-            Placement::Unit(_) => None,
+            Placement::Unit(_) | Placement::Joins => None,
             Placement::Elsewhere(url) => Some(url),
         }
     }
@@ -116,6 +116,8 @@ pub enum Placement {
     Unit(UnitName),
     /// Elsewhere: it is called at this URL, and neither started nor stopped.
     Elsewhere(Url),
+    /// Wherever its instances say: others start them, and each joins by the service API.
+    Joins,
 }
 
 /// The limits of one service's calls to another.

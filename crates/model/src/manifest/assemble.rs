@@ -24,6 +24,7 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
     let services = plan::services(raw).into_values().filter_map(|raw_service| {
         let placement = match &raw_service.url {
             Some(url) => Placement::Elsewhere(url.value.clone()),
+            None if raw_service.joins => Placement::Joins,
             None => Placement::Unit((*hosts.get(&raw_service.name.value)?).clone()),
         };
         Some((raw_service.name.value.clone(), service(raw_service, placement, raw, name, root)))

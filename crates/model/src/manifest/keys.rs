@@ -123,7 +123,7 @@ pub(super) static GATEWAY: Table = Table {
 
 /// `[services.NAME]`.
 pub(super) static SERVICE: Table =
-    Table { noun: "a service", schema: "service", groups: &[SERVICE_KEYS, PROGRAM_KEYS] };
+    Table { noun: "a service", schema: "service", groups: &[SERVICE_KEYS, SERVICE_RUN, PROGRAM_KEYS] };
 
 /// A `service.toml`: the keys of `[services.NAME]`, and the name.
 pub(super) static SERVICE_FILE: Table = Table {
@@ -132,6 +132,7 @@ pub(super) static SERVICE_FILE: Table = Table {
     groups: &[
         &[required("name", Shape::Text(Format::Name), "The service's name.")],
         SERVICE_KEYS,
+        SERVICE_RUN,
         PROGRAM_KEYS,
     ],
 };
@@ -167,13 +168,20 @@ const SERVICE_KEYS: &[Key] = &[
     key("routes", OWN_ROUTES, "The requests from outside that are its own: paths, or tables."),
 ];
 
-/// What is run, for a unit and for a service that is its own unit.
+const SERVICE_RUN: &[Key] = &[key(
+    "run",
+    Shape::AnyOf(&[Shape::Text(Format::Deferred), Shape::False]),
+    "The command that runs it, in the folder of this file, or `false` if others start it and its instances join. `${self.port}` and the like are filled in when an instance starts.",
+)];
+
+const UNIT_RUN: &[Key] = &[key(
+    "run",
+    Shape::Text(Format::Deferred),
+    "The command that runs it, in the folder of this file. `${self.port}` and the like are filled in when an instance starts.",
+)];
+
+/// The rest of what is run, for a unit and for a service that is its own unit.
 const PROGRAM_KEYS: &[Key] = &[
-    key(
-        "run",
-        Shape::Text(Format::Deferred),
-        "The command that runs it, in the folder of this file. `${self.port}` and the like are filled in when an instance starts.",
-    ),
     key("build", Shape::Text(Format::Free), "The command that builds it; equal commands run once."),
     key(
         "health",
@@ -200,6 +208,7 @@ pub(super) static UNIT: Table = Table {
     schema: "unit",
     groups: &[
         &[required("services", SERVICES, "The services that share this unit's process.")],
+        UNIT_RUN,
         PROGRAM_KEYS,
     ],
 };

@@ -69,8 +69,9 @@ pub(super) fn units(raw: &RawSystem) -> Vec<Planned<'_>> {
             placed: true,
         });
     }
-    let alone =
-        services.values().filter(|service| !placed.contains_key(&service.name.value) && !service.has_url);
+    let alone = services
+        .values()
+        .filter(|service| !placed.contains_key(&service.name.value) && !service.has_url && !service.joins);
     units.extend(alone.map(|service| Planned {
         name: UnitName::from(&service.name.value),
         spot: &service.name.spot,

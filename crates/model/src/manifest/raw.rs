@@ -36,6 +36,8 @@ pub(super) struct RawService {
     pub url: Option<At<Url>>,
     /// Whether there is a `url`, be it a good one or not.
     pub has_url: bool,
+    /// Whether others start it: `run = false`.
+    pub joins: bool,
     pub listen: Option<At<SocketAddr>>,
     pub protocol: Option<At<Protocol>>,
     pub timeout: Option<At<Duration>>,
@@ -141,6 +143,7 @@ fn service(name: At<ServiceName>, node: &Node) -> RawService {
         owner: node.get("owner").and_then(text),
         url: node.get("url").and_then(parsed),
         has_url: node.get("url").is_some(),
+        joins: node.get("run").is_some_and(|run| matches!(run.value, Value::Boolean(false))),
         listen: node.get("listen").and_then(address),
         protocol: node.get("protocol").and_then(protocol),
         timeout: node.get("timeout").and_then(duration),

@@ -77,7 +77,7 @@ fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listene
             }
         }
     }
-    for service in plan::services(raw).into_values().filter(|service| service.has_url) {
+    for service in plan::services(raw).into_values().filter(|service| service.has_url || service.joins) {
         if let Some(At { value: address, spot }) = &service.listen {
             let who = format!("Madang's listener for {}", service.name.value);
             let ip = Some(address.ip());

@@ -338,3 +338,16 @@ fn an_explanation_tells_no_secret() {
     assert!(!told.contains("hunter2"), "{told}");
     assert!(told.contains("${PASSWORD}") && told.contains("postgres://shop:***@localhost/shop_a"), "{told}");
 }
+
+#[test]
+fn a_service_that_others_start_has_no_unit_and_may_call() {
+    let system = loaded(
+        "[services.pos]\nrun = false\nlisten = 3009\ncalls = [\"users\"]\nroutes = [\"/pos/**\"]\n[services.users]\nrun = \"users\"\n",
+    )
+    .system;
+    let pos = &system.services["pos"];
+    assert_eq!(pos.placement, Placement::Joins);
+    assert!(pos.unit().is_none() && pos.url().is_none());
+    assert_eq!(system.lasting_address(pos), Some(([127, 0, 0, 1], 3009).into()));
+    assert_eq!(system.units.len(), 1);
+}

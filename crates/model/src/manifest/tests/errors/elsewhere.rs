@@ -190,3 +190,73 @@ fn a_port_that_is_taken() {
         "#]],
     );
 }
+
+#[test]
+fn a_program_that_others_start() {
+    refused(
+        "[services.pos]\nrun = false\nreplicas = 2\ncalls = [\"pos\"]\n[services.a]\nrun = \"a\"\ndepends_on = [\"pos\"]\n[units.core]\nservices = [\"pos\"]\nrun = false\n",
+        expect![[r#"
+            MDG-MF-031
+
+              × "pos" runs elsewhere and cannot have `replicas`
+               ╭─[madang.toml:3:1]
+             1 │ [services.pos]
+             2 │ run = false
+               · ─┬─
+               ·  ╰── others start it
+             3 │ replicas = 2
+               · ────┬───
+               ·     ╰── about a program that Madang runs
+             4 │ calls = ["pos"]
+               ╰────
+              help: write the command in `run` if Madang is to run it; otherwise keep of the keys of a service only
+                    `run`, `owner`, `protocol`, `listen`, `timeout`, `calls` and `routes`
+            MDG-MF-031
+
+              × nothing can wait for "pos", which runs elsewhere
+               ╭─[madang.toml:2:1]
+             1 │ [services.pos]
+             2 │ run = false
+               · ─┬─
+               ·  ╰── others start it
+             3 │ replicas = 2
+               ╰────
+               ╭─[madang.toml:7:15]
+             6 │ run = "a"
+             7 │ depends_on = ["pos"]
+               ·               ──┬──
+               ·                 ╰── waits for it to be ready
+             8 │ [units.core]
+               ╰────
+              help: name it in `calls` instead: a call waits, is tried again and fails within its time limit
+            MDG-MF-031
+
+              × "pos" runs elsewhere and cannot be placed in a unit
+               ╭─[madang.toml:2:1]
+             1 │ [services.pos]
+             2 │ run = false
+               · ─┬─
+               ·  ╰── others start it
+             3 │ replicas = 2
+               ╰────
+                ╭─[madang.toml:9:13]
+              8 │ [units.core]
+              9 │ services = ["pos"]
+                ·             ──┬──
+                ·               ╰── placed here
+             10 │ run = false
+                ╰────
+              help: remove its `run = false` if the unit's program serves it, or else remove it from `services`
+            MDG-MF-006
+
+              × `run` takes a text
+                ╭─[madang.toml:10:7]
+              9 │ services = ["pos"]
+             10 │ run = false
+                ·       ──┬──
+                ·         ╰── this is `false`
+                ╰────
+              help: write it in quotes: run = "false"
+        "#]],
+    );
+}

@@ -247,7 +247,7 @@ database = 2020-01-01
               help: `system`: The system as a whole
             MDG-MF-006
 
-              × `run` takes a text
+              × `run` takes a text or `false`
                ╭─[madang.toml:4:7]
              3 │ [services.users]
              4 │ run = ["node", "users.js"]
@@ -255,8 +255,8 @@ database = 2020-01-01
                ·                 ╰── this is an array
              5 │ port = "3001"
                ╰────
-              help: `run`: The command that runs it, in the folder of this file. `${self.port}` and the like are filled
-                    in when an instance starts
+              help: `run`: The command that runs it, in the folder of this file, or `false` if others start it and its
+                    instances join. `${self.port}` and the like are filled in when an instance starts
             MDG-MF-006
 
               × `port` takes a whole number or `false`
