@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use madang_model::ServiceName;
 use madang_wire::service::{Endpoints, ServiceEndpoints};
 
-use crate::{Lane, LocalService, Origin, Upstream};
+use crate::{Killer, Lane, LocalService, Origin, Upstream};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
@@ -23,6 +23,7 @@ struct Shared {
     /// Held while services are added, which is once for each.
     adding: Mutex<()>,
     lanes: Mutex<HashMap<(Origin, ServiceName), Arc<Lane>>>,
+    killer: Arc<OnceLock<Arc<dyn Killer>>>,
 }
 
 // === impl Directory ===
@@ -63,6 +64,11 @@ impl Directory {
         }
     }
 
+    /// Says who kills instances for faults that do; only the first who is named counts.
+    pub fn kill_with(&self, killer: Arc<dyn Killer>) {
+        let _ = self.shared.killer.set(killer);
+    }
+
     /// Hosts a service in this process: calls to it stay inside, each in a task of its own.
     pub fn host(&self, service: ServiceName, local: LocalService) {
         self.upstream(&service).host(local);
@@ -78,7 +84,9 @@ impl Shared {
         if let Some(upstream) = old.get(service) {
             return upstream.clone();
         }
-        let upstream = Arc::new(Upstream::new(service.clone()));
+        let mut upstream = Upstream::new(service.clone());
+        upstream.killer = self.killer.clone();
+        let upstream = Arc::new(upstream);
         let mut next = HashMap::clone(&old);
         next.insert(service.clone(), upstream.clone());
         self.upstreams.store(Arc::new(next));

@@ -14,8 +14,8 @@ use madang_model::InstanceId;
 use tokio::time::Instant;
 
 use crate::{
-    Body, CallError, Context, Lane, Policy, Upstream, client::Worker, context::later, endpoint::Endpoint,
-    local::Local, names::IDEMPOTENCY_KEY, upload::Upload,
+    Body, CallError, Context, Form, Lane, Policy, Upstream, client::Worker, context::later,
+    endpoint::Endpoint, local::Local, names::IDEMPOTENCY_KEY, upload::Upload,
 };
 
 /// One call, or one attempt at it: what the layers hand on.
@@ -69,6 +69,8 @@ pub(crate) struct Trail {
     span: AtomicU64,
     endpoint: AtomicU64,
     reused: AtomicBool,
+    sent: AtomicBool,
+    fault: OnceLock<Arc<str>>,
     instance: OnceLock<InstanceId>,
 }
 
@@ -111,6 +113,11 @@ impl Exchange {
         let mut headers = self.headers();
         let copy = headers.clone();
         mem::replace(&mut headers, copy)
+    }
+
+    /// What the caller understands.
+    pub(crate) fn form(&self) -> Form {
+        Form::of(&self.headers())
     }
 
     fn headers(&self) -> MutexGuard<'_, HeaderMap> {
@@ -177,6 +184,7 @@ impl Trail {
         self.attempts.store(attempt, Relaxed);
         self.span.store(span, Relaxed);
         self.reused.store(false, Relaxed);
+        self.sent.store(false, Relaxed);
         let number = if let Target::Remote(endpoint) = target { endpoint.number } else { 0 };
         self.endpoint.store(number, Relaxed);
     }
@@ -186,9 +194,15 @@ impl Trail {
         let _ = self.instance.set(endpoint.instance.clone());
     }
 
-    /// The attempt goes over a connection that served others before.
-    pub(crate) fn reuses(&self, reused: bool) {
+    /// The attempt goes over a connection, which may have served others before.
+    pub(crate) fn sends(&self, reused: bool) {
         self.reused.store(reused, Relaxed);
+        self.sent.store(true, Relaxed);
+    }
+
+    /// A fault meets the attempt.
+    pub(crate) fn faulted(&self, name: Arc<str>) {
+        let _ = self.fault.set(name);
     }
 
     /// An attempt that took so long ended, so long after the call began.
@@ -232,6 +246,15 @@ impl Trail {
 
     pub(crate) fn reused(&self) -> bool {
         self.reused.load(Relaxed)
+    }
+
+    pub(crate) fn sent(&self) -> bool {
+        self.sent.load(Relaxed)
+    }
+
+    /// The first fault that met an attempt.
+    pub(crate) fn fault(&self) -> Option<Arc<str>> {
+        self.fault.get().cloned()
     }
 
     pub(crate) fn parked_us(&self) -> u64 {

@@ -481,7 +481,7 @@ mod tests {
         let begin = Instant::now();
         let inner = service_fn(|call: Call| async move {
             assert_eq!(call.fresh, call.attempt > 1);
-            call.exchange.trail.reuses(true);
+            call.exchange.trail.sends(true);
             Outcome::Broken.answer(&call.exchange)
         });
         let call = bench.get();

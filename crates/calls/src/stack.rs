@@ -3,7 +3,7 @@
 use http::Response;
 use tower::{Service, ServiceBuilder};
 
-use crate::{Body, CallError, balance, deadline, exchange::Call, hop, park, record, retry, transport};
+use crate::{Body, CallError, balance, deadline, exchange::Call, fault, hop, park, record, retry, transport};
 
 /// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
 /// with the call, so that the stack costs nothing to make.
@@ -21,7 +21,7 @@ pub(crate) fn stack()
         .layer(deadline::attempt()) // inside park: waiting for an instance costs no attempt its time
         .layer(balance::layer()) // measures what the instance took, connecting included
         // ejection comes here: it judges an instance by its answers
-        // faults come here: injected as if the instance made them
+        .layer(fault::layer()) // inside all that judges: injected as if the instance made them
         .layer(hop::layer()) // writes each attempt anew: its number, its span and the time left
         .service(transport::service())
 }

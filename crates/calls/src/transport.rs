@@ -89,7 +89,7 @@ fn http1(
     let Some(mut connection) = idle else {
         return Box::pin(http1_patiently(exchange, endpoint, request, fresh, began));
     };
-    exchange.trail.reuses(true);
+    exchange.trail.sends(true);
     let answer = connection.sender.try_send_request(request);
     Box::pin(async move {
         match answer.await {
@@ -112,7 +112,7 @@ async fn http1_patiently(
 ) -> Result<Response<Body>, CallError> {
     loop {
         let (mut connection, reused) = acquire(&exchange, &endpoint, fresh, began).await?;
-        exchange.trail.reuses(reused);
+        exchange.trail.sends(reused);
         match connection.sender.try_send_request(request).await {
             Ok(response) => return Ok(leased(exchange, connection, response)),
             Err(failure) => request = unsent(&exchange, failure, reused)?,
@@ -134,7 +134,7 @@ async fn http2(
     loop {
         let pooled = if fresh { None } else { exchange.worker.pool.shared(&endpoint) };
         let reused = pooled.is_some();
-        exchange.trail.reuses(reused);
+        exchange.trail.sends(reused);
         let mut sender = match pooled {
             Some(sender) => sender,
             None => connect_http2(&exchange, &endpoint).await.map_err(|error| connect(&exchange, error))?,

@@ -1,6 +1,6 @@
 //! One service as seen by its callers: its endpoints and what is known of them.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
@@ -9,7 +9,7 @@ use madang_wire::service::ServiceEndpoints;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    balance,
+    Killer, balance,
     budget::RetryBudget,
     endpoint::Endpoint,
     exchange::Target,
@@ -31,6 +31,8 @@ pub struct Upstream {
     pub(crate) changed: Notify,
     pub(crate) parked: AtomicUsize,
     pub(crate) budget: RetryBudget,
+    /// Who kills its instances for faults, as its directory knows.
+    pub(crate) killer: Arc<OnceLock<Arc<dyn Killer>>>,
 }
 
 // === impl Upstream ===
@@ -46,6 +48,7 @@ impl Upstream {
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
             budget: RetryBudget::new(),
+            killer: Arc::default(),
         }
     }
 
