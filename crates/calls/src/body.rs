@@ -10,15 +10,15 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{outcome::Attempt, pool::Lease, upload::Sending, watch::Watch};
+use crate::{endpoint::InFlight, pool::Lease, upload::Sending, watch::Watch};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of every request and response: whole in memory, off a connection, or anything else behind a box.
 ///
-/// The body of an answer also carries what must last as long as it does: its connection, the attempt
-/// that it answers and its time limit. They share one box beside it, so that a body is small to move.
+/// The body of an answer also carries what must last as long as it does: its connection, its place among the
+/// requests in flight and its time limit. They share one box beside it, so that a body is small to move.
 pub struct Body {
     kind: Kind,
     held: Option<Box<Held>>,
@@ -28,7 +28,7 @@ pub struct Body {
 #[derive(Default)]
 struct Held {
     lease: Option<Lease>,
-    attempt: Option<Attempt>,
+    in_flight: Option<InFlight>,
     watch: Option<Watch>,
 }
 
@@ -93,12 +93,10 @@ impl Body {
         !matches!(self.kind, Kind::Whole(_)) && !self.is_end_stream()
     }
 
-    /// Tells the attempt how it ends.
-    pub(crate) fn hold(&mut self, mut attempt: Attempt) {
+    /// Counts as in flight until it ends.
+    pub(crate) fn hold_in_flight(&mut self, in_flight: InFlight) {
         if self.is_to_come() {
-            self.held.get_or_insert_default().attempt = Some(attempt);
-        } else {
-            attempt.ended();
+            self.held.get_or_insert_default().in_flight = Some(in_flight);
         }
     }
 
@@ -111,12 +109,8 @@ impl Body {
 
     /// Lets go of everything: it ended, which may be long before it is dropped.
     fn release(&mut self) {
-        let Some(held) = self.held.take() else { return };
-        if let Some(lease) = held.lease {
+        if let Some(lease) = self.held.take().and_then(|held| held.lease) {
             lease.ended();
-        }
-        if let Some(mut attempt) = held.attempt {
-            attempt.ended();
         }
     }
 
@@ -124,10 +118,6 @@ impl Body {
     fn abort(&mut self) {
         self.held = None;
         self.kind = Kind::Whole(Bytes::new());
-    }
-
-    fn attempt(&mut self) -> Option<&mut Attempt> {
-        self.held.as_mut()?.attempt.as_mut()
     }
 
     fn watched(&mut self) -> Option<&mut Watch> {
@@ -175,16 +165,10 @@ impl http_body::Body for Body {
             Poll::Pending => {
                 let expired = self.watched().and_then(|watch| watch.poll_expired(cx));
                 let Some(expired) = expired else { return Poll::Pending };
-                if let Some(attempt) = self.attempt() {
-                    attempt.expired(&expired);
-                }
                 self.abort();
                 Poll::Ready(Some(Err(expired.into())))
             }
             Poll::Ready(Some(Err(error))) => {
-                if let Some(attempt) = self.attempt() {
-                    attempt.broke();
-                }
                 self.abort();
                 Poll::Ready(Some(Err(error)))
             }
@@ -195,12 +179,6 @@ impl http_body::Body for Body {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(watch) = self.watched() {
                     watch.progressed();
-                }
-                if let Some(attempt) = self.attempt() {
-                    match frame.trailers_ref() {
-                        Some(trailers) => attempt.trailers(trailers),
-                        None => attempt.progressed(),
-                    }
                 }
                 if self.is_end_stream() {
                     self.release();

@@ -1,18 +1,15 @@
 //! Who can be called from this process.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use madang_model::ServiceName;
-use madang_wire::{
-    admin::HealthView,
-    service::{Endpoints, ServiceEndpoints},
-};
+use madang_wire::service::{Endpoints, ServiceEndpoints};
 
-use crate::{Lane, LocalService, Origin, Upstream, tally::Clock};
+use crate::{Killer, Lane, LocalService, Origin, Upstream};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
@@ -26,6 +23,7 @@ struct Shared {
     /// Held while services are added, which is once for each.
     adding: Mutex<()>,
     lanes: Mutex<HashMap<(Origin, ServiceName), Arc<Lane>>>,
+    killer: Arc<OnceLock<Arc<dyn Killer>>>,
 }
 
 // === impl Directory ===
@@ -42,14 +40,14 @@ impl Directory {
     /// The way from there to a service; the same as long as somebody holds it.
     pub fn lane(&self, origin: Origin, service: &ServiceName) -> Arc<Lane> {
         let upstream = self.upstream(service);
-        let mut lanes = self.shared.lanes();
-        let key = (origin.clone(), service.clone());
+        let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (origin, service.clone());
         if let Some(lane) = lanes.get(&key) {
             return lane.clone();
         }
         // Those that no route and no caller uses any more are known here only.
         lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-        lanes.entry(key).or_insert(Arc::new(Lane::new(origin, upstream))).clone()
+        lanes.entry(key).or_insert(Arc::new(Lane::new(upstream))).clone()
     }
 
     /// Takes over where services are ready. Instances that stay keep their state and connections; a service
@@ -66,20 +64,9 @@ impl Directory {
         }
     }
 
-    /// How each service answers those who call it from this process.
-    pub fn health(&self) -> Vec<HealthView> {
-        let clock = Clock::read();
-        let mut lanes = BTreeMap::<_, Vec<_>>::new();
-        for ((_, service), lane) in self.shared.lanes().iter() {
-            lanes.entry(service.clone()).or_default().push(lane.clone());
-        }
-        lanes.values_mut().for_each(|lanes| lanes.sort_by(|a, b| a.origin.cmp(&b.origin)));
-        let upstreams = self.shared.upstreams.load();
-        let of = |service| lanes.get(service).map_or(&[][..], Vec::as_slice);
-        let mut views: Vec<_> =
-            upstreams.iter().map(|(service, upstream)| upstream.health(of(service), &clock)).collect();
-        views.sort_by(|a, b| a.service.cmp(&b.service));
-        views
+    /// Says who kills instances for faults that do; only the first who is named counts.
+    pub fn kill_with(&self, killer: Arc<dyn Killer>) {
+        let _ = self.shared.killer.set(killer);
     }
 
     /// Hosts a service in this process: calls to it stay inside, each in a task of its own.
@@ -91,17 +78,15 @@ impl Directory {
 // === impl Shared ===
 
 impl Shared {
-    fn lanes(&self) -> MutexGuard<'_, HashMap<(Origin, ServiceName), Arc<Lane>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn add(&self, service: &ServiceName) -> Arc<Upstream> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.upstreams.load();
         if let Some(upstream) = old.get(service) {
             return upstream.clone();
         }
-        let upstream = Arc::new(Upstream::new(service.clone()));
+        let mut upstream = Upstream::new(service.clone());
+        upstream.killer = self.killer.clone();
+        let upstream = Arc::new(upstream);
         let mut next = HashMap::clone(&old);
         next.insert(service.clone(), upstream.clone());
         self.upstreams.store(Arc::new(next));

@@ -25,14 +25,6 @@ pub enum CallError {
         /// The service called.
         service: ServiceName,
     },
-    /// It is not called for a while, because too many calls failed or were slow.
-    #[error("{service} is not called for a while, because too many calls failed or were slow")]
-    Open {
-        /// The service called.
-        service: ServiceName,
-        /// When it is tried again.
-        retry_after: Duration,
-    },
     /// No connection could be made.
     #[error("failed to connect to {service}")]
     Connect {
@@ -95,7 +87,6 @@ impl CallError {
         match self {
             Self::NoInstance { .. } => Code::NO_INSTANCE,
             Self::ParkingFull { .. } => Code::PARKING_FULL,
-            Self::Open { .. } => Code::OPEN,
             Self::Connect { .. } => Code::CONNECT,
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::BROKEN,
@@ -113,16 +104,13 @@ impl CallError {
 
     /// Whether the same call may be made again later because nothing of it happened.
     pub fn retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::NoInstance { .. } | Self::ParkingFull { .. } | Self::Open { .. } | Self::Connect { .. }
-        )
+        matches!(self, Self::NoInstance { .. } | Self::ParkingFull { .. } | Self::Connect { .. })
     }
 
     /// When it is worth trying again, where that can be said.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NoInstance { retry_after, .. } | Self::Open { retry_after, .. } => Some(*retry_after),
+            Self::NoInstance { retry_after, .. } => Some(*retry_after),
             Self::ParkingFull { .. } => Some(RETRY_AFTER),
             _ => None,
         }

@@ -14,8 +14,8 @@ use madang_model::InstanceId;
 use tokio::time::Instant;
 
 use crate::{
-    Body, CallError, Context, Lane, Policy, Upstream, client::Worker, context::later, endpoint::Endpoint,
-    local::Local, names::IDEMPOTENCY_KEY, outcome::Probes, upload::Upload,
+    Body, CallError, Context, Form, Lane, Policy, Upstream, client::Worker, context::later,
+    endpoint::Endpoint, local::Local, names::IDEMPOTENCY_KEY, upload::Upload,
 };
 
 /// One call, or one attempt at it: what the layers hand on.
@@ -31,8 +31,6 @@ pub(crate) struct Call {
     pub(crate) fresh: bool,
     /// Where it goes, once that is chosen.
     pub(crate) target: Option<Target>,
-    /// What it is to find out besides.
-    pub(crate) probes: Probes,
 }
 
 /// Where an attempt goes.
@@ -71,6 +69,8 @@ pub(crate) struct Trail {
     span: AtomicU64,
     endpoint: AtomicU64,
     reused: AtomicBool,
+    sent: AtomicBool,
+    fault: OnceLock<Arc<str>>,
     instance: OnceLock<InstanceId>,
 }
 
@@ -115,6 +115,11 @@ impl Exchange {
         mem::replace(&mut headers, copy)
     }
 
+    /// What the caller understands.
+    pub(crate) fn form(&self) -> Form {
+        Form::of(&self.headers())
+    }
+
     fn headers(&self) -> MutexGuard<'_, HeaderMap> {
         // Replaced as a whole, so that it is whole whatever happens.
         self.headers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,12 +142,6 @@ impl Exchange {
         };
         let due = self.context.deadline.map_or(due, |deadline| deadline.0.min(due));
         (due > now).then_some(due)
-    }
-
-    /// Whether the time of an attempt that began then, or of the whole call, is over.
-    pub(crate) fn is_late(&self, began: Instant, now: Instant) -> bool {
-        self.due(self.started, self.policy.timeout, now).is_none()
-            || self.due(began, self.policy.attempt_timeout, now).is_none()
     }
 
     /// When the whole call is due at the latest, as far as it is known now.
@@ -168,14 +167,12 @@ impl Exchange {
     /// The first attempt at the call.
     pub(crate) fn first(self: Arc<Self>) -> Call {
         let began = self.started;
-        let probes = Probes::default();
-        Call { exchange: self, attempt: 1, began, avoid: None, fresh: false, target: None, probes }
+        Call { exchange: self, attempt: 1, began, avoid: None, fresh: false, target: None }
     }
 
     /// A later attempt at the same call.
     pub(crate) fn again(self: &Arc<Self>, attempt: u32, avoid: Option<u64>, fresh: bool) -> Call {
-        let (exchange, began) = (self.clone(), Instant::now());
-        Call { exchange, attempt, began, avoid, fresh, target: None, probes: Probes::default() }
+        Call { exchange: self.clone(), attempt, began: Instant::now(), avoid, fresh, target: None }
     }
 }
 
@@ -187,6 +184,7 @@ impl Trail {
         self.attempts.store(attempt, Relaxed);
         self.span.store(span, Relaxed);
         self.reused.store(false, Relaxed);
+        self.sent.store(false, Relaxed);
         let number = if let Target::Remote(endpoint) = target { endpoint.number } else { 0 };
         self.endpoint.store(number, Relaxed);
     }
@@ -196,9 +194,15 @@ impl Trail {
         let _ = self.instance.set(endpoint.instance.clone());
     }
 
-    /// The attempt goes over a connection that served others before.
-    pub(crate) fn reuses(&self, reused: bool) {
+    /// The attempt goes over a connection, which may have served others before.
+    pub(crate) fn sends(&self, reused: bool) {
         self.reused.store(reused, Relaxed);
+        self.sent.store(true, Relaxed);
+    }
+
+    /// A fault meets the attempt.
+    pub(crate) fn faulted(&self, name: Arc<str>) {
+        let _ = self.fault.set(name);
     }
 
     /// An attempt that took so long ended, so long after the call began.
@@ -242,6 +246,15 @@ impl Trail {
 
     pub(crate) fn reused(&self) -> bool {
         self.reused.load(Relaxed)
+    }
+
+    pub(crate) fn sent(&self) -> bool {
+        self.sent.load(Relaxed)
+    }
+
+    /// The first fault that met an attempt.
+    pub(crate) fn fault(&self) -> Option<Arc<str>> {
+        self.fault.get().cloned()
     }
 
     pub(crate) fn parked_us(&self) -> u64 {

@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use madang_model::ServiceName;
 
-use crate::{Upstream, breaker::CircuitBreaker};
+use crate::Upstream;
 
 /// The way of one caller, or of one route, to one service: what is known of it that is not known of the service
 /// as a whole. A [`Directory`](crate::Directory) keeps it over changes of limits, routes and endpoints.
 pub struct Lane {
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) origin: Origin,
-    /// Of those for whom it is not the service's.
-    pub(crate) breaker: CircuitBreaker,
 }
 
 /// Whose way it is.
@@ -30,8 +27,8 @@ pub enum Origin {
 // === impl Lane ===
 
 impl Lane {
-    pub(crate) fn new(origin: Origin, upstream: Arc<Upstream>) -> Self {
-        Self { upstream, origin, breaker: CircuitBreaker::new() }
+    pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream }
     }
 
     /// The service that it leads to.
@@ -40,23 +37,8 @@ impl Lane {
     }
 }
 
-// === impl Origin ===
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Caller(service) => service.fmt(f),
-            Self::Route(template) => template.fmt(f),
-            Self::Listener => f.write_str("listener"),
-        }
-    }
-}
-
 impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane")
-            .field("service", self.upstream.name())
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
+        f.debug_struct("Lane").field("service", self.upstream.name()).finish_non_exhaustive()
     }
 }

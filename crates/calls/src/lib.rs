@@ -21,18 +21,10 @@
 //! 504 or a gRPC `UNAVAILABLE` without a message, up to [`Policy::attempts`], and as long as no more than 64 KiB of
 //! its body went out. `Retry-After` and gRPC's pushback are obeyed if the call has the time. Each retry comes out of
 //! the service's budget, [`Policy::retry_budget`].
-//!
-//! # Instances and services that fail
-//! Each attempt is judged once: what is a failure is said in the module `outcome`. An instance with too many is
-//! taken out of use ([`Policy::ejection`]), a service with too many is not called for a while
-//! ([`Policy::breaker`]); both are tried again by single requests. An instance that hangs fails by the time limit
-//! of an attempt, which by default is that of the call: set [`Policy::attempt_timeout`] where that is too long to
-//! wait, or hedge.
 
 mod answer;
 mod balance;
 mod body;
-mod breaker;
 mod budget;
 mod client;
 mod connect;
@@ -40,24 +32,22 @@ mod context;
 mod counters;
 mod deadline;
 mod directory;
-mod ejection;
 mod endpoint;
 mod error;
 mod exchange;
+mod fault;
 mod gate;
 mod hop;
 mod lane;
 mod ledger;
 mod local;
 mod names;
-mod outcome;
 mod park;
 mod pool;
 mod random;
 mod record;
 mod retry;
 mod stack;
-mod tally;
 #[cfg(test)]
 mod testing;
 mod timer;
@@ -74,6 +64,7 @@ pub use context::{Context, Deadline, Principal, RequestId};
 pub use counters::{Counters, Histogram};
 pub use directory::Directory;
 pub use error::CallError;
+pub use fault::Killer;
 pub use lane::{Lane, Origin};
 pub use local::LocalService;
 pub use madang_model::Policy;

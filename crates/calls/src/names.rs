@@ -10,4 +10,5 @@ pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static(headers::ATTEMPT)
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static(headers::TRACEPARENT);
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static(headers::TRACESTATE);
+pub(crate) const FAULT: HeaderName = HeaderName::from_static(headers::FAULT);
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY);

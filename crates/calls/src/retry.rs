@@ -101,9 +101,7 @@ where
         let answer = inner.call(call).await;
         let Some(again) = tries.again(&exchange, &answer) else { return honest(answer, unknown) };
         let pause = again.pause();
-        // What the breaker would refuse is not asked for: the answer that opened it says more.
-        let refused = exchange.is_broken(later(Instant::now(), pause));
-        if refused || !fits(&exchange, pause) || !withdraw(&exchange) {
+        if !fits(&exchange, pause) || !withdraw(&exchange) {
             return honest(answer, unknown);
         }
         // An answer and its connection are not needed while it waits.
@@ -483,7 +481,7 @@ mod tests {
         let begin = Instant::now();
         let inner = service_fn(|call: Call| async move {
             assert_eq!(call.fresh, call.attempt > 1);
-            call.exchange.trail.reuses(true);
+            call.exchange.trail.sends(true);
             Outcome::Broken.answer(&call.exchange)
         });
         let call = bench.get();
@@ -501,9 +499,7 @@ mod tests {
         let tried = last.clone();
         let inner = service_fn(move |call: Call| {
             let random = &call.exchange.worker.random;
-            let policy = &call.exchange.policy;
-            let picked = call.exchange.upstream().pick(call.avoid, policy, random, call.began);
-            let target = picked.map(|(target, _)| target);
+            let target = call.exchange.upstream().pick(call.avoid, random, call.began);
             let Some(Target::Remote(endpoint)) = &target else { panic!("no instance") };
             let before = tried.swap(endpoint.number, Relaxed);
             assert!(call.attempt == 1 || before != endpoint.number);

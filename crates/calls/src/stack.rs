@@ -3,9 +3,7 @@
 use http::Response;
 use tower::{Service, ServiceBuilder};
 
-use crate::{
-    Body, CallError, breaker, deadline, exchange::Call, hop, outcome, park, record, retry, transport,
-};
+use crate::{Body, CallError, balance, deadline, exchange::Call, fault, hop, park, record, retry, transport};
 
 /// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
 /// with the call, so that the stack costs nothing to make.
@@ -18,11 +16,12 @@ pub(crate) fn stack()
         .layer(deadline::total()) // outside retry and park: it caps the total
         // the bulkhead comes here: it counts calls, not attempts
         .layer(retry::layer()) // outside park: a retry may wait for the instance that comes back
-        .layer(breaker::layer()) // inside retry: it sees each attempt, and retry must not hammer what it opened
+        // the breaker comes here: it sees each attempt, and retry must not hammer what it closed
         .layer(park::layer()) // chooses the instance, so that what follows knows it
         .layer(deadline::attempt()) // inside park: waiting for an instance costs no attempt its time
-        .layer(outcome::layer()) // judges an instance by its answers, and the service; connecting included
-        // faults come here: injected as if the instance made them
+        .layer(balance::layer()) // measures what the instance took, connecting included
+        // ejection comes here: it judges an instance by its answers
+        .layer(fault::layer()) // inside all that judges: injected as if the instance made them
         .layer(hop::layer()) // writes each attempt anew: its number, its span and the time left
         .service(transport::service())
 }

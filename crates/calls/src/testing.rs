@@ -10,7 +10,7 @@ use madang_wire::{
 };
 
 use crate::{
-    Body, Client, ClientConfig, Lane, Origin, Policy, Upstream,
+    Body, Client, ClientConfig, Lane, Policy, Upstream,
     client::Worker,
     exchange::{Call, Exchange},
 };
@@ -27,7 +27,7 @@ impl Bench {
     pub(crate) fn new(policy: Policy) -> Self {
         let client = Client::new(ClientConfig { seed: 3, ..ClientConfig::new(Hop::Gateway) });
         let upstream = Arc::new(Upstream::new("users".parse().unwrap()));
-        let lane = Arc::new(Lane::new(Origin::Listener, upstream.clone()));
+        let lane = Arc::new(Lane::new(upstream.clone()));
         Self { worker: client.worker(), upstream, lane, policy: Arc::new(policy) }
     }
 

@@ -89,7 +89,7 @@ fn http1(
     let Some(mut connection) = idle else {
         return Box::pin(http1_patiently(exchange, endpoint, request, fresh, began));
     };
-    exchange.trail.reuses(true);
+    exchange.trail.sends(true);
     let answer = connection.sender.try_send_request(request);
     Box::pin(async move {
         match answer.await {
@@ -112,7 +112,7 @@ async fn http1_patiently(
 ) -> Result<Response<Body>, CallError> {
     loop {
         let (mut connection, reused) = acquire(&exchange, &endpoint, fresh, began).await?;
-        exchange.trail.reuses(reused);
+        exchange.trail.sends(reused);
         match connection.sender.try_send_request(request).await {
             Ok(response) => return Ok(leased(exchange, connection, response)),
             Err(failure) => request = unsent(&exchange, failure, reused)?,
@@ -134,7 +134,7 @@ async fn http2(
     loop {
         let pooled = if fresh { None } else { exchange.worker.pool.shared(&endpoint) };
         let reused = pooled.is_some();
-        exchange.trail.reuses(reused);
+        exchange.trail.sends(reused);
         let mut sender = match pooled {
             Some(sender) => sender,
             None => connect_http2(&exchange, &endpoint).await.map_err(|error| connect(&exchange, error))?,
@@ -186,11 +186,6 @@ fn unsent(
 fn refused(error: &hyper::Error) -> bool {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     h2.is_some_and(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
-}
-
-/// Whether it failed because of how many connections are allowed here, which says nothing of the instance.
-pub(crate) fn is_local_limit(source: &BoxError) -> bool {
-    matches!(source.downcast_ref(), Some(Unsent::Saturated | Unsent::Busy))
 }
 
 fn connect(exchange: &Exchange, source: BoxError) -> CallError {

@@ -1,23 +1,20 @@
 //! One service as seen by its callers: its endpoints and what is known of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use madang_model::ServiceName;
-use madang_wire::{admin::HealthView, service::ServiceEndpoints};
+use madang_wire::service::ServiceEndpoints;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Lane, Policy,
-    breaker::CircuitBreaker,
+    Killer, balance,
     budget::RetryBudget,
-    ejection::{Probe, Rotation},
     endpoint::Endpoint,
     exchange::Target,
     local::{Local, LocalService},
     random::Random,
-    tally::Clock,
     trace::ascii,
 };
 
@@ -26,15 +23,16 @@ pub struct Upstream {
     name: ServiceName,
     /// The name as a header's value, which every request to it carries.
     pub(crate) label: HeaderValue,
-    pub(crate) endpoints: ArcSwap<Rotation>,
+    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     local: ArcSwapOption<Local>,
-    /// Held by whoever replaces the endpoints: when some come or go, or change between use and ejection.
+    /// Held by whoever replaces the endpoints, which is nobody on the path of a request.
     replacing: Mutex<()>,
     /// Told whenever there may be an instance to go to.
     pub(crate) changed: Notify,
     pub(crate) parked: AtomicUsize,
     pub(crate) budget: RetryBudget,
-    pub(crate) breaker: CircuitBreaker,
+    /// Who kills its instances for faults, as its directory knows.
+    pub(crate) killer: Arc<OnceLock<Arc<dyn Killer>>>,
 }
 
 // === impl Upstream ===
@@ -50,7 +48,7 @@ impl Upstream {
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
             budget: RetryBudget::new(),
-            breaker: CircuitBreaker::new(),
+            killer: Arc::default(),
         }
     }
 
@@ -61,28 +59,20 @@ impl Upstream {
 
     /// Whether a call would find an instance in rotation, or the service is hosted in this process.
     pub fn has_instance(&self) -> bool {
-        self.local.load().is_some() || !self.endpoints.load().all.is_empty()
+        self.local.load().is_some() || !self.endpoints.load().is_empty()
     }
 
-    /// Chooses where an attempt goes, and says whether it is the instance's probe; `None` if it can go nowhere
-    /// now.
-    pub(crate) fn pick(
-        &self,
-        avoid: Option<u64>,
-        policy: &Policy,
-        random: &Random,
-        now: Instant,
-    ) -> Option<(Target, Option<Box<Probe>>)> {
+    /// Chooses where a call goes; `None` if it can go nowhere now.
+    pub(crate) fn pick(&self, avoid: Option<u64>, random: &Random, now: Instant) -> Option<Target> {
         if let Some(local) = &*self.local.load() {
-            return Some((Target::Local(local.clone()), None));
+            return Some(Target::Local(local.clone()));
         }
-        let (endpoint, probe) = self.endpoints.load().pick(avoid, policy, random, now)?;
-        Some((Target::Remote(endpoint), probe))
+        balance::pick(&self.endpoints.load(), avoid, random, now).map(Target::Remote)
     }
 
     /// When one of the instances may be tried again; `None` if there are none.
     pub(crate) fn opens(&self) -> Option<Instant> {
-        self.endpoints.load().all.iter().map(|endpoint| endpoint.opens()).min()
+        self.endpoints.load().iter().map(|endpoint| endpoint.opens()).min()
     }
 
     /// Hosts the service in this process.
@@ -93,9 +83,8 @@ impl Upstream {
 
     /// Takes over the instances that are in rotation; those that stay keep their handles.
     pub(crate) fn apply(&self, given: &ServiceEndpoints) {
-        let _replacing = self.replacing();
-        let rotation = self.endpoints.load_full();
-        let old = &rotation.all;
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.endpoints.load_full();
         let unchanged = |new: &madang_wire::service::Endpoint| {
             old.iter().find(|old| {
                 old.instance == new.instance && old.address == new.address && old.protocol == new.protocol
@@ -111,27 +100,13 @@ impl Upstream {
             return;
         }
         let left: Vec<_> = old.iter().filter(|old| !stays(old)).cloned().collect();
-        self.endpoints.store(Arc::new(rotation.replaced(next)));
+        self.endpoints.store(Arc::new(next));
         left.iter().for_each(|endpoint| endpoint.leave_rotation());
         self.changed.notify_waiters();
     }
 
-    /// How it answers, in each lane and at each instance.
-    pub(crate) fn health(&self, lanes: &[Arc<Lane>], clock: &Clock) -> HealthView {
-        let lanes = lanes.iter().map(|lane| lane.breaker.view(Some(&lane.origin), clock));
-        HealthView {
-            service: self.name.to_string(),
-            breakers: [self.breaker.view(None, clock)].into_iter().chain(lanes).flatten().collect(),
-            instances: self.endpoints.load().view(clock),
-        }
-    }
-
-    pub(crate) fn replacing(&self) -> MutexGuard<'_, ()> {
-        self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[cfg(test)]
-    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.endpoints.load().all.clone()
+    pub(crate) fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
+        self.endpoints.load_full()
     }
 }

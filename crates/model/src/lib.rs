@@ -7,6 +7,7 @@ mod duration;
 pub mod manifest;
 mod name;
 mod nearest;
+mod pattern;
 pub mod policy;
 mod system;
 mod url;
@@ -14,6 +15,7 @@ mod url;
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
+pub use pattern::path_matches;
 pub use policy::Policy;
 pub use system::{
     Call, Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System,

@@ -15,8 +15,8 @@ use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
-        AnswersView, BreakerState, BreakerView, Event, EventKind, HealthView, InstanceView, LogLine,
-        RouteView, ServiceView, State as InstanceState, SystemView, TargetView, TrafficView,
+        Event, EventKind, InstanceView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
+        TargetView, TrafficView,
     },
 };
 use serde::Deserialize;
@@ -36,15 +36,11 @@ type Answer<T> = Result<T, Failure>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Madang admin API", description = "What a node's owner asks of it, over its unix socket."),
-    paths(system, instances, health, service, routes, logs, events, requests, traffic, restart, down),
+    paths(system, instances, service, routes, logs, events, requests, traffic, restart, down),
     components(schemas(
         SystemView,
         InstanceView,
         ServiceView,
-        HealthView,
-        BreakerView,
-        BreakerState,
-        AnswersView,
         RouteView,
         TargetView,
         LogLine,
@@ -67,7 +63,6 @@ pub(crate) async fn run(
     let router = Router::new()
         .route("/v1/system", get(system))
         .route("/v1/instances", get(instances))
-        .route("/v1/health", get(health))
         .route("/v1/services/{name}", get(service))
         .route("/v1/routes", get(routes))
         .route("/v1/logs", get(logs))
@@ -90,13 +85,7 @@ async fn system(State(node): State<Arc<Shared>>) -> Json<SystemView> {
 /// Every instance, and every unit that has none yet.
 #[utoipa::path(get, path = "/v1/instances", responses((status = 200, body = Vec<InstanceView>)))]
 async fn instances(State(node): State<Arc<Shared>>) -> Json<Vec<InstanceView>> {
-    Json(node.instances())
-}
-
-/// How each service answers those who call it through this node.
-#[utoipa::path(get, path = "/v1/health", responses((status = 200, body = Vec<HealthView>)))]
-async fn health(State(node): State<Arc<Shared>>) -> Json<Vec<HealthView>> {
-    Json(node.directory.health())
+    Json(node.supervisor.instances())
 }
 
 /// One service with all that is known of it.

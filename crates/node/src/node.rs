@@ -12,7 +12,7 @@ use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
 use madang_telemetry::{Logs, Records};
-use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, SystemView};
+use madang_wire::admin::{Event, EventKind, ServiceView, SystemView};
 use tokio::{
     sync::watch,
     task::{self, JoinSet},
@@ -155,8 +155,7 @@ impl Shared {
         let service = system.services.get(name)?;
         let unit = service.unit().and_then(|unit| system.units.get(unit));
         let routes = self.gateway.routes().into_iter();
-        let instances = self.instances().into_iter();
-        let health = self.directory.health().into_iter().find(|health| health.service == name);
+        let instances = self.supervisor.instances().into_iter();
         Some(ServiceView {
             name: service.name.to_string(),
             owner: service.owner.clone(),
@@ -171,25 +170,7 @@ impl Shared {
             instances: instances
                 .filter(|view| unit.is_some_and(|unit| view.unit == unit.name.as_str()))
                 .collect(),
-            health: health.unwrap_or_default(),
         })
-    }
-
-    /// The instances, and whether their answers keep them out of use.
-    pub(crate) fn instances(&self) -> Vec<InstanceView> {
-        let (mut views, now) = (self.supervisor.instances(), now());
-        for health in self.directory.health() {
-            for answers in health.instances {
-                let Some(until) = answers.ejected_until else { continue };
-                if let Some(view) = views.iter_mut().find(|view| view.name == answers.instance) {
-                    view.health = match until.saturating_sub(now).div_ceil(1000) {
-                        0 => format!("{} fails: next request tries it", health.service),
-                        seconds => format!("{} fails: out of use for {seconds} s", health.service),
-                    };
-                }
-            }
-        }
-        views
     }
 
     /// The unit of this name, or the one that hosts the service of this name.

@@ -194,6 +194,7 @@ mod tests {
             status,
             code: None,
             attempts: 1,
+            fault: None,
             duration_us: 10,
             upstream_us: 8,
             parked_us: 0,

@@ -12,6 +12,8 @@ pub const CALLER: &str = "madang-caller";
 pub const TIMEOUT: &str = "madang-timeout";
 /// The number of this attempt, from 2; the first says nothing of it.
 pub const ATTEMPT: &str = "madang-attempt";
+/// In an answer: the fault that gave it in place of the service.
+pub const FAULT: &str = "madang-fault";
 /// The id of the request from outside; the same over all calls made on its behalf.
 pub const REQUEST_ID: &str = "x-request-id";
 /// W3C Trace Context: the caller's span.

@@ -58,6 +58,10 @@ pub struct RequestRecord {
     /// The code of the problem that this hop answered itself.
     #[schema(value_type = Option<String>)]
     pub code: Option<Arc<str>>,
+    /// The first fault that was injected, by its id; `manifest` for one of the manifest's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub fault: Option<Arc<str>>,
     /// How often an instance was tried.
     pub attempts: u32,
     /// The time from arrival to the end of the answer's head.

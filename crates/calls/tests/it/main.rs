@@ -5,7 +5,6 @@
 
 #![allow(missing_docs)]
 
-mod health;
 mod http1;
 mod http2;
 mod local;
