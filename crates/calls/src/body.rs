@@ -10,7 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{endpoint::InFlight, pool::Lease, upload::Sending, watch::Watch};
+use crate::{endpoint::InFlight, limit::Permits, pool::Lease, upload::Sending, watch::Watch};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +29,7 @@ pub struct Body {
 struct Held {
     lease: Option<Lease>,
     in_flight: Option<InFlight>,
+    permits: Permits,
     watch: Option<Watch>,
 }
 
@@ -97,6 +98,13 @@ impl Body {
     pub(crate) fn hold_in_flight(&mut self, in_flight: InFlight) {
         if self.is_to_come() {
             self.held.get_or_insert_default().in_flight = Some(in_flight);
+        }
+    }
+
+    /// Keeps the permits of its call until it ends.
+    pub(crate) fn hold_permits(&mut self, permits: Permits) {
+        if self.is_to_come() {
+            self.held.get_or_insert_default().permits = permits;
         }
     }
 

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use madang_model::ServiceName;
+use madang_model::{ServiceName, policy::Priority};
 use madang_wire::headers;
 use tokio::time::Instant;
 
 use crate::{
     TraceContext,
-    names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, REQUEST_ID, TIMEOUT},
+    names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, PRIORITY, REQUEST_ID, TIMEOUT},
     trace::{ascii, write_hex},
 };
 
@@ -46,6 +46,8 @@ pub struct Context {
     pub deadline: Option<Deadline>,
     /// The number of the attempt, from 1.
     pub attempt: u32,
+    /// How much the request matters, and what is called on its behalf.
+    pub priority: Priority,
     /// The client's key for an effect that must happen once.
     pub idempotency_key: Option<HeaderValue>,
 }
@@ -109,6 +111,7 @@ impl Context {
             principal: None,
             deadline: None,
             attempt: 1,
+            priority: Priority::Normal,
             idempotency_key: None,
         }
     }
@@ -117,7 +120,7 @@ impl Context {
     ///
     /// From outside (`trusted` is false) only a valid request id, a valid trace context and the client's
     /// idempotency key are taken; whatever Madang's own headers say is not. From inside, the caller, the
-    /// attempt and the time left are taken too.
+    /// attempt, the priority and the time left are taken too.
     pub fn from_headers(headers: &HeaderMap, trusted: bool) -> Self {
         // Most requests from outside say nothing of it: one look over the names costs less than finding none.
         if !trusted && !headers.keys().any(is_from_outside) {
@@ -131,6 +134,7 @@ impl Context {
             principal: None,
             deadline: None,
             attempt: 1,
+            priority: Priority::Normal,
             idempotency_key: headers.get(IDEMPOTENCY_KEY).cloned(),
         };
         if !trusted {
@@ -142,6 +146,7 @@ impl Context {
             deadline: text(TIMEOUT)
                 .and_then(|millis| millis.parse().ok())
                 .map(|millis| Deadline::after(Duration::from_millis(millis))),
+            priority: text(PRIORITY).map(Priority::from_label).unwrap_or_default(),
             attempt: text(ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1),
             ..context
         }
@@ -170,17 +175,19 @@ mod tests {
             ("madang-timeout", "10"),
             ("madang-caller", "orders"),
             ("madang-attempt", "7"),
+            ("madang-priority", "best-effort"),
         ]);
         let outside = Context::from_headers(&given, false);
         assert_eq!(outside.request_id.0, "from-client");
         assert_eq!(outside.trace.trace_id, 0x0af7651916cd43dd8448eb211c80319c);
         assert_eq!(outside.idempotency_key.as_ref().unwrap(), "\"k\"");
         assert_eq!((outside.caller.as_ref(), outside.deadline, outside.attempt), (None, None, 1));
+        assert_eq!(outside.priority, Priority::Normal);
 
         let inside = Context::from_headers(&given, true);
         assert_eq!(inside.caller.unwrap().as_str(), "orders");
         assert_eq!(inside.deadline.unwrap().remaining(), Duration::from_millis(10));
-        assert_eq!(inside.attempt, 7);
+        assert_eq!((inside.attempt, inside.priority), (7, Priority::BestEffort));
     }
 
     #[test]

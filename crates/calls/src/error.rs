@@ -25,6 +25,14 @@ pub enum CallError {
         /// The service called.
         service: ServiceName,
     },
+    /// As many calls as are allowed are under way, and there is no room or time to wait.
+    #[error("{service} has as many calls as it is allowed")]
+    Overloaded {
+        /// The service called.
+        service: ServiceName,
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
     /// No connection could be made.
     #[error("failed to connect to {service}")]
     Connect {
@@ -87,6 +95,7 @@ impl CallError {
         match self {
             Self::NoInstance { .. } => Code::NO_INSTANCE,
             Self::ParkingFull { .. } => Code::PARKING_FULL,
+            Self::Overloaded { .. } => Code::OVERLOADED,
             Self::Connect { .. } => Code::CONNECT,
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::BROKEN,
@@ -104,13 +113,19 @@ impl CallError {
 
     /// Whether the same call may be made again later because nothing of it happened.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::NoInstance { .. } | Self::ParkingFull { .. } | Self::Connect { .. })
+        matches!(
+            self,
+            Self::NoInstance { .. }
+                | Self::ParkingFull { .. }
+                | Self::Overloaded { .. }
+                | Self::Connect { .. }
+        )
     }
 
     /// When it is worth trying again, where that can be said.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NoInstance { retry_after, .. } => Some(*retry_after),
+            Self::NoInstance { retry_after, .. } | Self::Overloaded { retry_after, .. } => Some(*retry_after),
             Self::ParkingFull { .. } => Some(RETRY_AFTER),
             _ => None,
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{HeaderMap, Method, Request, Uri, request::Parts};
-use madang_model::InstanceId;
+use madang_model::{InstanceId, policy::Priority};
 use tokio::time::Instant;
 
 use crate::{
@@ -105,6 +105,16 @@ impl Exchange {
         const IDEMPOTENT: [Method; 6] =
             [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
         IDEMPOTENT.contains(&self.method) || self.headers().contains_key(IDEMPOTENCY_KEY)
+    }
+
+    /// How much the call matters. A policy of normal priority says nothing of it; then it is the request's that
+    /// the call is made for. Otherwise it is the policy's, unless that request matters less.
+    pub(crate) fn priority(&self) -> Priority {
+        match (self.policy.priority, self.context.priority) {
+            (Priority::Normal, request) => request,
+            (_, Priority::BestEffort) => Priority::BestEffort,
+            (policy, _) => policy,
+        }
     }
 
     /// The headers, for an attempt to change. The first gets those that came, which have room for more; the copy

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 use crate::{
     Body, CallError,
     exchange::{Call, Exchange, Target},
-    names::{ATTEMPT, CALLER, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
+    names::{ATTEMPT, CALLER, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
     trace::{ascii, new_span_id, traceparent},
     transport::Outgoing,
     upload::Upload,
@@ -208,6 +208,9 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     }
     if let Some(due) = exchange.deadline() {
         headers.insert(TIMEOUT, millis(due.saturating_duration_since(call.began)));
+    }
+    if let Some(priority) = exchange.priority().label() {
+        headers.insert(PRIORITY, HeaderValue::from_static(priority));
     }
     if call.attempt > 1 {
         headers.insert(ATTEMPT, call.attempt.into());

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use madang_model::ServiceName;
 
-use crate::Upstream;
+use crate::{Upstream, limiter::Limiter};
 
 /// The way of one caller, or of one route, to one service: what is known of it that is not known of the service
 /// as a whole. A [`Directory`](crate::Directory) keeps it over changes of limits, routes and endpoints.
 pub struct Lane {
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 /// Whose way it is.
@@ -28,7 +29,7 @@ pub enum Origin {
 
 impl Lane {
     pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream }
+        Self { upstream, limiter: Arc::default() }
     }
 
     /// The service that it leads to.

@@ -21,6 +21,11 @@
 //! 504 or a gRPC `UNAVAILABLE` without a message, up to [`Policy::attempts`], and as long as no more than 64 KiB of
 //! its body went out. `Retry-After` and gRPC's pushback are obeyed if the call has the time. Each retry comes out of
 //! the service's budget, [`Policy::retry_budget`].
+//!
+//! # Calls at once
+//! [`Policy::concurrency`] limits the calls of this process to a service, [`Policy::share`] those of one lane, which
+//! adds up to a bulkhead; a call counts until its answer's body ended, and once however often it is tried. Those
+//! beyond it wait in a bounded queue or are refused, the ones that matter least first ([`Policy::priority`]).
 
 mod answer;
 mod balance;
@@ -37,9 +42,12 @@ mod error;
 mod exchange;
 mod fault;
 mod gate;
+mod gradient;
 mod hop;
 mod lane;
 mod ledger;
+mod limit;
+mod limiter;
 mod local;
 mod names;
 mod park;

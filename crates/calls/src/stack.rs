@@ -3,7 +3,9 @@
 use http::Response;
 use tower::{Service, ServiceBuilder};
 
-use crate::{Body, CallError, balance, deadline, exchange::Call, fault, hop, park, record, retry, transport};
+use crate::{
+    Body, CallError, balance, deadline, exchange::Call, fault, hop, limit, park, record, retry, transport,
+};
 
 /// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
 /// with the call, so that the stack costs nothing to make.
@@ -14,7 +16,7 @@ pub(crate) fn stack()
     ServiceBuilder::new()
         .layer(record::layer()) // outermost: sees every call, also one that its caller leaves
         .layer(deadline::total()) // outside retry and park: it caps the total
-        // the bulkhead comes here: it counts calls, not attempts
+        .layer(limit::layer()) // outside retry: it counts calls, not attempts
         .layer(retry::layer()) // outside park: a retry may wait for the instance that comes back
         // the breaker comes here: it sees each attempt, and retry must not hammer what it closed
         .layer(park::layer()) // chooses the instance, so that what follows knows it

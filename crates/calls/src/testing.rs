@@ -31,6 +31,17 @@ impl Bench {
         Self { worker: client.worker(), upstream, lane, policy: Arc::new(policy) }
     }
 
+    /// Another way to the same service.
+    pub(crate) fn beside(&self) -> Self {
+        let lane = Arc::new(Lane::new(self.upstream.clone()));
+        Self {
+            worker: self.worker.clone(),
+            upstream: self.upstream.clone(),
+            lane,
+            policy: self.policy.clone(),
+        }
+    }
+
     /// Puts so many instances in rotation; nothing listens there.
     pub(crate) fn rotate(&self, count: u16) -> &Self {
         let endpoint = |n: u16| Endpoint {

@@ -13,6 +13,7 @@ use crate::{
     budget::RetryBudget,
     endpoint::Endpoint,
     exchange::Target,
+    limiter::Limiter,
     local::{Local, LocalService},
     random::Random,
     trace::ascii,
@@ -33,6 +34,7 @@ pub struct Upstream {
     pub(crate) budget: RetryBudget,
     /// Who kills its instances for faults, as its directory knows.
     pub(crate) killer: Arc<OnceLock<Arc<dyn Killer>>>,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 // === impl Upstream ===
@@ -49,6 +51,7 @@ impl Upstream {
             parked: AtomicUsize::new(0),
             budget: RetryBudget::new(),
             killer: Arc::default(),
+            limiter: Arc::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use arc_swap::Guard;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use madang_calls::{Body, CallError, Client, Context, Deadline};
+use madang_model::policy::Priority;
 use madang_wire::headers;
 use tokio::time::Instant;
 
@@ -121,12 +122,14 @@ impl Asked<'_> {
 }
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a
-/// service's own listener a caller may shorten its time, which can harm nobody else.
+/// service's own listener a caller may shorten its time and say that it matters less, which can harm nobody else.
 fn context(front: &Front, given: &HeaderMap) -> Context {
     let mut context = Context::from_headers(given, false);
     if front.is_door() {
         let timeout = given.get(headers::TIMEOUT).and_then(|value| value.to_str().ok());
         let millis = timeout.and_then(|value| value.parse().ok());
+        let priority = given.get(headers::PRIORITY).and_then(|value| value.to_str().ok());
+        context.priority = priority.map_or(Priority::Normal, Priority::from_label).min(Priority::Normal);
         context.deadline = millis.map(|millis| Deadline::after(Duration::from_millis(millis)));
     }
     context

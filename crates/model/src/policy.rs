@@ -339,6 +339,25 @@ impl Default for Concurrency {
     }
 }
 
+// === impl Priority ===
+
+impl Priority {
+    /// How it is written where it crosses a process; a normal one is not.
+    pub fn label(self) -> Option<&'static str> {
+        match self {
+            Self::BestEffort => Some("best-effort"),
+            Self::Normal => None,
+            Self::Critical => Some("critical"),
+        }
+    }
+
+    /// What is written so; anything else is normal.
+    pub fn from_label(label: &str) -> Self {
+        let written = |priority: &Self| priority.label() == Some(label);
+        [Self::BestEffort, Self::Critical].into_iter().find(written).unwrap_or_default()
+    }
+}
+
 // === impl HedgeAfter ===
 
 impl fmt::Display for HedgeAfter {

@@ -14,6 +14,8 @@ pub const TIMEOUT: &str = "madang-timeout";
 pub const ATTEMPT: &str = "madang-attempt";
 /// In an answer: the fault that gave it in place of the service.
 pub const FAULT: &str = "madang-fault";
+/// How much the request matters: `best-effort` or `critical`; a normal one says nothing of it.
+pub const PRIORITY: &str = "madang-priority";
 /// The id of the request from outside; the same over all calls made on its behalf.
 pub const REQUEST_ID: &str = "x-request-id";
 /// W3C Trace Context: the caller's span.

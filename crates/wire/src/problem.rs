@@ -56,6 +56,8 @@ codes! {
     PANIC = "MDG-CALL-007", 500, "The service failed while answering";
     /// A fault answered in place of the service, because somebody asked for it.
     FAULT = "MDG-FLT-001", 503, "A fault was injected";
+    /// As many calls as are allowed are under way.
+    OVERLOADED = "MDG-CALL-009", 503, "The service has as many calls as it is allowed";
     /// A request's field has a bad value.
     INVALID = "MDG-SVC-001", 422, "The request is not valid";
     /// The thing asked for does not exist.

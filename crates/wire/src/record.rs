@@ -68,7 +68,7 @@ pub struct RequestRecord {
     pub duration_us: u64,
     /// The part of it that the service took.
     pub upstream_us: u64,
-    /// The part of it spent waiting for an instance.
+    /// The part of it spent waiting for an instance, or for other calls to end.
     pub parked_us: u64,
 }
 
