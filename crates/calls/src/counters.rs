@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Counters {
     /// Calls that are over.
     pub requests: u64,
-    /// Those that were answered with 5xx, by the service or here.
+    /// Those that were answered with 5xx, by the service or here, or would have been but for a fallback.
     pub failures: u64,
     /// Those whose caller left before the answer.
     pub abandoned: u64,
@@ -32,9 +32,9 @@ pub struct Histogram {
 // === impl Counters ===
 
 impl Counters {
-    pub(crate) fn count(&mut self, status: u16, attempts: u32, duration_us: u64) {
+    pub(crate) fn count(&mut self, status: u16, failed: bool, attempts: u32, duration_us: u64) {
         self.requests += 1;
-        self.failures += u64::from(status >= 500);
+        self.failures += u64::from(failed);
         self.abandoned += u64::from(status == 0);
         self.retries += u64::from(attempts.saturating_sub(1));
         self.latency.count(duration_us);
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn what_workers_counted_adds_up() {
         let mut one = Counters::default();
-        one.count(200, 1, 10);
-        one.count(502, 3, 20);
+        one.count(200, false, 1, 10);
+        one.count(502, true, 3, 20);
         let mut two = Counters::default();
-        two.count(0, 1, 30);
+        two.count(0, false, 1, 30);
         one.add(&two);
         assert_eq!((one.requests, one.failures, one.abandoned, one.retries), (3, 1, 1, 2));
         assert_eq!(one.latency.buckets().map(|(_, count)| count).sum::<u64>(), 3);

@@ -11,6 +11,7 @@ use std::{
 
 use http::{HeaderMap, Method, Request, Uri, request::Parts};
 use madang_model::{InstanceId, policy::Priority};
+use madang_wire::Fallback;
 use tokio::time::Instant;
 
 use crate::{
@@ -72,6 +73,15 @@ pub(crate) struct Trail {
     sent: AtomicBool,
     fault: OnceLock<Arc<str>>,
     instance: OnceLock<InstanceId>,
+    fallback: OnceLock<Box<Fallen>>,
+}
+
+/// A failure that something else was answered in place of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fallen {
+    pub(crate) to: Fallback,
+    /// The code of the failure, if there was no answer.
+    pub(crate) code: Option<&'static str>,
 }
 
 // === impl Exchange ===
@@ -107,6 +117,11 @@ impl Exchange {
         IDEMPOTENT.contains(&self.method) || self.headers().contains_key(IDEMPOTENCY_KEY)
     }
 
+    /// Whether it only asks for something, so that two attempts at once do no harm.
+    pub(crate) fn reads(&self) -> bool {
+        [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method) && self.upload.is_empty()
+    }
+
     /// How much the call matters. A policy of normal priority says nothing of it; then it is the request's that
     /// the call is made for. Otherwise it is the policy's, unless that request matters less.
     pub(crate) fn priority(&self) -> Priority {
@@ -130,7 +145,7 @@ impl Exchange {
         Form::of(&self.headers())
     }
 
-    fn headers(&self) -> MutexGuard<'_, HeaderMap> {
+    pub(crate) fn headers(&self) -> MutexGuard<'_, HeaderMap> {
         // Replaced as a whole, so that it is whole whatever happens.
         self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,8 +205,8 @@ impl Exchange {
 
 impl Trail {
     /// An attempt begins at an instance, or in this process.
-    pub(crate) fn begin(&self, attempt: u32, span: u64, target: &Target) {
-        self.attempts.store(attempt, Relaxed);
+    pub(crate) fn begin(&self, span: u64, target: &Target) {
+        self.attempts.fetch_add(1, Relaxed);
         self.span.store(span, Relaxed);
         self.reused.store(false, Relaxed);
         self.sent.store(false, Relaxed);
@@ -236,6 +251,15 @@ impl Trail {
         if self.connecting.load(Relaxed) != 0 {
             self.connecting.fetch_add(time.as_micros() as u64, Relaxed);
         }
+    }
+
+    /// Something else is answered in place of a failure.
+    pub(crate) fn falls_back(&self, to: Fallback, code: Option<&'static str>) {
+        let _ = self.fallback.set(Box::new(Fallen { to, code }));
+    }
+
+    pub(crate) fn fallen(&self) -> Option<Fallen> {
+        self.fallback.get().map(|fallen| **fallen)
     }
 
     pub(crate) fn parked_for(&self, time: Duration) {

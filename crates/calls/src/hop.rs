@@ -200,7 +200,7 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     let context = &exchange.context;
     let span = new_span_id();
     if let Some(target) = &call.target {
-        exchange.trail.begin(call.attempt, span, target);
+        exchange.trail.begin(span, target);
     }
     headers.insert(SERVICE, exchange.upstream().label.clone());
     if let Some(caller) = &context.caller {

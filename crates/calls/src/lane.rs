@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use madang_model::ServiceName;
 
-use crate::{Upstream, limiter::Limiter};
+use crate::{Upstream, hedge::Pace, last_good::LastGood, limiter::Limiter};
 
 /// The way of one caller, or of one route, to one service: what is known of it that is not known of the service
 /// as a whole. A [`Directory`](crate::Directory) keeps it over changes of limits, routes and endpoints.
 pub struct Lane {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) limiter: Arc<Limiter>,
+    pub(crate) pace: Pace,
+    pub(crate) last_good: LastGood,
 }
 
 /// Whose way it is.
@@ -29,7 +31,7 @@ pub enum Origin {
 
 impl Lane {
     pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, limiter: Arc::default() }
+        Self { upstream, limiter: Arc::default(), pace: Pace::default(), last_good: LastGood::default() }
     }
 
     /// The service that it leads to.

@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderValue, Method};
 use madang_model::{InstanceId, ServiceName};
-use madang_wire::{Code, Hop, RequestRecord, SpanId, TraceId};
+use madang_wire::{Code, Fallback, Hop, RequestRecord, SpanId, TraceId};
 use tokio::time::Instant;
 
 use crate::{Context, Counters, Upstream, exchange::Exchange};
@@ -45,6 +45,7 @@ struct Entry {
     status: u16,
     code: Option<&'static str>,
     fault: Option<Arc<str>>,
+    fallback: Option<Fallback>,
     attempts: u32,
     duration_us: u64,
     upstream_us: u64,
@@ -64,6 +65,8 @@ impl Ledger {
     /// Enters a call that is over.
     pub(crate) fn enter(&self, exchange: &Exchange, status: u16, code: Option<&'static str>) {
         let trail = &exchange.trail;
+        let fallen = trail.fallen();
+        let code = fallen.map_or(code, |fallen| fallen.code);
         // An answer came when the last attempt ended: the clock need not be read again.
         let answered = status != 0 && code.is_none();
         let elapsed = || exchange.started.elapsed().as_micros() as u64;
@@ -73,6 +76,7 @@ impl Ledger {
             instance: trail.instance().cloned(),
             code,
             fault: trail.fault(),
+            fallback: fallen.map(|fallen| fallen.to),
             attempts: trail.attempts(),
             duration_us,
             upstream_us: trail.upstream_us(),
@@ -85,7 +89,9 @@ impl Ledger {
         let key = Arc::as_ptr(exchange.upstream()) as usize;
         let counted = pages.counters.entry(key);
         let (_, counters) = counted.or_insert_with(|| (exchange.upstream().clone(), Counters::default()));
-        counters.count(status, trail.attempts(), duration_us);
+        // What stands in for a failure is none the less one.
+        let failed = status >= 500 || fallen.is_some();
+        counters.count(status, failed, trail.attempts(), duration_us);
         self.push(&mut pages, entry);
     }
 
@@ -145,6 +151,7 @@ impl Ledger {
             status: entry.status,
             code: entry.code.map(|code| names.share(code)),
             fault: entry.fault,
+            fallback: entry.fallback,
             attempts: entry.attempts,
             duration_us: entry.duration_us,
             upstream_us: entry.upstream_us,
@@ -192,6 +199,7 @@ impl Entry {
             status,
             code: None,
             fault: None,
+            fallback: None,
             attempts: 0,
             duration_us: 0,
             upstream_us: 0,

@@ -199,7 +199,6 @@ impl Limiter {
         in_use(self.counts.load(Relaxed))
     }
 
-    #[cfg(test)]
     pub(crate) fn waiting(&self) -> u32 {
         waiting(self.counts.load(Relaxed))
     }

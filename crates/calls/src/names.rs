@@ -8,6 +8,7 @@ pub(crate) const CALLER: HeaderName = HeaderName::from_static(headers::CALLER);
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(headers::TIMEOUT);
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static(headers::ATTEMPT);
 pub(crate) const PRIORITY: HeaderName = HeaderName::from_static(headers::PRIORITY);
+pub(crate) const FALLBACK: HeaderName = HeaderName::from_static(headers::FALLBACK);
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static(headers::TRACEPARENT);
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static(headers::TRACESTATE);

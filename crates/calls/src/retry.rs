@@ -503,7 +503,7 @@ mod tests {
             let Some(Target::Remote(endpoint)) = &target else { panic!("no instance") };
             let before = tried.swap(endpoint.number, Relaxed);
             assert!(call.attempt == 1 || before != endpoint.number);
-            call.exchange.trail.begin(call.attempt, 1, target.as_ref().unwrap());
+            call.exchange.trail.begin(1, target.as_ref().unwrap());
             async { Ok::<_, CallError>(status(502)) }
         });
         for _ in 0..30 {

@@ -4,7 +4,8 @@ use http::Response;
 use tower::{Service, ServiceBuilder};
 
 use crate::{
-    Body, CallError, balance, deadline, exchange::Call, fault, hop, limit, park, record, retry, transport,
+    Body, CallError, balance, deadline, exchange::Call, fallback, fault, hedge, hop, limit, park, record,
+    retry, transport,
 };
 
 /// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
@@ -15,9 +16,11 @@ pub(crate) fn stack()
 -> impl Service<Call, Response = Response<Body>, Error = CallError, Future: Send> + Clone + Send {
     ServiceBuilder::new()
         .layer(record::layer()) // outermost: sees every call, also one that its caller leaves
+        .layer(fallback::layer()) // outside of all that can fail, inside the record, which says so
         .layer(deadline::total()) // outside retry and park: it caps the total
         .layer(limit::layer()) // outside retry: it counts calls, not attempts
         .layer(retry::layer()) // outside park: a retry may wait for the instance that comes back
+        .layer(hedge::layer()) // inside retry: what it tries again may be hedged as a whole
         // the breaker comes here: it sees each attempt, and retry must not hammer what it closed
         .layer(park::layer()) // chooses the instance, so that what follows knows it
         .layer(deadline::attempt()) // inside park: waiting for an instance costs no attempt its time

@@ -108,6 +108,11 @@ impl Upload {
         }
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(&self.source, Source::Whole(bytes) if bytes.is_empty())
+    }
+
     /// Whether another attempt can send the whole body.
     pub(crate) fn repeatable(&self) -> bool {
         match &self.source {

@@ -73,6 +73,11 @@ impl Upstream {
         balance::pick(&self.endpoints.load(), avoid, random, now).map(Target::Remote)
     }
 
+    /// Whether a call can go to another instance than this one.
+    pub(crate) fn has_other(&self, number: u64, now: Instant) -> bool {
+        self.endpoints.load().iter().any(|endpoint| endpoint.number != number && endpoint.reachable(now))
+    }
+
     /// When one of the instances may be tried again; `None` if there are none.
     pub(crate) fn opens(&self) -> Option<Instant> {
         self.endpoints.load().iter().map(|endpoint| endpoint.opens()).min()

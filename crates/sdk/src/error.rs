@@ -154,10 +154,7 @@ impl From<CallError> for Error {
     /// The client learns which service did not answer, and why.
     fn from(cause: CallError) -> Self {
         let problem = Problem::new(cause.code());
-        let retry_after = match &cause {
-            CallError::NoInstance { retry_after, .. } => Some(*retry_after),
-            _ => None,
-        };
+        let retry_after = cause.retry_after();
         // What is malformed is this service's own mistake; it goes to the log only.
         let problem = match &cause {
             CallError::Malformed { .. } => problem,

@@ -197,6 +197,7 @@ mod tests {
             fault: None,
             duration_us: 10,
             upstream_us: 8,
+            fallback: None,
             parked_us: 0,
         }
     }

@@ -16,6 +16,8 @@ pub const ATTEMPT: &str = "madang-attempt";
 pub const FAULT: &str = "madang-fault";
 /// How much the request matters: `best-effort` or `critical`; a normal one says nothing of it.
 pub const PRIORITY: &str = "madang-priority";
+/// In an answer: what it stands in for a failure as, `static` or `last-good`.
+pub const FALLBACK: &str = "madang-fallback";
 /// The id of the request from outside; the same over all calls made on its behalf.
 pub const REQUEST_ID: &str = "x-request-id";
 /// W3C Trace Context: the caller's span.

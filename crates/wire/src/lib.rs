@@ -11,4 +11,4 @@ pub mod service;
 
 pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
-pub use record::{Hop, RequestRecord};
+pub use record::{Fallback, Hop, RequestRecord};

@@ -21,6 +21,16 @@ pub enum Hop {
     Sdk,
 }
 
+/// What was answered in place of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// The answer that the policy gives.
+    Static,
+    /// The last good one to the same request.
+    LastGood,
+}
+
 /// What one hop knew of one request, once it was over. Durations are in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestRecord {
@@ -62,6 +72,9 @@ pub struct RequestRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub fault: Option<Arc<str>>,
+    /// What was answered in place of the failure that `code` tells of, or of the service's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// How often an instance was tried.
     pub attempts: u32,
     /// The time from arrival to the end of the answer's head.
