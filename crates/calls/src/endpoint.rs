@@ -96,6 +96,13 @@ impl Endpoint {
         self.latency.observe(took, self.age(now) as u32);
     }
 
+    /// An answer that nobody waits for any more took at least so long.
+    pub(crate) fn exceeded(&self, took: Duration, now: Instant) {
+        if took.as_micros() as f32 > self.latency.cost(self.age(now) as u32, 0) {
+            self.observe(took, now);
+        }
+    }
+
     /// Whether a call may try it now.
     pub(crate) fn reachable(&self, now: Instant) -> bool {
         self.gate.open(self.age(now))

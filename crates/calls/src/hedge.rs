@@ -135,11 +135,22 @@ where
     // However long it takes from here: it is more than the estimate.
     learn(began.elapsed());
     let Some(second) = hedged else { return first.await };
+    let slow = second.avoid.and_then(|number| exchange.upstream().endpoint(number));
     let mut second = pin!(inner.call(second));
     tokio::select! {
         biased;
         answer = &mut first => if good(&answer) { answer } else { second.await },
-        answer = &mut second => if good(&answer) { answer } else { first.await },
+        answer = &mut second => {
+            if !good(&answer) {
+                return first.await;
+            }
+            if let Some(slow) = slow {
+                // Left now, it would never be known to be slow.
+                let now = Instant::now();
+                slow.exceeded(now.saturating_duration_since(began), now);
+            }
+            answer
+        }
     }
 }
 

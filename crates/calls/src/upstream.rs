@@ -78,6 +78,11 @@ impl Upstream {
         self.endpoints.load().iter().any(|endpoint| endpoint.number != number && endpoint.reachable(now))
     }
 
+    /// The instance of this number, if it is in rotation.
+    pub(crate) fn endpoint(&self, number: u64) -> Option<Arc<Endpoint>> {
+        self.endpoints.load().iter().find(|endpoint| endpoint.number == number).cloned()
+    }
+
     /// When one of the instances may be tried again; `None` if there are none.
     pub(crate) fn opens(&self) -> Option<Instant> {
         self.endpoints.load().iter().map(|endpoint| endpoint.opens()).min()

@@ -7,6 +7,7 @@
 
 mod http1;
 mod http2;
+mod load;
 mod local;
 mod retries;
 mod support;
