@@ -13,9 +13,12 @@ use madang_model::{
     Gateway as FrontDoor, InstanceId, Place, Placement, Protocol, Route, Service, ServiceName, System, Target,
 };
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
+use tracing::subscriber::NoSubscriber;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // As in a node, somebody listens to what libraries say, and wants none of it.
+    tracing::subscriber::set_global_default(NoSubscriber::new())?;
     let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
     let (Some(listen), Some(upstream)) = (addresses.next(), addresses.next()) else {
         return Err("usage: proxy LISTEN UPSTREAM".into());

@@ -19,6 +19,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::subscriber::NoSubscriber;
 
 /// Options of the bare proxy.
 #[derive(Args)]
@@ -49,6 +50,8 @@ struct Passing {
 
 /// Runs until it is killed.
 pub fn run(options: &Options) -> Result<()> {
+    // As in a program that logs anything: where nobody listens, h2 writes each of its spans as text for another logger.
+    tracing::subscriber::set_global_default(NoSubscriber::new())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let pool = Arc::new(Pool { upstream: options.upstream, free: Mutex::default() });

@@ -24,6 +24,9 @@ const ABOVE_BARE: f64 = 3.0;
 /// What the design promises: CPU time in proportion to nginx's.
 const TO_NGINX: f64 = 1.4;
 
+/// How many requests are in flight at once.
+const CLIENTS: usize = 16;
+
 /// Requests a second while answers are timed.
 const RATE: u32 = 1000;
 
@@ -140,7 +143,7 @@ impl Case {
 
     fn load(self, proxy: &Running) -> Load {
         let address = if self.http2 { proxy.http2 } else { proxy.http1 };
-        Load { address, http2: self.http2, size: self.size }
+        Load { address, http2: self.http2, size: self.size, clients: CLIENTS }
     }
 
     fn measure(self, proxies: &[Running], options: &Options) -> Result<Vec<Measured>> {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::{
     CASES, Case,
+    load::Load,
     peers::{self, Running},
 };
 
@@ -36,7 +37,8 @@ impl Case {
         let count = |requests: usize| {
             let profile = profile.with_extension(format!("{}-{}-{requests}", self.version(), self.size));
             let running = proxy(&profile)?;
-            self.load(&running).count(requests)?;
+            // One after the other, so that every run takes the same steps.
+            Load { clients: 1, ..self.load(&running) }.count(requests)?;
             running.end()?;
             total(&profile)
         };

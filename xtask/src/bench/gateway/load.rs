@@ -15,8 +15,6 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How many requests are in flight at once.
-const CLIENTS: usize = 16;
 /// How many of them share an HTTP/2 connection.
 const STREAMS: usize = 4;
 
@@ -29,6 +27,8 @@ pub struct Load {
     pub http2: bool,
     /// How many bytes each answer has.
     pub size: usize,
+    /// How many requests are in flight at once.
+    pub clients: usize,
 }
 
 /// One client with its connection.
@@ -56,10 +56,11 @@ impl Load {
 
     /// Sends this many requests a second for a time; returns how long each took from when it was due, sorted.
     pub fn pace(self, rate: u32, time: Duration) -> Result<Vec<Duration>> {
-        let every = Duration::from_secs(1) * CLIENTS as u32 / rate;
+        let clients = self.clients as u32;
+        let every = Duration::from_secs(1) * clients / rate;
         let begin = Instant::now() + Duration::from_millis(20);
         let mut took = self.run(move |number, mut client, size| async move {
-            let mut due = begin + every * number as u32 / CLIENTS as u32;
+            let mut due = begin + every * number as u32 / clients;
             let mut took = Vec::new();
             while due < begin + time {
                 // A client that is still busy when a request is due sends it late, and that counts; that its
@@ -99,7 +100,7 @@ impl Load {
 
     async fn connect(self) -> Result<Vec<Client>> {
         let mut clients = Vec::new();
-        while clients.len() < CLIENTS {
+        while clients.len() < self.clients {
             let stream = TcpStream::connect(self.address).await.context("failed to connect to the proxy")?;
             stream.set_nodelay(true)?;
             let target = format!("/bytes/{}", self.size);
@@ -113,7 +114,7 @@ impl Load {
             let (sender, connection) =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            for _ in 0..STREAMS {
+            for _ in 0..STREAMS.min(self.clients) {
                 let request = Request::get(format!("http://shop.example{target}"))
                     .header("user-agent", "bench")
                     .header("accept", "*/*")
