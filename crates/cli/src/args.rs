@@ -64,6 +64,17 @@ pub enum Command {
     },
     /// Build a unit again and replace its instances, and wait until they are ready.
     Restart(Restart),
+    /// Print a token by which a program that you start yourself joins a service.
+    #[command(after_help = "\
+Whoever has the token may join the service, and ask where the services are that it calls, as long as the system's
+.madang folder is kept. For example, at the url that `--format json` prints too:
+  curl -X PUT -H \"authorization: Bearer $(madang token orders)\" \\
+    $URL/v1/services/orders/instances/mine -d '{\"address\": \"127.0.0.1:4001\", \"lease\": \"30s\"}'
+The answer says how often to repeat it; DELETE leaves at once.")]
+    Token {
+        /// The service.
+        service: ServiceName,
+    },
     /// Wait until every unit is ready, also of a system that is yet to be started, or until the system is gone.
     Wait(Wait),
     /// List the routes of the gateway in the order of precedence.

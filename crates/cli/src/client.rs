@@ -52,6 +52,12 @@ impl Client {
         read(self.send(Method::POST, path).await?).await.map(drop)
     }
 
+    /// Has the node make something, and reads what it made.
+    pub async fn make<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let body = read(self.send(Method::POST, path).await?).await?;
+        serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
+    }
+
     /// Reads documents as they come.
     pub async fn lines<T: DeserializeOwned>(&self, path: &str) -> Result<Lines<T>, Failure> {
         let body = self.send(Method::GET, path).await?.into_body();

@@ -144,6 +144,9 @@ fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::GaveUp => ("gave up", Paint::Bad),
         EventKind::Stopping => ("stopping", Paint::Faint),
         EventKind::Stopped => ("stopped", Paint::Faint),
+        EventKind::Joined => ("joined", Paint::Good),
+        EventKind::Left => ("left", Paint::Faint),
+        EventKind::Expired => ("expired", Paint::Bad),
         EventKind::Applied => ("applied", Paint::Good),
         EventKind::Refused => ("refused", Paint::Bad),
     }

@@ -104,13 +104,12 @@ pub(crate) async fn save(state: &Store, changes: Changes) -> Result<(), Error> {
         let mut put =
             tx.prepare_cached("INSERT OR REPLACE INTO discovery_leases VALUES (?1, ?2, ?3, ?4, ?5)")?;
         for ((service, instance), row) in &changes.put {
-            let protocol = serde_json::to_value(row.protocol).unwrap_or_default();
             let length = row.length.as_millis() as i64;
             put.execute((
                 service.as_str(),
                 &*instance.0,
                 row.address.to_string(),
-                protocol.as_str().unwrap_or_default(),
+                row.protocol.as_str(),
                 length,
             ))?;
         }

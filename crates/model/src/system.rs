@@ -160,6 +160,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Its word in the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2c => "h2c",
+            Self::Grpc => "grpc",
+        }
+    }
+
     /// Whether it is HTTP/2.
     pub fn is_http2(self) -> bool {
         self != Self::Http

@@ -16,7 +16,7 @@ use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
         Event, EventKind, InstanceView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
-        TargetView, TrafficView,
+        TargetView, TokenView, TrafficView,
     },
 };
 use serde::Deserialize;
@@ -36,7 +36,7 @@ type Answer<T> = Result<T, Failure>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Madang admin API", description = "What a node's owner asks of it, over its unix socket."),
-    paths(system, instances, service, routes, logs, events, requests, traffic, restart, down),
+    paths(system, instances, service, routes, logs, events, requests, traffic, restart, token, down),
     components(schemas(
         SystemView,
         InstanceView,
@@ -48,6 +48,7 @@ type Answer<T> = Result<T, Failure>;
         EventKind,
         InstanceState,
         RequestRecord,
+        TokenView,
         TrafficView,
         Problem
     ))
@@ -70,6 +71,7 @@ pub(crate) async fn run(
         .route("/v1/requests", get(requests))
         .route("/v1/traffic", get(traffic))
         .route("/v1/restart/{name}", post(restart))
+        .route("/v1/tokens", post(token))
         .route("/v1/down", post(down))
         .route("/openapi.json", get(|| async { Json(AdminApi::openapi()) }))
         .with_state(shared);
@@ -85,7 +87,7 @@ async fn system(State(node): State<Arc<Shared>>) -> Json<SystemView> {
 /// Every instance, and every unit that has none yet.
 #[utoipa::path(get, path = "/v1/instances", responses((status = 200, body = Vec<InstanceView>)))]
 async fn instances(State(node): State<Arc<Shared>>) -> Json<Vec<InstanceView>> {
-    Json(node.supervisor.instances())
+    Json(node.instances())
 }
 
 /// One service with all that is known of it.
@@ -245,6 +247,22 @@ async fn restart(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> A
 }
 
 #[derive(Deserialize)]
+struct TokenParams {
+    service: String,
+}
+
+/// A token for programs that others start and that join a service. It is good as long as the node's state is kept.
+#[utoipa::path(post, path = "/v1/tokens", params(("service" = String, Query)),
+    responses((status = 201, body = TokenView), (status = 404, body = Problem)))]
+async fn token(
+    State(node): State<Arc<Shared>>,
+    Query(params): Query<TokenParams>,
+) -> Answer<(StatusCode, Json<TokenView>)> {
+    let made = node.token(&params.service).ok_or_else(|| unknown(&node, &params.service))?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+#[derive(Deserialize)]
 struct DownParams {
     #[serde(default)]
     now: bool,
@@ -259,8 +277,8 @@ async fn down(State(node): State<Arc<Shared>>, Query(params): Query<DownParams>)
 
 fn unknown(node: &Shared, name: &str) -> Failure {
     let system = node.system.borrow().clone();
-    if system.services.get(name).is_some_and(|service| service.url().is_some()) {
-        let detail = format!("\"{name}\" runs elsewhere: it has no unit here, no instances and no log");
+    if system.services.get(name).is_some_and(|service| service.unit().is_none()) {
+        let detail = format!("\"{name}\" runs elsewhere: it has no unit here and no log");
         return Problem::new(Code::UNKNOWN_NAME).detail(detail).into();
     }
     let known =

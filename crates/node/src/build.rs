@@ -9,7 +9,7 @@ use std::{
 };
 
 use madang_calls::Directory;
-use madang_discovery::Registry;
+use madang_discovery::{Keeper, Registry};
 use madang_gateway::{Gateway, Snapshot};
 use madang_model::{System, manifest};
 use madang_store::Store;
@@ -26,6 +26,7 @@ use tracing::{error, warn};
 use crate::{
     StartError, admin, edits,
     environment::InstanceEnvironment,
+    join,
     journal::Journal,
     node::{LAST, Node, Shared, now},
     owner::Owner,
@@ -64,6 +65,8 @@ impl Node {
         let directory = Directory::default();
         let switchboard = Arc::new(Switchboard::new(registry.clone(), directory.clone()));
         switchboard.declare(system.services.keys().cloned());
+        let keeper = Keeper::new(registry, state.clone());
+        let journal = Arc::new(Journal::new());
         let (system_now, system_seen) = watch::channel(system.clone());
 
         // The listeners: outside, services, owner.
@@ -91,12 +94,14 @@ impl Node {
             manifest: config.manifest,
             system: system_now,
             directory,
-            switchboard,
+            switchboard: switchboard.clone(),
             gateway: gateway_handle,
             supervisor: supervisor_handle,
             logs: Logs::new(owner.data().join("logs")),
             records: Records::default(),
-            journal: Journal::new(),
+            journal: journal.clone(),
+            tokens: tokens.clone(),
+            service_api,
             started_at: now(),
             refused: Mutex::default(),
             stopping: stopping.clone(),
@@ -109,7 +114,10 @@ impl Node {
         node.run("events", endless(record_events(shared.clone(), unit_events)));
         node.run("request records", endless(drain_records(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
-        let api = ServiceApi { registry, system: system_seen, tokens };
+        let expire = join::expire(switchboard.clone(), journal.clone(), system_seen.clone(), stopped.clone());
+        node.run("leases", endless(expire));
+        node.run("keeper of leases", endless(keeper.run(stopped.clone())));
+        let api = ServiceApi { switchboard, system: system_seen, tokens, journal };
         node.run("service API", api.run(service_listener, stopped.clone()));
         node.run("admin API", {
             let shared = shared.clone();

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -12,7 +13,7 @@ use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
 use madang_telemetry::{Logs, Records};
-use madang_wire::admin::{Event, EventKind, ServiceView, SystemView};
+use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, SystemView, TokenView};
 use tokio::{
     sync::watch,
     task::{self, JoinSet},
@@ -20,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::{journal::Journal, rotation::Switchboard};
+use crate::{join, journal::Journal, rotation::Switchboard, tokens::Tokens};
 
 /// A running node. End it with [`Node::stop`] and [`Node::wait`]: dropping it kills whatever its units run.
 pub struct Node {
@@ -40,7 +41,9 @@ pub(crate) struct Shared {
     pub(crate) supervisor: madang_supervisor::Handle,
     pub(crate) logs: Logs,
     pub(crate) records: Records,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) tokens: Tokens,
+    pub(crate) service_api: SocketAddr,
     pub(crate) started_at: u64,
     pub(crate) refused: Mutex<Option<String>>,
     /// Cancelled when the node is told to stop.
@@ -155,7 +158,7 @@ impl Shared {
         let service = system.services.get(name)?;
         let unit = service.unit().and_then(|unit| system.units.get(unit));
         let routes = self.gateway.routes().into_iter();
-        let instances = self.supervisor.instances().into_iter();
+        let instances = self.instances().into_iter();
         Some(ServiceView {
             name: service.name.to_string(),
             owner: service.owner.clone(),
@@ -167,9 +170,25 @@ impl Shared {
             calls: service.calls.keys().map(ToString::to_string).collect(),
             database: service.database.as_ref().map(|database| without_password(&database.url())),
             routes: routes.filter(|route| route.to.iter().any(|target| target.service == name)).collect(),
-            instances: instances
-                .filter(|view| unit.is_some_and(|unit| view.unit == unit.name.as_str()))
-                .collect(),
+            instances: instances.filter(|view| view.services.iter().any(|service| service == name)).collect(),
+        })
+    }
+
+    /// Every instance, those that joined last, and every unit that has none yet.
+    pub(crate) fn instances(&self) -> Vec<InstanceView> {
+        let mut instances = self.supervisor.instances();
+        instances.extend(join::views(self.switchboard.registry(), &self.system.borrow()));
+        instances
+    }
+
+    /// What a program that others start needs to join a service, if there is such a service.
+    pub(crate) fn token(&self, name: &str) -> Option<TokenView> {
+        let system = self.system.borrow();
+        let (service, _) = system.services.get_key_value(name)?;
+        Some(TokenView {
+            service: service.to_string(),
+            url: format!("http://{}", self.service_api),
+            token: self.tokens.issue_for(service),
         })
     }
 

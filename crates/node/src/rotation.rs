@@ -12,12 +12,13 @@ use madang_supervisor::{ReadyInstance, Rotation};
 pub(crate) struct Switchboard {
     registry: Registry,
     directory: Directory,
-    order: Mutex<()>,
+    /// Held by whoever changes something: the version that the directory follows, once it does.
+    followed: Mutex<Option<u64>>,
 }
 
 impl Switchboard {
     pub(crate) fn new(registry: Registry, directory: Directory) -> Self {
-        Self { registry, directory, order: Mutex::default() }
+        Self { registry, directory, followed: Mutex::default() }
     }
 
     /// Says which services exist.
@@ -25,10 +26,21 @@ impl Switchboard {
         self.change(|registry| registry.declare(services));
     }
 
-    fn change<T>(&self, edit: impl FnOnce(&Registry) -> T) {
-        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        edit(&self.registry);
-        self.directory.apply(&self.registry.snapshot());
+    /// Who is in rotation, to be read only.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Changes who is in rotation.
+    pub(crate) fn change<T>(&self, edit: impl FnOnce(&Registry) -> T) -> T {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = edit(&self.registry);
+        let endpoints = self.registry.snapshot();
+        if *followed != Some(endpoints.version) {
+            self.directory.apply(&endpoints);
+            *followed = Some(endpoints.version);
+        }
+        made
     }
 }
 

@@ -1,35 +1,74 @@
-//! The service API: what an instance asks of its node over loopback, with its own token.
+//! The service API: what an instance asks of its node over loopback, with its own token; `join.rs` is how one that
+//! others start comes into rotation.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Query, State},
+    extract::{FromRef, Query, State},
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures_util::stream;
 use http::{HeaderMap, header};
-use madang_discovery::Registry;
 use madang_model::{ServiceName, System};
-use madang_wire::{Code, Problem, service::Endpoints};
+use madang_wire::{
+    Code, Problem,
+    service::{Endpoint, Endpoints, Join, Joined, Member, ServiceEndpoints},
+};
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
 
 use crate::{
     http::{Failure, lines, serve},
+    join,
+    journal::Journal,
+    rotation::Switchboard,
     tokens::{Bearer, Tokens},
 };
 
 /// A stream says something at least this often, so that its reader can tell quiet from dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// The service API's description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Madang service API",
+        description = "What an instance asks of its node, at MADANG_URL, with `authorization: Bearer $MADANG_TOKEN`."
+    ),
+    paths(endpoints, join::join, join::leave, join::list),
+    components(schemas(Endpoints, ServiceEndpoints, Endpoint, Join, Joined, Member, Problem))
+)]
+pub struct ServiceApiDocument;
+
 #[derive(Clone)]
 pub(crate) struct ServiceApi {
-    pub(crate) registry: Registry,
+    pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) system: watch::Receiver<Arc<System>>,
     pub(crate) tokens: Tokens,
+    pub(crate) journal: Arc<Journal>,
+}
+
+/// What the handlers may ask for: the API, or the sign that it ends.
+#[derive(Clone)]
+pub(crate) struct ApiState {
+    api: ServiceApi,
+    shutdown: CancellationToken,
+}
+
+impl FromRef<ApiState> for ServiceApi {
+    fn from_ref(state: &ApiState) -> Self {
+        state.api.clone()
+    }
+}
+
+impl FromRef<ApiState> for CancellationToken {
+    fn from_ref(state: &ApiState) -> Self {
+        state.shutdown.clone()
+    }
 }
 
 impl ServiceApi {
@@ -40,10 +79,14 @@ impl ServiceApi {
     }
 
     fn router(self, shutdown: CancellationToken) -> Router {
-        Router::new().route("/v1/endpoints", get(endpoints)).with_state((self, shutdown))
+        Router::new()
+            .route("/v1/endpoints", get(endpoints))
+            .merge(join::routes())
+            .route("/openapi.json", get(|| async { axum::Json(ServiceApiDocument::openapi()) }))
+            .with_state(ApiState { api: self, shutdown })
     }
 
-    fn bearer(&self, headers: &HeaderMap) -> Result<Bearer, Failure> {
+    pub(crate) fn bearer(&self, headers: &HeaderMap) -> Result<Bearer, Failure> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         // The scheme's case does not matter (RFC 9110, section 11.1).
         let token = given.and_then(|value| value.split_once(' '));
@@ -54,19 +97,26 @@ impl ServiceApi {
         })
     }
 
-    /// The service that asks: the one it names, which its unit must host, or else the unit's only one.
+    /// The service that asks: the one it names, which its unit must host or its token be for, or else the only one.
     fn asker(&self, bearer: &Bearer, named: Option<ServiceName>) -> Result<ServiceName, Failure> {
         let system = self.system.borrow().clone();
-        let hosted = system.units.get(&bearer.unit).map(|unit| &unit.services);
-        let found = match (named, hosted) {
-            (Some(name), Some(hosted)) => hosted.get(&name).cloned(),
-            (None, Some(hosted)) if hosted.len() == 1 => hosted.first().cloned(),
+        let (asks, hosted): (&str, Vec<&ServiceName>) = match bearer {
+            Bearer::Instance { unit, .. } => {
+                let unit_now = system.units.get(unit);
+                (unit.as_str(), unit_now.into_iter().flat_map(|unit| &unit.services).collect())
+            }
+            Bearer::Service(own) => {
+                (own.as_str(), system.services.get_key_value(own).map(|(own, _)| own).into_iter().collect())
+            }
+        };
+        let found = match (named, hosted.as_slice()) {
+            (Some(name), hosted) => hosted.iter().find(|hosted| ***hosted == name),
+            (None, [only]) => Some(only),
             _ => None,
         };
-        found.ok_or_else(|| {
-            let names: Vec<_> = hosted.into_iter().flatten().map(ServiceName::as_str).collect();
-            let detail =
-                format!("ask with ?service= for one that {} hosts: {}", bearer.unit, names.join(", "));
+        found.map(|&found| found.clone()).ok_or_else(|| {
+            let names: Vec<_> = hosted.iter().map(|name| name.as_str()).collect();
+            let detail = format!("ask with ?service= for one that {asks} hosts: {}", names.join(", "));
             Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
         })
     }
@@ -74,7 +124,7 @@ impl ServiceApi {
     /// What the asker declares, with its own limits; versions come from the registry.
     fn declared(&self, asker: &ServiceName) -> Endpoints {
         let system = self.system.borrow().clone();
-        let known = self.registry.snapshot();
+        let known = self.switchboard.registry().snapshot();
         let mut services = BTreeMap::new();
         for callee in system.services.get(asker).into_iter().flat_map(|service| service.calls.keys()) {
             let mut entry = known.services.get(callee).cloned().unwrap_or_default();
@@ -92,8 +142,15 @@ struct Asked {
     service: Option<ServiceName>,
 }
 
+/// Where the services are that the asker declares to call, with the limits of its calls.
+#[utoipa::path(get, path = "/v1/endpoints",
+    params(
+        ("watch" = Option<bool>, Query, description = "Go on with each change, one JSON document a line, at least every 15 seconds."),
+        ("service" = Option<String>, Query, description = "The service that asks, if the unit hosts several.")),
+    responses((status = 200, body = Endpoints), (status = 401, body = Problem), (status = 404, body = Problem)))]
 async fn endpoints(
-    State((api, shutdown)): State<(ServiceApi, CancellationToken)>,
+    State(api): State<ServiceApi>,
+    State(shutdown): State<CancellationToken>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -103,7 +160,7 @@ async fn endpoints(
     }
     let mut system = api.system.clone();
     system.mark_changed();
-    let watching = Watching { registry: api.registry.watch(), system, api, asker, shutdown };
+    let watching = Watching { registry: api.switchboard.registry().watch(), system, api, asker, shutdown };
     Ok(lines(stream::unfold(watching, |mut watching| async {
         let next = watching.next().await?;
         Some((next, watching))
@@ -141,7 +198,8 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use http::{Request, StatusCode};
     use http_body_util::BodyExt;
-    use madang_discovery::Instance;
+    use madang_calls::Directory;
+    use madang_discovery::{Instance, Registry};
     use madang_model::{InstanceId, Protocol, UnitName};
     use tower::ServiceExt;
 
@@ -153,6 +211,11 @@ mod tests {
         timeout = "2s"
         [services.catalog]
         run = "catalog"
+        [services.mail]
+        url = "https://mail.example"
+        [services.pos]
+        run = false
+        calls = ["users"]
         [services.orders]
         run = "orders"
         calls = { users = {}, catalog = { timeout = "500ms" } }
@@ -160,7 +223,8 @@ mod tests {
 
     struct Fixture {
         _folder: tempfile::TempDir,
-        registry: Registry,
+        switchboard: Arc<Switchboard>,
+        journal: Arc<Journal>,
         _system: watch::Sender<Arc<System>>,
         tokens: Tokens,
         router: Router,
@@ -176,9 +240,17 @@ mod tests {
         let registry = Registry::open(&state).await.unwrap();
         let tokens = Tokens::open(&state, [1; crate::tokens::KEY]).await.unwrap();
         let (sender, seen) = watch::channel(system);
-        let api = ServiceApi { registry: registry.clone(), system: seen, tokens: tokens.clone() };
+        let switchboard = Arc::new(Switchboard::new(registry, Directory::default()));
+        switchboard.declare(seen.borrow().services.keys().cloned());
+        let journal = Arc::new(Journal::new());
+        let api = ServiceApi {
+            switchboard: switchboard.clone(),
+            system: seen,
+            tokens: tokens.clone(),
+            journal: journal.clone(),
+        };
         let router = api.router(CancellationToken::new());
-        Fixture { _folder: folder, registry, _system: sender, tokens, router }
+        Fixture { _folder: folder, switchboard, journal, _system: sender, tokens, router }
     }
 
     impl Fixture {
@@ -188,17 +260,36 @@ mod tests {
         }
 
         async fn get(&self, path: &str, token: &str) -> Response {
-            let request = Request::get(path).header("authorization", format!("bearer {token}"));
-            self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+            self.send("GET", path, token, "").await
+        }
+
+        async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> Response {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("authorization", format!("bearer {token}"));
+            self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
+        }
+
+        fn token_of(&self, service: &str) -> String {
+            self.tokens.issue_for(&service.parse().unwrap())
+        }
+
+        fn events(&self) -> Vec<String> {
+            let (events, _) = self.journal.read();
+            let event = |event: &madang_wire::admin::Event| {
+                let id = event.instance.as_deref().unwrap_or_default();
+                format!("{} {id} {:?}: {}", event.unit, event.kind, event.message)
+            };
+            events.iter().map(event).collect()
         }
 
         fn ready(&self, service: &str) {
-            self.registry.register(&Instance {
+            let instance = Instance {
                 id: InstanceId(format!("{service}-a").as_str().into()),
                 services: [service.parse().unwrap()].into(),
                 address: "127.0.0.1:20001".parse().unwrap(),
                 protocol: Protocol::Http,
-            });
+            };
+            self.switchboard.change(|registry| registry.register(&instance));
         }
     }
 
@@ -249,5 +340,155 @@ mod tests {
             assert_eq!(line.services["users"].instances.len(), expected);
             fixture.ready("users");
         }
+    }
+
+    /// Whoever changes the API sees it here, and whoever uses it reads it there.
+    #[test]
+    fn the_document_is_the_one_in_docs() {
+        let document = ServiceApiDocument::openapi().to_pretty_json().unwrap() + "\n";
+        expect_test::expect_file!["../../../docs/openapi/service.json"].assert_eq(&document);
+    }
+
+    async fn json<T: serde::de::DeserializeOwned>(answer: Response) -> T {
+        serde_json::from_slice(&to_bytes(answer.into_body(), 99_999).await.unwrap()).unwrap()
+    }
+
+    const POS: &str = "/v1/services/pos/instances";
+
+    #[tokio::test]
+    async fn an_instance_that_others_start_joins_renews_and_leaves() {
+        let fixture = fixture().await;
+        let token = fixture.token_of("pos");
+        let till = format!("{POS}/till-1");
+        let join = |body: &'static str| fixture.send("PUT", &till, &token, body);
+        let first = join(r#"{"address": "127.0.0.1:4001", "lease": "5m"}"#).await;
+        assert_eq!(first.status(), StatusCode::CREATED);
+        let lease: Joined = json(first).await;
+        assert_eq!((lease.lease.as_str(), lease.renew.as_str()), ("5m", "100s"));
+        let left = lease.ends_at - crate::node::now();
+        assert!((299_000..=300_000).contains(&left), "{left}");
+
+        let members: Vec<Member> = json(fixture.get(POS, &token).await).await;
+        assert_eq!(members.len(), 1);
+        assert_eq!((members[0].id.as_str(), members[0].address.as_str()), ("till-1", "127.0.0.1:4001"));
+        assert_eq!((members[0].protocol.as_str(), members[0].joined.is_some()), ("http", true));
+
+        assert_eq!(join("").await.status(), StatusCode::OK, "a renewal");
+        assert_eq!(join(r#"{"address": "[::1]:4001", "protocol": "grpc"}"#).await.status(), StatusCode::OK);
+        let members: Vec<Member> = json(fixture.get(POS, &token).await).await;
+        assert_eq!((members[0].address.as_str(), members[0].protocol.as_str()), ("[::1]:4001", "grpc"));
+
+        for _ in 0..2 {
+            let gone = fixture.send("DELETE", &till, &token, "").await;
+            assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+        }
+        assert!(json::<Vec<Member>>(fixture.get(POS, &token).await).await.is_empty());
+        let late = join("").await;
+        assert_eq!(late.status(), StatusCode::NOT_FOUND);
+        assert!(json::<Problem>(late).await.detail.unwrap().contains("send its address to join again"));
+        assert_eq!(
+            fixture.events(),
+            ["pos till-1 Joined: at 127.0.0.1:4001, lease 5m", "pos till-1 Left: left"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_not_renewed_ends_and_a_later_renewal_is_a_new_registration() {
+        let fixture = fixture().await;
+        let token = fixture.token_of("pos");
+        let stopped = CancellationToken::new();
+        let expiring = tokio::spawn(join::expire(
+            fixture.switchboard.clone(),
+            fixture.journal.clone(),
+            fixture._system.subscribe(),
+            stopped.clone(),
+        ));
+        let join = || async {
+            let body = r#"{"address": "127.0.0.1:4001", "lease": "2s"}"#;
+            fixture.send("PUT", &format!("{POS}/till-1"), &token, body).await.status()
+        };
+        let members = || async { json::<Vec<Member>>(fixture.get(POS, &token).await).await.len() };
+        assert_eq!(join().await, StatusCode::CREATED);
+        tokio::time::pause();
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(1_900)).await;
+            assert_eq!(join().await, StatusCode::OK);
+        }
+        tokio::time::sleep(Duration::from_millis(1_998)).await;
+        assert_eq!(members().await, 1);
+        tokio::time::sleep(Duration::from_millis(4)).await;
+        assert_eq!(members().await, 0);
+        assert_eq!(join().await, StatusCode::CREATED);
+        assert_eq!(members().await, 1);
+        assert_eq!(fixture.events()[1], "pos till-1 Expired: did not renew its lease of 2s");
+        stopped.cancel();
+        expiring.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_who_has_a_token_of_the_service_may_join_it() {
+        let fixture = fixture().await;
+        let body = r#"{"address": "127.0.0.1:4001"}"#;
+        let status = |service: &'static str, token: String| {
+            let fixture = &fixture;
+            let path = format!("/v1/services/{service}/instances/mine");
+            async move { fixture.send("PUT", &path, &token, body).await.status() }
+        };
+        assert_eq!(status("pos", String::new()).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(status("pos", fixture.token_of("users")).await, StatusCode::FORBIDDEN);
+        assert_eq!(status("pos", fixture.token("users")).await, StatusCode::FORBIDDEN);
+        assert_eq!(status("users", fixture.token("users")).await, StatusCode::CREATED, "an instance its own");
+        assert_eq!(status("orders", fixture.token_of("orders")).await, StatusCode::CREATED);
+        assert_eq!(status("mail", fixture.token_of("mail")).await, StatusCode::CONFLICT, "it has a url");
+
+        let unknown =
+            fixture.send("PUT", "/v1/services/po/instances/a", &fixture.token_of("pos"), body).await;
+        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+        assert!(json::<Problem>(unknown).await.detail.unwrap().ends_with("did you mean \"pos\"?"));
+
+        fixture.ready("users");
+        let (path, token) = ("/v1/services/users/instances/users-a", fixture.token("users"));
+        let taken = fixture.send("PUT", path, &token, body).await;
+        assert_eq!(taken.status(), StatusCode::CONFLICT);
+    }
+
+    #[tokio::test]
+    async fn who_joined_may_ask_where_the_services_are_that_it_calls() {
+        let fixture = fixture().await;
+        fixture.ready("users");
+        let seen: Endpoints = json(fixture.get("/v1/endpoints", &fixture.token_of("pos")).await).await;
+        assert_eq!(seen.services.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["users"]);
+        let other = fixture.get("/v1/endpoints?service=orders", &fixture.token_of("pos")).await;
+        assert_eq!(other.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_join_is_told_all_that_is_wrong() {
+        let fixture = fixture().await;
+        let token = fixture.token_of("pos");
+        let check = |id: &'static str, body: &'static str, fields: &'static [&'static str]| {
+            let (fixture, token) = (&fixture, &token);
+            async move {
+                let answer = fixture.send("PUT", &format!("{POS}/{id}"), token, body).await;
+                assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{id} {body}");
+                let problem: Problem = json(answer).await;
+                let named: Vec<_> = problem.errors.iter().map(|error| error.field.as_str()).collect();
+                assert_eq!(named, fields, "{id} {body}: {problem:?}");
+            }
+        };
+        let good = r#"{"address": "127.0.0.1:4001"}"#;
+        check("a%2Fb", good, &["id"]).await;
+        check("%C3%A9", good, &["id"]).await;
+        check("a", "no", &[]).await;
+        check("a", r#"{"adress": "127.0.0.1:4001"}"#, &[]).await;
+        check("a", r#"{"address": "localhost:4001"}"#, &["address"]).await;
+        check("a", r#"{"address": "127.0.0.1"}"#, &["address"]).await;
+        check("a", r#"{"address": "127.0.0.1:0"}"#, &["address"]).await;
+        check("a", r#"{"address": "0.0.0.0:4001"}"#, &["address"]).await;
+        check("a", r#"{"address": "127.0.0.1:4001", "lease": "999ms"}"#, &["lease"]).await;
+        check("a", r#"{"address": "127.0.0.1:4001", "lease": "301s"}"#, &["lease"]).await;
+        check("a", r#"{"address": "x", "lease": "10", "protocol": "h3"}"#, &["address", "protocol", "lease"])
+            .await;
+        assert!(json::<Vec<Member>>(fixture.get(POS, &token).await).await.is_empty());
     }
 }

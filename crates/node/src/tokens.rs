@@ -1,10 +1,11 @@
-//! Who speaks to the service API: each instance has a token that says which one it is.
+//! Who speaks to the service API: each instance has a token that says which one it is, and programs that others
+//! start have one that says which service they are.
 //!
-//! A token is the instance's name and a keyed hash of it (HMAC-SHA-256, RFC 2104). Nothing is kept per
-//! instance, so that a token stays good when the node is replaced while its instances run.
+//! A token is the bearer's name and a keyed hash of it (HMAC-SHA-256, RFC 2104). Nothing is kept of a token, so
+//! that it stays good when the node is replaced while its bearer runs.
 
 use hmac::{Hmac, KeyInit, Mac};
-use madang_model::{InstanceId, UnitName};
+use madang_model::{InstanceId, ServiceName, UnitName};
 use madang_store::Store;
 use sha2::Sha256;
 
@@ -15,6 +16,9 @@ const SCHEMA: &[&str] = &["CREATE TABLE node_keys (name TEXT PRIMARY KEY, key BL
 /// The size of a key in bytes: one block of SHA-256, so that it is used as it is.
 pub(crate) const KEY: usize = 64;
 
+/// Begins the token of a service. No name of a unit has its last character, so that none is written alike.
+const SERVICE: &str = "service:";
+
 /// Makes and checks tokens with this node's own key.
 #[derive(Clone)]
 pub(crate) struct Tokens {
@@ -23,9 +27,11 @@ pub(crate) struct Tokens {
 
 /// Who a token says is speaking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bearer {
-    pub(crate) unit: UnitName,
-    pub(crate) instance: InstanceId,
+pub(crate) enum Bearer {
+    /// An instance that this node runs.
+    Instance { unit: UnitName, instance: InstanceId },
+    /// An instance of this service that others run.
+    Service(ServiceName),
 }
 
 impl Tokens {
@@ -48,8 +54,20 @@ impl Tokens {
         format!("{unit}/{instance}/{}", hex::encode(&mac))
     }
 
+    /// The token of those who join a service.
+    pub(crate) fn issue_for(&self, service: &ServiceName) -> String {
+        let mac = self.mac_of(service).finalize().into_bytes();
+        format!("{SERVICE}{service}/{}", hex::encode(&mac))
+    }
+
     /// Who speaks, if the token is one of this node's. Takes the same time wherever a wrong one differs.
     pub(crate) fn check(&self, token: &str) -> Option<Bearer> {
+        if let Some(rest) = token.strip_prefix(SERVICE) {
+            let (service, given) = rest.split_once('/')?;
+            let service: ServiceName = service.parse().ok()?;
+            self.mac_of(&service).verify_slice(&hex::decode(given)?).ok()?;
+            return Some(Bearer::Service(service));
+        }
         let mut parts = token.split('/');
         let unit: UnitName = parts.next()?.parse().ok()?;
         let instance = InstanceId(parts.next()?.into());
@@ -58,7 +76,14 @@ impl Tokens {
             return None;
         }
         self.mac(&unit, &instance).verify_slice(&given).ok()?;
-        Some(Bearer { unit, instance })
+        Some(Bearer::Instance { unit, instance })
+    }
+
+    fn mac_of(&self, service: &ServiceName) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        mac.update(SERVICE.as_bytes());
+        mac.update(service.as_str().as_bytes());
+        mac
     }
 
     fn mac(&self, unit: &UnitName, instance: &InstanceId) -> Hmac<Sha256> {
@@ -74,22 +99,31 @@ impl Tokens {
 mod tests {
     use super::*;
 
-    fn bearer(unit: &str, instance: &str) -> Bearer {
-        Bearer { unit: unit.parse().unwrap(), instance: InstanceId(instance.into()) }
-    }
-
     #[test]
     fn a_token_names_its_instance_and_no_other() {
         let tokens = Tokens { key: [7; KEY] };
-        let orders = bearer("orders", "orders-a1");
-        let token = tokens.issue(&orders.unit, &orders.instance);
-        assert_eq!(tokens.check(&token), Some(orders));
+        let (unit, instance): (UnitName, _) = ("orders".parse().unwrap(), InstanceId("orders-a1".into()));
+        let token = tokens.issue(&unit, &instance);
+        assert_eq!(tokens.check(&token), Some(Bearer::Instance { unit, instance }));
 
         let forged = token.replacen("orders/orders-a1", "payments/payments-b2", 1);
         assert_eq!(tokens.check(&forged), None);
         assert_eq!(Tokens { key: [8; KEY] }.check(&token), None, "another node's key");
         for bad in ["", "orders", "orders/orders-a1/", "orders/orders-a1/zz", &token[..token.len() - 2]] {
             assert_eq!(tokens.check(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_service_is_for_no_other_and_for_no_instance() {
+        let tokens = Tokens { key: [7; KEY] };
+        let orders: ServiceName = "orders".parse().unwrap();
+        let token = tokens.issue_for(&orders);
+        assert_eq!(tokens.check(&token), Some(Bearer::Service(orders)));
+        assert_eq!(tokens.check(&token.replace("orders", "payments")), None);
+        let mac = token.split_once('/').unwrap().1;
+        for forged in ["service/orders", "service:orders/", "service:/orders", "orders/", "orders"] {
+            assert_eq!(tokens.check(&format!("{forged}/{mac}")), None, "{forged}");
         }
     }
 }

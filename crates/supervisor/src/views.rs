@@ -46,6 +46,7 @@ fn of_instance(name: &UnitName, unit: &UnitState, id: &InstanceId, instance: &In
         since: instance.since,
         reason: None,
         log: Some(instance.log.display().to_string()),
+        lease_ends: None,
     }
 }
 
@@ -79,5 +80,6 @@ fn of_vacancy(world: &World, name: &UnitName, unit: &UnitState, now: Instant) ->
         since: unit.since,
         reason: unit.reason.clone().filter(|_| state != State::Stopped),
         log: None,
+        lease_ends: None,
     }
 }

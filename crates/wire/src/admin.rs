@@ -83,6 +83,20 @@ pub struct InstanceView {
     pub reason: Option<String>,
     /// The file that its output goes to.
     pub log: Option<String>,
+    /// If it joined, so that others start and stop it: when its lease ends, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ends: Option<u64>,
+}
+
+/// A token for programs that others start: `POST /v1/tokens?service=NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// The service that its bearer may join, and as which it may ask where those are that it calls.
+    pub service: String,
+    /// The URL of the service API: `MADANG_URL`.
+    pub url: String,
+    /// The token: `MADANG_TOKEN`.
+    pub token: String,
 }
 
 /// One service with all that is known of it: `GET /v1/services/{name}`.
@@ -209,6 +223,12 @@ pub enum EventKind {
     Stopping,
     /// It is gone.
     Stopped,
+    /// An instance that others started joined.
+    Joined,
+    /// It left.
+    Left,
+    /// It did not renew its lease in time.
+    Expired,
     /// The manifest was read again and is in force.
     Applied,
     /// The manifest was read again and refused; the old one stays in force.

@@ -76,6 +76,12 @@ codes! {
     UNKNOWN_NAME = "MDG-ADM-001", 404, "No such name in this system";
     /// The token of the service API is missing or wrong.
     TOKEN = "MDG-ADM-002", 401, "The token is missing or not known";
+    /// The token of the service API is another service's.
+    FOREIGN_TOKEN = "MDG-JOIN-001", 403, "The token is for another service";
+    /// An instance may not join under this id, or not this service.
+    NOT_JOINED = "MDG-JOIN-002", 409, "The instance cannot join";
+    /// As many instances have joined a service as may.
+    TOO_MANY_JOINED = "MDG-JOIN-003", 409, "Too many instances have joined the service";
     /// The admin API refuses a bad parameter.
     BAD_PARAMETER = "MDG-ADM-004", 400, "A parameter is not valid";
 }

@@ -2,38 +2,87 @@
 //!
 //! `GET {MADANG_URL}/v1/endpoints` answers one [`Endpoints`]; with `?watch=true` it answers a stream of them,
 //! one JSON document a line, each time something changes and at least every 15 seconds.
+//!
+//! `PUT {MADANG_URL}/v1/services/{service}/instances/{id}` with a [`Join`] puts an instance into rotation for the
+//! length of a lease, and renews that; without a body it only renews. It answers a [`Joined`]. `DELETE` leaves.
+//! `GET …/instances` lists each [`Member`].
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use madang_model::{InstanceId, Policy, Protocol, ServiceName};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Where the services that a caller declares are ready.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Endpoints {
     /// Grows with each change.
     pub version: u64,
     /// Each service with its ready instances; a service without one is there with none.
+    #[schema(value_type = BTreeMap<String, ServiceEndpoints>)]
     pub services: BTreeMap<ServiceName, ServiceEndpoints>,
 }
 
 /// A service's ready instances and the limits of calls to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceEndpoints {
     /// The instances in rotation.
     pub instances: Vec<Endpoint>,
     /// The limits of a call by the asker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub policy: Option<Policy>,
 }
 
 /// A ready instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Endpoint {
     /// Its id.
+    #[schema(value_type = String)]
     pub instance: InstanceId,
     /// Where it listens.
+    #[schema(value_type = String)]
     pub address: SocketAddr,
-    /// How it speaks.
+    /// How it speaks: `http`, `h2c` or `grpc`.
+    #[schema(value_type = String)]
     pub protocol: Protocol,
+}
+
+/// An instance that joins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// Where it listens: an IP address and a port, as `127.0.0.1:4001` or `[::1]:4001`.
+    pub address: String,
+    /// How it speaks: `http`, `h2c` or `grpc`. As its service does if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// How long it stays in rotation without a renewal, from `1s` to `5m`. `10s` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+}
+
+/// The lease of an instance that joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Joined {
+    /// How long it lasts from each renewal, as it was asked for: `10s`.
+    pub lease: String,
+    /// How often to renew it, so that two attempts may fail: `3s`.
+    pub renew: String,
+    /// When it ends unless it is renewed, in milliseconds since 1970.
+    pub ends_at: u64,
+}
+
+/// An instance in rotation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// Its id.
+    pub id: String,
+    /// Where it listens.
+    pub address: String,
+    /// How it speaks.
+    pub protocol: String,
+    /// Its lease; absent if Madang runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Joined>,
 }

@@ -10,6 +10,7 @@ mod open;
 mod ps;
 mod restart;
 mod routes;
+mod token;
 mod up;
 mod wait;
 
@@ -49,6 +50,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,
+        Command::Token { service } => token::run(&client(default())?, &output, &service).await,
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,
         Command::Check(check) => check::run(&at(check.which)?, &output, check.schema, check.explain),

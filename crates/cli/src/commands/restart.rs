@@ -78,10 +78,11 @@ async fn replaced(
 /// Whether there are only instances that became ready after the restart was asked for.
 async fn all_new(client: &Client, unit: &str, asked_at: u64) -> Result<bool, Failure> {
     let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
-    let mut of_unit = instances
-        .iter()
-        .filter(|instance| instance.unit == unit && instance.state != State::Stopped)
-        .peekable();
+    // Those that joined are started by others.
+    let started = |instance: &&InstanceView| {
+        instance.unit == unit && instance.state != State::Stopped && instance.lease_ends.is_none()
+    };
+    let mut of_unit = instances.iter().filter(started).peekable();
     Ok(of_unit.peek().is_some()
         && of_unit.all(|instance| instance.state == State::Ready && instance.since >= asked_at))
 }

@@ -218,6 +218,7 @@ pub fn instance(name: &str, unit: &str, state: State) -> InstanceView {
         since: 0,
         reason: None,
         log: None,
+        lease_ends: None,
     }
 }
 
@@ -239,6 +240,7 @@ pub fn instances() -> Vec<InstanceView> {
         restarts: 5,
         reason: Some("exited 5 times in 3 s: exit status 1\nthe port is taken".into()),
         log: Some("/shop/.madang/logs/payments/payments-x1.log".into()),
+        lease_ends: None,
         ..instance("payments-x1", "payments", State::Failed)
     };
     vec![users, orders, payments]
