@@ -83,6 +83,7 @@ async fn help_says_what_there_is() {
                   logs         Show the logs of services, in the order of time
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
+                  token        Print a token by which a program that you start yourself joins a service
                   wait         Wait until every unit is ready, also of a system that is yet to be started, or until
                                the system is gone
                   routes       List the routes of the gateway in the order of precedence
