@@ -128,7 +128,7 @@ pub fn is_fatal(kind: EventKind) -> bool {
 
 /// Whether an event wants to be read in full even where the state of all units is shown.
 pub fn is_trouble(kind: EventKind) -> bool {
-    is_fatal(kind) || matches!(kind, EventKind::Exited | EventKind::Refused)
+    is_fatal(kind) || matches!(kind, EventKind::Exited | EventKind::Refused | EventKind::Degraded)
 }
 
 fn word(kind: EventKind) -> (&'static str, Paint) {
@@ -138,6 +138,8 @@ fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::BuildFailed => ("build failed", Paint::Bad),
         EventKind::Blocked => ("blocked", Paint::Busy),
         EventKind::Started => ("started", Paint::Busy),
+        EventKind::Adopted => ("adopted", Paint::Good),
+        EventKind::Restarted => ("restarted", Paint::Busy),
         EventKind::Ready => ("ready", Paint::Good),
         EventKind::Exited => ("exited", Paint::Bad),
         EventKind::Backoff => ("backoff", Paint::Busy),
@@ -149,6 +151,8 @@ fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::Expired => ("expired", Paint::Bad),
         EventKind::Applied => ("applied", Paint::Good),
         EventKind::Refused => ("refused", Paint::Bad),
+        EventKind::Degraded => ("degraded", Paint::Bad),
+        EventKind::Recovered => ("recovered", Paint::Good),
     }
 }
 

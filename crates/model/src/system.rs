@@ -201,7 +201,7 @@ pub struct Unit {
 }
 
 /// Where the instances of a unit listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub enum PortRule {
     /// Each instance is told a port of its own.
     Assigned,

@@ -53,7 +53,7 @@ impl Node {
     /// If the manifest is refused, the system is already run, or something that a node needs cannot be had.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let system = Arc::new(manifest::load(&config.manifest, &|name| std::env::var(name).ok())?.system);
-        let owner = Owner::take(&system.root)?;
+        let owner = Owner::take(&system.root).await?;
         let stopping = CancellationToken::new();
         let stopped = CancellationToken::new();
 
@@ -69,24 +69,24 @@ impl Node {
         let journal = Arc::new(Journal::new());
         let (system_now, system_seen) = watch::channel(system.clone());
 
-        // The listeners: outside, services, owner.
-        let snapshot = Snapshot::compile(&system, &directory)?;
-        let (gateway, gateway_handle) = Gateway::start(gateway_config(&config), snapshot).await?;
+        // The listener of services, where those that are left know it; then the units, whoever is left of them first.
         let (service_listener, _) =
             ports.listener("service-api", &system).await.map_err(StartError::ServiceApi)?;
         let service_api = service_listener.local_addr().map_err(StartError::ServiceApi)?;
-        let (socket_path, admin_listener) = bind_admin(&system)?;
-
-        // The units, last, since they need all of the above.
         let environment = InstanceEnvironment { tokens: tokens.clone(), service_api };
         let (supervisor, supervisor_handle) = Supervisor::start(
             supervisor_config(&owner),
-            system,
+            system.clone(),
             state.clone(),
             switchboard.clone(),
             Arc::new(environment),
         )
         .await?;
+
+        // The listeners for outside and for the owner, once there is somebody to answer.
+        let snapshot = Snapshot::compile(&system, &directory)?;
+        let (gateway, gateway_handle) = Gateway::start(gateway_config(&config), snapshot).await?;
+        let (socket_path, admin_listener) = bind_admin(&system)?;
 
         let unit_events = supervisor_handle.subscribe();
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use madang_model::{System, Unit};
+use madang_model::{InstanceId, System, Unit, UnitName};
 use madang_supervisor::{Environment, InstanceRef};
 
-use crate::tokens::Tokens;
+use crate::tokens::{Bearer, Tokens};
 
 /// The environment of instances, each from the system of which its release was made.
 pub(crate) struct InstanceEnvironment {
@@ -35,6 +35,13 @@ impl Environment for InstanceEnvironment {
         }
         env.extend(callees(system, unit));
         env
+    }
+
+    /// By its token, which nobody else can make.
+    fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
+        let token = environment.iter().find(|(name, _)| name == "MADANG_TOKEN");
+        let Bearer { unit, instance } = self.tokens.check(&token?.1)?;
+        Some((unit, instance))
     }
 }
 

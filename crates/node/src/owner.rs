@@ -5,12 +5,21 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
+use tokio::time::{Instant, sleep};
 
 /// The folder below a system's root in which a node keeps what is its own.
 pub(crate) const DATA: &str = ".madang";
+
+/// How long an owner that was killed may take to let go: the kernel closes its files after its memory is given back,
+/// and a process that it was just starting has them until that runs its program.
+const LEAVING: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether it has.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Holds a system for this process while it lives.
 pub(crate) struct Owner {
@@ -40,8 +49,18 @@ pub enum OwnerError {
 }
 
 impl Owner {
-    /// Takes the system in `root`, or says who has it.
-    pub(crate) fn take(root: &Path) -> Result<Self, OwnerError> {
+    /// Takes the system in `root`, or says who has it. One that was killed may still be on its way out.
+    pub(crate) async fn take(root: &Path) -> Result<Self, OwnerError> {
+        let deadline = Instant::now() + LEAVING;
+        loop {
+            match Self::try_take(root) {
+                Err(OwnerError::Taken { .. }) if Instant::now() < deadline => sleep(AGAIN).await,
+                taken => return taken,
+            }
+        }
+    }
+
+    fn try_take(root: &Path) -> Result<Self, OwnerError> {
         let data = root.join(DATA);
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -92,13 +111,27 @@ fn ignore_in_git(data: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_system_has_one_owner_at_a_time() {
+    #[tokio::test]
+    async fn a_system_has_one_owner_at_a_time() {
         let root = tempfile::tempdir().unwrap();
-        let first = Owner::take(root.path()).unwrap();
-        let Err(OwnerError::Taken { pid, .. }) = Owner::take(root.path()) else { panic!("taken twice") };
+        let first = Owner::take(root.path()).await.unwrap();
+        let Err(OwnerError::Taken { pid, .. }) = Owner::take(root.path()).await else {
+            panic!("taken twice")
+        };
         assert_eq!(pid, std::process::id().to_string());
         drop(first);
-        Owner::take(root.path()).unwrap();
+        Owner::take(root.path()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_leaving_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Owner::take(root.path()).await.unwrap();
+        let leaves = async move {
+            sleep(LEAVING / 2).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(Owner::take(root.path()), leaves);
+        second.unwrap();
     }
 }

@@ -124,7 +124,7 @@ impl Group {
             () = cancel.cancelled() => None,
         };
         // What it left running goes with it.
-        Family::of_group(process.pid()).kill().await;
+        Family::of_group(process.identity()).kill().await;
         process.reap();
         match exit {
             Some(Exit::Code(0)) => Ok(()),

@@ -31,7 +31,7 @@ impl Events {
         // The rest is a program's own output, and not for the log.
         let text = message.lines().next().unwrap_or_default();
         match kind {
-            EventKind::BuildFailed | EventKind::GaveUp | EventKind::Exited => {
+            EventKind::BuildFailed | EventKind::GaveUp | EventKind::Exited | EventKind::Degraded => {
                 warn!(%unit, instance, ?kind, text, "unit is in trouble");
             }
             _ => info!(%unit, instance, ?kind, text, "unit changed"),

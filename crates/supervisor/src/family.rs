@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{proc, process};
+use crate::{proc, process, store::Identity};
 
 /// How long a killed process may take to be gone before it is looked for again.
 const DYING: Duration = Duration::from_secs(1);
@@ -31,8 +31,8 @@ const ROUNDS: usize = 20;
 pub(crate) struct Family {
     /// `MADANG_INSTANCE=…`, which each of them inherited, wherever it went.
     pub(crate) mark: Option<String>,
-    /// The process group of the first of them, while that number is surely theirs.
-    pub(crate) group: Option<i32>,
+    /// The first of them, whose number is that of their process group.
+    pub(crate) leader: Option<Identity>,
 }
 
 struct Member {
@@ -43,14 +43,22 @@ struct Member {
 // === impl Family ===
 
 impl Family {
-    /// That of an instance, and of the group of this number if it is surely its own.
-    pub(crate) fn of(instance: &InstanceId, group: Option<i32>) -> Self {
-        Self { mark: Some(format!("MADANG_INSTANCE={instance}")), group }
+    /// That of an instance, and of the group of its first process if that is known.
+    pub(crate) fn of(instance: &InstanceId, leader: Option<Identity>) -> Self {
+        Self { mark: Some(format!("MADANG_INSTANCE={instance}")), leader }
     }
 
-    /// The group of this number and nobody else: who left it, did so to stay.
-    pub(crate) fn of_group(group: i32) -> Self {
-        Self { mark: None, group: Some(group) }
+    /// The group of this process and nobody else: who left it, did so to stay.
+    pub(crate) fn of_group(leader: Identity) -> Self {
+        Self { mark: None, leader: Some(leader) }
+    }
+
+    /// The number of the group, unless it became another's: the leader of one is gone before its number is given
+    /// again, but not before whoever is left of its group.
+    fn group(&self) -> Option<i32> {
+        let leader = self.leader?;
+        let same = |now: proc::Stat| now.started == leader.started;
+        proc::stat(leader.pid).is_none_or(same).then_some(leader.pid)
     }
 
     /// Asks everybody to stop, waits until they have, for `drain` at most or until `hurry` resolves, and kills
@@ -108,18 +116,14 @@ impl Family {
     fn reap(&self, known: impl Iterator<Item = proc::Stat>) {
         let me = std::process::id().cast_signed();
         let ours = process::ours();
-        let of_group = proc::all().filter(|one| Some(one.group) == self.group);
+        let group = self.group();
+        let of_group = proc::all().filter(|one| Some(one.group) == group);
         for stat in known.chain(of_group).filter(|stat| !ours.contains(&stat.pid)) {
             let same = |now: &proc::Stat| now.started == stat.started && now.zombie && now.parent == me;
             if proc::stat(stat.pid).as_ref().is_some_and(same) {
                 reap(stat.pid);
             }
         }
-    }
-
-    /// Whether anybody is alive.
-    pub(crate) async fn is_alive(&self) -> bool {
-        !self.members().await.is_empty()
     }
 
     /// Whoever is alive.
@@ -129,11 +133,12 @@ impl Family {
         found.into_iter().filter_map(Member::of).collect()
     }
 
-    fn find(&self) -> Vec<proc::Stat> {
-        let me = std::process::id().cast_signed();
+    /// Whoever is alive, as it was read. Reads much of `/proc`.
+    pub(crate) fn find(&self) -> Vec<proc::Stat> {
+        let (me, group) = (std::process::id().cast_signed(), self.group());
         let all: Vec<proc::Stat> = proc::all().filter(|one| !one.zombie && one.pid != me).collect();
         let is_marked = |pid| self.mark.as_ref().is_some_and(|mark| proc::has_variable(pid, mark));
-        let belongs = |one: &&proc::Stat| Some(one.group) == self.group || is_marked(one.pid);
+        let belongs = |one: &&proc::Stat| Some(one.group) == group || is_marked(one.pid);
         let mut found: BTreeSet<i32> = all.iter().filter(belongs).map(|one| one.pid).collect();
         loop {
             let child = |one: &&proc::Stat| found.contains(&one.parent) && !found.contains(&one.pid);

@@ -1,6 +1,15 @@
-//! The life of one instance, from the port that it is given to the last of its grandchildren.
+//! The life of one instance, from the port that it is given to the last of its grandchildren; or from where a node
+//! before this one left it.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use madang_model::{InstanceId, PortRule};
 use tokio::{
@@ -8,10 +17,10 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
-    Config, Environment, InstanceRef, ReadyInstance, Rotation, command,
+    Config, Environment, InstanceRef, Rotation, command,
     family::Family,
     launch, logfile,
     ports::{self, Claim, Ports},
@@ -19,7 +28,9 @@ use crate::{
     proc,
     process::{Exit, Process},
     spec::Release,
-    store::{Identity, Record, Records},
+    store::{Record, Records},
+    takeover::{Adopted, forget},
+    told,
 };
 
 /// How often a port that is taken is looked at again.
@@ -60,6 +71,8 @@ pub(crate) enum Happened {
     Started {
         pid: i32,
     },
+    /// It runs, but without something that it should have.
+    Degraded(String),
     /// It is not ready yet, and this is what its probe saw.
     Unready(String),
     Ready(Option<SocketAddr>),
@@ -93,6 +106,8 @@ pub(crate) struct Instance {
     /// The ports that others insist on.
     pub(crate) reserved: BTreeSet<u16>,
     pub(crate) log: PathBuf,
+    /// How often its unit was restarted until now.
+    pub(crate) restarts: u32,
     pub(crate) ready_since: Option<Instant>,
 }
 
@@ -114,19 +129,10 @@ enum Port {
 
 impl Instance {
     /// Lives. When this returns nothing of the instance is left.
-    pub(crate) async fn run(mut self) -> Ended {
-        let port = match self.port().await {
-            Ok(port) => port,
-            Err(ended) => return ended,
-        };
-        self.announce(&port).await;
-        let ended = if *self.orders.borrow() == Order::Run {
-            match self.spawn(&port) {
-                Ok(process) => self.live(process, &port).await,
-                Err(ended) => ended,
-            }
-        } else {
-            self.never_started()
+    pub(crate) async fn run(mut self, adopted: Option<Adopted>) -> Ended {
+        let ended = match adopted {
+            Some(adopted) => self.go_on(adopted).await,
+            None => self.begin().await,
         };
         self.note(self.surroundings.records.remove(self.id.clone()).await);
         let log = self.log.clone();
@@ -138,22 +144,51 @@ impl Instance {
         Ended { output, ..ended }
     }
 
-    async fn live(&mut self, process: Process, port: &Port) -> Ended {
-        let identity = Identity { pid: process.pid(), started: process.started };
-        self.tell(Happened::Started { pid: identity.pid }).await;
-        let family = Family::of(&self.id, Some(identity.pid));
-
-        let (identified, outcome) = {
-            let records = self.surroundings.records.clone();
-            let identify = tokio::spawn({
-                let id = self.id.clone();
-                async move { records.identify(id, identity).await }
-            });
-            let outcome = self.watch(&process, port).await;
-            // Before anything that waits: nobody shall be sent to it any more.
-            self.surroundings.rotation.gone(&self.id);
-            (identify, outcome)
+    async fn begin(&mut self) -> Ended {
+        let port = match self.port().await {
+            Ok(port) => port,
+            Err(ended) => return ended,
         };
+        let told = self.surroundings.environment.for_instance(&self.reference(&port));
+        let record = self.record(&port, &told);
+        // Recorded before it runs, so that a node that dies right after it still leaves word of it.
+        self.note(self.surroundings.records.put(record.clone()).await);
+        if *self.orders.borrow() != Order::Run {
+            return self.never_started();
+        }
+        let process = match self.spawn(&port, told).await {
+            Ok(process) => process,
+            Err(ended) => return ended,
+        };
+        let identity = process.identity();
+        self.tell(Happened::Started { pid: identity.pid }).await;
+        let records = self.surroundings.records.clone();
+        let identified =
+            tokio::spawn(async move { records.put(Record { process: Some(identity), ..record }).await });
+        let ended = self.live(process, &port).await;
+        if let Ok(written) = identified.await {
+            self.note(written);
+        }
+        ended
+    }
+
+    /// Goes on with what a node before this one started.
+    async fn go_on(&mut self, adopted: Adopted) -> Ended {
+        let process = Process::adopt(adopted.held);
+        let port = match (self.release.spec.unit.port, adopted.record.port) {
+            (PortRule::Assigned, Some(port)) => Port::Assigned(self.surroundings.ports.claim_again(port)),
+            (_, Some(port)) => Port::Fixed(port),
+            (_, None) => Port::None,
+        };
+        self.ready_since = adopted.ready.is_some().then(Instant::now);
+        self.live(process, &port).await
+    }
+
+    async fn live(&mut self, process: Process, port: &Port) -> Ended {
+        let family = Family::of(&self.id, Some(process.identity()));
+        let outcome = self.watch(&process, &family, port).await;
+        // Before anything that waits: nobody shall be sent to it any more.
+        self.surroundings.rotation.gone(&self.id);
         let ready_for = self.ready_since.map(|since| since.elapsed());
         let mut hopeless = false;
         let (told, how) = match outcome {
@@ -174,9 +209,6 @@ impl Instance {
             }
         };
         process.reap();
-        if let Ok(written) = identified.await {
-            self.note(written);
-        }
         Ended { told, ready_for, hopeless, how, output: String::new() }
     }
 
@@ -198,18 +230,20 @@ impl Instance {
     }
 
     /// Watches until it exits, is told to stop, or is not ready in time.
-    async fn watch(&mut self, process: &Process, port: &Port) -> Outcome {
-        let probe = self.probe(port);
+    async fn watch(&mut self, process: &Process, family: &Family, port: &Port) -> Outcome {
+        let probe = Probe::of(&self.release.spec, port.number());
         let config = self.surroundings.config.clone();
-        let mut cadence = Cadence::new(&config, &probe);
+        let mut cadence = Cadence::new(&config, &probe, self.ready_since.is_some());
         let deadline = Instant::now() + config.start_deadline;
         let mut orders = self.orders.clone();
         let mut last_seen = String::from("not probed yet");
         loop {
             let pause = cadence.pause();
+            let ready = cadence.is_ready();
             let probed = async {
                 sleep(pause).await;
-                probe.once(config.probe.timeout).await
+                let limit = config.probe.timeout;
+                if ready { probe.once(limit).await } else { probe.first(limit, family).await }
             };
             let seen = tokio::select! {
                 biased;
@@ -236,27 +270,9 @@ impl Instance {
     }
 
     async fn ready(&mut self, address: Option<SocketAddr>) {
-        let spec = &self.release.spec;
-        self.surroundings.rotation.ready(ReadyInstance {
-            id: self.id.clone(),
-            unit: spec.unit.name.clone(),
-            services: spec.unit.services.clone(),
-            address,
-            protocol: spec.protocol,
-            release: self.release.id.clone(),
-        });
+        self.surroundings.rotation.ready(self.release.ready(&self.id, address));
         self.ready_since.get_or_insert_with(Instant::now);
         self.tell(Happened::Ready(address)).await;
-    }
-
-    fn probe(&self, port: &Port) -> Probe {
-        match (port.number(), &self.release.spec.unit.health) {
-            (None, _) => Probe::Runs,
-            (Some(port), None) => Probe::Connect { port },
-            (Some(port), Some(path)) => {
-                Probe::Get { port, path: path.clone(), protocol: self.release.spec.protocol }
-            }
-        }
     }
 
     // --- before it runs ---
@@ -290,9 +306,20 @@ impl Instance {
         Ok(())
     }
 
-    /// Recorded before it runs, so that a node that dies right after it still leaves word of it.
-    async fn announce(&self, port: &Port) {
-        let record = Record {
+    fn reference(&self, port: &Port) -> InstanceRef {
+        let unit = &self.release.spec.unit;
+        InstanceRef {
+            id: self.id.clone(),
+            unit: unit.name.clone(),
+            services: unit.services.clone(),
+            release: self.release.id.clone(),
+            port: port.number(),
+            system: self.release.spec.system.clone(),
+        }
+    }
+
+    fn record(&self, port: &Port, told: &[(String, String)]) -> Record {
+        Record {
             instance: self.id.clone(),
             unit: self.release.spec.unit.name.clone(),
             release: self.release.id.clone(),
@@ -301,30 +328,33 @@ impl Instance {
             port: port.number(),
             log: self.log.clone(),
             started_at: proc::wall_clock(),
-        };
-        self.note(self.surroundings.records.announce(record).await);
+            slice: self.release.spec.slice.text().to_owned(),
+            told: told::digests(told),
+            restarts: self.restarts,
+        }
     }
 
-    fn spawn(&self, port: &Port) -> Result<Process, Ended> {
-        let unit = &self.release.spec.unit;
-        let instance = InstanceRef {
-            id: self.id.clone(),
-            unit: unit.name.clone(),
-            services: unit.services.clone(),
-            release: self.release.id.clone(),
-            port: port.number(),
-            system: self.release.spec.system.clone(),
-        };
-        let told = self.surroundings.environment.for_instance(&instance);
-        let mut command = launch::command(&self.release.spec, &instance, told);
-        let log = || {
-            let output = logfile::create(&self.log)?;
-            Ok::<_, io::Error>((output.try_clone()?, output))
-        };
-        let (stdout, stderr) =
-            log().map_err(|error| self.failed(format!("failed to open its log: {error}")))?;
+    async fn spawn(&self, port: &Port, told: Vec<(String, String)>) -> Result<Process, Ended> {
+        let mut command = launch::command(&self.release.spec, &self.reference(port), told);
+        let output = self.output().await;
+        let (stdout, stderr) = output
+            .and_then(|output| Ok((output.try_clone()?, output)))
+            .map_err(|error| self.failed(format!("failed to open its log: {error}")))?;
         command.stdout(stdout).stderr(stderr);
         Process::spawn(command).map_err(|error| self.not_started(&error))
+    }
+
+    /// Its log; where there is no place for a file, nowhere: better mute than down.
+    async fn output(&self) -> io::Result<File> {
+        match logfile::create(&self.log) {
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                let lost =
+                    format!("runs without a log, what it says is lost: {}: {error}", self.log.display());
+                self.tell(Happened::Degraded(lost)).await;
+                OpenOptions::new().write(true).open("/dev/null")
+            }
+            created => created,
+        }
     }
 
     // --- what is said of it ---
@@ -363,6 +393,21 @@ impl Instance {
             warn!(instance = %self.id, %error, source, "failed to record an instance");
         }
     }
+}
+
+/// Kills what is left of an instance whose task failed, and forgets it.
+pub(crate) async fn clear(around: Arc<Surroundings>, instance: InstanceId) -> Ended {
+    let clear = async move {
+        // Its group was killed with its task, so that the group's number may be another's by now.
+        Family::of(&instance, None).kill().await;
+        forget(&around, instance).await;
+    };
+    // In a task of its own: if this fails as well, the instance ends all the same.
+    if let Err(error) = tokio::spawn(clear).await {
+        error!(%error, "failed to clear away an instance");
+    }
+    let how = "was lost: the task that watched it failed".to_owned();
+    Ended { told: false, ready_for: None, hopeless: false, how, output: String::new() }
 }
 
 impl Port {

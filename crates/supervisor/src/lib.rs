@@ -6,8 +6,9 @@
 //!
 //! Map: `reconcile.rs` decides (pure); `world.rs` is what it decides from; `service.rs` acts on it.
 //! `prepare.rs` and `build.rs` make a release, `instance.rs` is the life of one instance of it, `launch.rs`
-//! what it is started with, `process.rs` and `family.rs` its processes, `proc.rs` what the kernel says of them. `store.rs` records who runs, and
-//! `leftover.rs` finds whom a node before this one left.
+//! what it is started with, `process.rs` and `family.rs` its processes, `proc.rs` what the kernel says of them.
+//! `store.rs` records who runs and `told.rs` what they were told, and `takeover.rs` finds whom a node before this one
+//! left, who go on where they can.
 
 mod backoff;
 mod build;
@@ -19,7 +20,6 @@ mod family;
 mod handle;
 mod instance;
 mod launch;
-mod leftover;
 mod logfile;
 mod ports;
 mod prepare;
@@ -32,8 +32,10 @@ mod service;
 mod spec;
 mod store;
 mod sweep;
+mod takeover;
 #[cfg(test)]
 mod testing;
+mod told;
 mod views;
 mod world;
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-use crate::proc;
+use crate::{family::Family, proc};
 
 /// Gives out ports, each to one instance at a time. Cloning gives the same.
 #[derive(Debug, Clone)]
@@ -42,6 +42,12 @@ impl Ports {
             .find(|port| !claimed.contains(port) && !reserved.contains(port) && is_free(*port))?;
         claimed.insert(port);
         Some(Claim { port, claimed: self.claimed.clone() })
+    }
+
+    /// The port of an instance that has it already.
+    pub(crate) fn claim_again(&self, port: u16) -> Claim {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        Claim { port, claimed: self.claimed.clone() }
     }
 }
 
@@ -78,6 +84,21 @@ pub(crate) fn taken_by(port: u16) -> Option<String> {
         Some(pid) => format!("port {port} is taken by {} (pid {pid})", proc::command_line(pid)),
         None => format!("port {port} is taken by a process of another user"),
     })
+}
+
+/// Says who listens on a port in the place of a family: somebody who was there before its first process, or an
+/// instance of another. `None` if the family does, if a process that came after it listens for it (as one does for a
+/// container), or if that cannot be seen.
+pub(crate) fn intruder(port: u16, family: &Family) -> Option<String> {
+    let inodes = proc::listeners(port);
+    if family.find().iter().any(|member| proc::holds(member.pid, &inodes)) {
+        return None;
+    }
+    let holder = inodes.iter().find_map(|inode| proc::holder_of(*inode))?;
+    let earlier = proc::stat(holder)?.started < family.leader?.started;
+    let of_another = || proc::environment(holder).iter().any(|(name, _)| name == "MADANG_INSTANCE");
+    (earlier || of_another())
+        .then(|| format!("port {port} is taken by {} (pid {holder})", proc::command_line(holder)))
 }
 
 impl Drop for Claim {

@@ -15,9 +15,18 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_model::Protocol;
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
-use crate::config::{Config, Probing};
+use crate::{
+    config::{Config, Probing},
+    family::Family,
+    ports,
+    spec::Spec,
+};
 
 /// How quickly an instance that is starting is probed first, and how slowly last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -55,6 +64,24 @@ pub(crate) enum Change {
 // === impl Probe ===
 
 impl Probe {
+    /// How an instance of this unit is probed that has this port.
+    pub(crate) fn of(spec: &Spec, port: Option<u16>) -> Self {
+        match (port, &spec.unit.health) {
+            (None, _) => Self::Runs,
+            (Some(port), None) => Self::Connect { port },
+            (Some(port), Some(path)) => Self::Get { port, path: path.clone(), protocol: spec.protocol },
+        }
+    }
+
+    /// Probes one that is not ready, and makes sure that it is its own answer, and not that of somebody who took its
+    /// port before it could.
+    pub(crate) async fn first(&self, limit: Duration, family: &Family) -> Result<Option<SocketAddr>, String> {
+        let Some(address) = self.once(limit).await? else { return Ok(None) };
+        let family = family.clone();
+        let intruder = spawn_blocking(move || ports::intruder(address.port(), &family)).await;
+        intruder.ok().flatten().map_or(Ok(Some(address)), Err)
+    }
+
     /// Probes once. Gives where it listens, or what was seen instead, in words.
     pub(crate) async fn once(&self, limit: Duration) -> Result<Option<SocketAddr>, String> {
         let port = match self {
@@ -145,9 +172,9 @@ impl<T> Drop for Aborted<T> {
 // === impl Cadence ===
 
 impl Cadence {
-    pub(crate) fn new(config: &Config, probe: &Probe) -> Self {
+    pub(crate) fn new(config: &Config, probe: &Probe, ready: bool) -> Self {
         let pause = if *probe == Probe::Runs { config.settle } else { FIRST_PAUSE };
-        Self { rule: config.probe, pause, ready: false, failures: 0 }
+        Self { rule: config.probe, pause, ready, failures: 0 }
     }
 
     /// The pause before the next probe: short at first, longer the longer it takes; then the rule's.
@@ -251,7 +278,7 @@ mod tests {
 
     #[test]
     fn three_failures_in_a_row_take_it_out_and_one_answer_brings_it_back() {
-        let mut cadence = Cadence::new(&Config::default(), &Probe::Connect { port: 1 });
+        let mut cadence = Cadence::new(&Config::default(), &Probe::Connect { port: 1 }, false);
         let answers = [false, true, false, false, true, false, false, false, false, true];
         let changes: Vec<_> = answers.iter().map(|&answered| cadence.seen(answered)).collect();
         use Change::*;
@@ -260,7 +287,7 @@ mod tests {
 
     #[test]
     fn probes_are_close_at_first() {
-        let mut cadence = Cadence::new(&Config::default(), &Probe::Connect { port: 1 });
+        let mut cadence = Cadence::new(&Config::default(), &Probe::Connect { port: 1 }, false);
         let pauses: Vec<_> = (0..12).map(|_| cadence.pause().as_millis()).collect();
         assert_eq!(pauses[..4], [20, 30, 45, 67]);
         assert_eq!(pauses[11], 500);

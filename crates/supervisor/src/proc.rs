@@ -57,6 +57,13 @@ pub(crate) fn has_variable(pid: i32, variable: &str) -> bool {
     environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes())
 }
 
+/// The environment that a process was started with; empty if that is not told.
+pub(crate) fn environment(pid: i32) -> Vec<(String, String)> {
+    let environment = fs::read(file(pid, "environ")).unwrap_or_default();
+    let entries = environment.split(|&byte| byte == 0).map(String::from_utf8_lossy);
+    entries.filter_map(|entry| entry.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()))).collect()
+}
+
 /// The command line, for people; the name in brackets where there is none.
 pub(crate) fn command_line(pid: i32) -> String {
     let line = fs::read(file(pid, "cmdline")).unwrap_or_default();
@@ -103,11 +110,14 @@ fn listener(line: &str, port: u16) -> Option<u64> {
 
 /// The process that has a socket open, as far as it can be seen.
 pub(crate) fn holder_of(inode: u64) -> Option<i32> {
-    let socket = PathBuf::from(format!("socket:[{inode}]"));
-    pids().find(|&pid| {
-        let open = fs::read_dir(file(pid, "fd")).into_iter().flatten().flatten();
-        open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link == socket))
-    })
+    pids().find(|&pid| holds(pid, &[inode]))
+}
+
+/// Whether a process has one of these sockets open, as far as it can be seen.
+pub(crate) fn holds(pid: i32, inodes: &[u64]) -> bool {
+    let sockets: Vec<_> = inodes.iter().map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
+    let open = fs::read_dir(file(pid, "fd")).into_iter().flatten().flatten();
+    open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|link| sockets.contains(&link)))
 }
 
 /// The wall clock, in milliseconds since 1970.

@@ -1,4 +1,5 @@
-//! One process that we started: the leader of a group of its own, watched through a descriptor.
+//! One process that we started, or that a node before us did: the leader of a group of its own, watched through a
+//! descriptor.
 
 use std::{
     collections::BTreeSet,
@@ -11,11 +12,15 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid},
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal,
+        waitid,
+    },
 };
 use tokio::{io::unix::AsyncFd, runtime::Handle, time::sleep};
 
-use crate::proc;
+use crate::{proc, store::Identity};
 
 /// How soon the rest of a killed group is looked at again after its leader is dead, and how seldom in the end.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -28,12 +33,21 @@ const LAST_MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// is knowing one's children from the orphans that one adopted.
 static OURS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// A process that we started. Dropping it kills its group; [`Process::reap`] ends it in peace.
+/// A process that we run. Dropping it kills its group; [`Process::reap`] ends it in peace.
 pub(crate) struct Process {
     pid: Pid,
     exit: AsyncFd<OwnedFd>,
     /// When it started, in clock ticks since boot.
-    pub(crate) started: u64,
+    started: u64,
+    /// We started it, and so are told how it ends.
+    child: bool,
+}
+
+/// A process that a node before us started, unmistakably the one that it recorded. Dropping it does nothing.
+pub(crate) struct Held {
+    pid: Pid,
+    exit: AsyncFd<OwnedFd>,
+    identity: Identity,
 }
 
 /// A group that was killed, until its leader is reaped.
@@ -47,6 +61,8 @@ struct Dying {
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
+    /// It was no child of ours, and the kernel tells nobody else.
+    Unknown,
 }
 
 /// The processes that were started by us and not reaped yet, while the guard is held.
@@ -64,6 +80,27 @@ pub(crate) fn exit_of(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(handle)
 }
 
+// === impl Held ===
+
+impl Held {
+    /// Takes hold of a process; `None` if it is gone, or its number is another's by now. The descriptor comes first:
+    /// whomever it is of when it is looked at, it is of for ever.
+    pub(crate) fn take(identity: Identity) -> io::Result<Option<Self>> {
+        let Some(pid) = Pid::from_raw(identity.pid) else { return Ok(None) };
+        let exit = match exit_of(pid) {
+            Ok(exit) => exit,
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let same = proc::stat(identity.pid).is_some_and(|now| now.started == identity.started && !now.zombie);
+        Ok(same.then_some(Self { pid, exit, identity }))
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+}
+
 // === impl Process ===
 
 impl Process {
@@ -79,18 +116,27 @@ impl Process {
         // It is not reaped before us, so that its pid is its own.
         let exit = exit_of(pid).inspect_err(|_| kill_and_reap(pid))?;
         let started = proc::stat(pid.as_raw_nonzero().get()).map_or(0, |stat| stat.started);
-        Ok(Self { pid, exit, started })
+        Ok(Self { pid, exit, started, child: true })
     }
 
-    /// Its process id.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+    /// Runs on what a node before us started.
+    pub(crate) fn adopt(held: Held) -> Self {
+        let Held { pid, exit, identity } = held;
+        Self { pid, exit, started: identity.started, child: false }
+    }
+
+    /// Who it is.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { pid: self.pid.as_raw_nonzero().get(), started: self.started }
     }
 
     /// Waits until it has exited. It stays a zombie, so that its pid and its group's are still its own.
     pub(crate) async fn exited(&self) -> Exit {
         loop {
             let readable = self.exit.readable().await;
+            if !self.child {
+                return Exit::Unknown;
+            }
             let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             match waitid(WaitId::Pid(self.pid), peek) {
                 Ok(Some(status)) => {
@@ -118,7 +164,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        kill_and_reap(self.pid);
+        if self.child {
+            return kill_and_reap(self.pid);
+        }
+        // Whoever its parent is reaps it. While it runs, the group of its number is its own.
+        if pidfd_send_signal(self.exit.get_ref(), Signal::KILL).is_ok() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
     }
 }
 
@@ -198,6 +250,7 @@ impl fmt::Display for Exit {
         };
         match self {
             Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Unknown => f.write_str("exited, how is not known: a node before this one had started it"),
             Self::Signal(signal) => write!(f, "was ended by {} ({signal})", name(*signal)),
         }
     }
@@ -238,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_process_leaves_nobody_of_its_group() {
         let process = Process::spawn(sh("sleep 30 & sleep 30 & wait")).unwrap();
-        let group = process.pid();
+        let group = process.identity().pid;
         drop(process);
         // The leader is reaped; the others die a moment after the signal.
         let gone = async {
@@ -262,7 +315,7 @@ mod tests {
     async fn a_dropped_process_is_reaped_with_its_group_by_nobody_who_waits() {
         family::adopt_orphans().unwrap();
         let process = Process::spawn(sh("sleep 30 & sleep 30 & wait")).unwrap();
-        let group = process.pid();
+        let group = process.identity().pid;
         until("its children run", || proc::all().filter(|other| other.group == group).count() == 3).await;
         drop(process);
         until("they are reaped", || proc::all().all(|other| other.group != group)).await;
@@ -280,6 +333,6 @@ mod tests {
         waits.abort();
         waits.await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        assert!(ours().contains(&process.pid()), "it is not reaped yet");
+        assert!(ours().contains(&process.identity().pid), "it is not reaped yet");
     }
 }

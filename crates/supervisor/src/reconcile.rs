@@ -20,9 +20,12 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Revision {
     pub(crate) slice: Slice,
-    /// How often it was told to restart.
+    /// How often it was told to restart, from [`FIRST`] on; less is what a node before this one told it.
     pub(crate) restarts: u64,
 }
+
+/// The number of the first revision that this node tells a unit to be.
+pub(crate) const FIRST: u64 = 1;
 
 /// What should run.
 #[derive(Debug, Clone, Default)]
@@ -262,6 +265,21 @@ fn surplus<'a>(
 
 fn stop(unit: &UnitName, instance: &InstanceId) -> Action {
     Action::Stop { unit: unit.clone(), instance: instance.clone() }
+}
+
+// === impl Revision ===
+
+impl Revision {
+    /// That of an instance that a node before this one started. Whether it is what this one wants is known once the
+    /// unit is prepared.
+    pub(crate) fn adopted(slice: Slice) -> Self {
+        Self { slice, restarts: FIRST - 1 }
+    }
+
+    /// Whether this node told the unit to be so.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.restarts < FIRST
+    }
 }
 
 // === impl Seen ===

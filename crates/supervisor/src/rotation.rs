@@ -51,4 +51,7 @@ pub struct InstanceRef {
 pub trait Environment: Send + Sync {
     /// Names and values. The unit's own `env` wins over them, and `MADANG_INSTANCE` and its like over both.
     fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)>;
+    /// The instance of this system, whichever node started it, that a process with this environment is of. `None`
+    /// for anybody else's, also if it says otherwise.
+    fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)>;
 }

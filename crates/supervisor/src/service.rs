@@ -9,6 +9,7 @@ use std::{
 
 use madang_model::{InstanceId, PortRule, System, UnitName};
 use madang_store::Store;
+use madang_wire::admin::EventKind;
 use rand::RngExt;
 use tokio::{
     sync::{mpsc, watch},
@@ -19,16 +20,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    Config, Environment, Error, Handle, Rotation, family,
+    Config, Environment, Error, Handle, InstanceRef, Rotation, family,
     handle::{Board, Told},
-    instance::{Ended, Happened, Instance, Order, Surroundings},
-    leftover, logfile,
+    instance::{self, Ended, Happened, Instance, Order, Surroundings},
+    logfile,
     ports::Ports,
     prepare::{self, Preparations, Prepared},
     proc,
     reconcile::{Action, Phase, Preparation, Revision, Wait, reconcile},
+    spec,
     store::Records,
-    sweep, views,
+    sweep,
+    takeover::{self, Adopted, Found, Lost},
+    told, views,
     world::{InstanceState, World},
 };
 
@@ -42,6 +46,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub struct Supervisor {
     around: Arc<Surroundings>,
     board: Arc<Board>,
+    /// Whom a node before this one left.
+    found: Found,
     /// Kept, so that there is always somebody who could tell more.
     told: watch::Sender<Told>,
 }
@@ -52,6 +58,8 @@ struct Loop {
     board: Arc<Board>,
     world: World,
     instances: JoinSet<Ended>,
+    /// The stops of what cannot go on.
+    strays: JoinSet<()>,
     /// Which instance each task is.
     tasks: HashMap<task::Id, InstanceId>,
     happenings: mpsc::Sender<(InstanceId, Happened)>,
@@ -66,7 +74,8 @@ struct Loop {
 // === impl Supervisor ===
 
 impl Supervisor {
-    /// Prepares to run a system. Nothing is started before [`Supervisor::run`].
+    /// Prepares to run a system. What a node before this one left running and is ready is in rotation when this
+    /// returns. Nothing is started or stopped before [`Supervisor::run`].
     ///
     /// This process becomes the parent of every orphan below it, so that what escapes from an instance is found.
     ///
@@ -84,26 +93,27 @@ impl Supervisor {
         family::adopt_orphans().map_err(Error::Subreaper)?;
         let ports = Ports::new(config.ports.clone());
         let around = Arc::new(Surroundings { config, records, boot, rotation, environment, ports });
+        let found = takeover::find(&around, &system, &spec::specs(&system)).await?;
         let board = Arc::new(Board::new());
         let told = watch::Sender::new(Told { system, restarts: BTreeMap::new(), order: Order::Run });
-        let supervisor = Self { around, board: board.clone(), told: told.clone() };
+        let supervisor = Self { around, board: board.clone(), found, told: told.clone() };
         Ok((supervisor, Handle { told, board }))
     }
 
     /// Runs the system until it is told to stop, by the handle or by `shutdown`, and nothing is left of it.
     /// Dropping the future kills whatever runs.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { around, board, told } = self;
+        let Self { around, board, found, told } = self;
         let _ended = board.ended.clone().drop_guard();
         let sweep = tokio::spawn(sweep::run(around.clone(), board.clone()));
         let _sweep = AbortOnDrop(sweep);
-        leftover::stop(&around, &board, || killed(told.subscribe())).await;
         let (happenings, happened) = mpsc::channel(QUEUE);
-        let state = Loop {
+        let mut state = Loop {
             around,
             board,
             world: World::default(),
             instances: JoinSet::new(),
+            strays: JoinSet::new(),
             tasks: HashMap::new(),
             happenings,
             preparations: Preparations::default(),
@@ -112,6 +122,7 @@ impl Supervisor {
             started: 0,
             order: Order::Run,
         };
+        state.take_over(found, &told);
         state.run(told, happened, shutdown).await;
     }
 }
@@ -147,7 +158,8 @@ impl Loop {
         self.hear(news.borrow_and_update().clone());
         loop {
             let wake = self.act();
-            if self.order != Order::Run && self.instances.is_empty() && self.preparations.is_empty() {
+            let ended = self.instances.is_empty() && self.preparations.is_empty() && self.strays.is_empty();
+            if self.order != Order::Run && ended {
                 return;
             }
             tokio::select! {
@@ -166,6 +178,7 @@ impl Loop {
                     }
                     self.ended(ended);
                 }
+                Some(_) = self.strays.join_next() => {}
                 Some(prepared) = self.preparations.next(&self.board.events) => self.prepared(prepared),
                 () = sleep_until(wake) => {}
             }
@@ -207,13 +220,15 @@ impl Loop {
         let Some(id) = self.tasks.remove(&error.id()) else { return };
         self.around.rotation.gone(&id);
         self.note(&id, Happened::Lost("the task that watches it failed".to_owned()));
-        let task = self.instances.spawn(leftover::clear(self.around.clone(), id.clone()));
+        let task = self.instances.spawn(instance::clear(self.around.clone(), id.clone()));
         self.tasks.insert(task.id(), id);
     }
 
     fn prepared(&mut self, prepared: Vec<Prepared>) {
         for Prepared { unit, revision, outcome } in prepared {
-            self.world.prepared(&unit, revision, outcome);
+            let around = &self.around;
+            let told = |reference: &InstanceRef| told::digests(&around.environment.for_instance(reference));
+            self.world.prepared(&unit, revision, outcome, &told, &self.board.events);
         }
     }
 
@@ -271,17 +286,8 @@ impl Loop {
         let id = new_id(&name);
         let log = logfile::path(&config.logs, name.as_str(), &id.0);
         prune_logs(unit.instances.values().map(|one| one.log.clone()).collect(), &log, config.old_logs);
+        let origin = unit.lost.pop().map(|why| format!("restarted: {why}"));
         let (orders, heard) = watch::channel(Order::Run);
-        let instance = Instance {
-            id: id.clone(),
-            release: release.clone(),
-            surroundings: self.around.clone(),
-            orders: heard,
-            tell: self.happenings.clone(),
-            reserved: self.reserved.clone(),
-            log: log.clone(),
-            ready_since: None,
-        };
         self.started += 1;
         let state = InstanceState {
             revision,
@@ -295,10 +301,88 @@ impl Loop {
             since: proc::wall_clock(),
             log,
             waits: None,
+            origin,
+            record: None,
+        };
+        self.spawn(&name, id, state, heard, None);
+    }
+
+    /// Puts an instance into the world, and has its task live its life.
+    fn spawn(
+        &mut self,
+        unit: &UnitName,
+        id: InstanceId,
+        state: InstanceState,
+        orders: watch::Receiver<Order>,
+        adopted: Option<Adopted>,
+    ) {
+        let unit = self.world.unit(unit);
+        let instance = Instance {
+            id: id.clone(),
+            release: state.release.clone(),
+            surroundings: self.around.clone(),
+            orders,
+            tell: self.happenings.clone(),
+            reserved: self.reserved.clone(),
+            log: state.log.clone(),
+            restarts: unit.restarts,
+            ready_since: None,
         };
         unit.instances.insert(id.clone(), state);
-        let task = self.instances.spawn(instance.run());
+        let task = self.instances.spawn(instance.run(adopted));
         self.tasks.insert(task.id(), id);
+    }
+
+    /// Goes on with what a node before this one left, and stops what is left of the rest.
+    fn take_over(&mut self, found: Found, told: &watch::Sender<Told>) {
+        for adopted in found.adopted {
+            self.adopt(adopted);
+        }
+        for lost in found.lost {
+            self.lose(lost, told.subscribe());
+        }
+    }
+
+    fn adopt(&mut self, adopted: Adopted) {
+        let Adopted { record, release, ready, .. } = &adopted;
+        let (name, id) = (record.unit.clone(), record.instance.clone());
+        let (pid, address) = (adopted.held.identity().pid, ready.flatten());
+        let revision = Revision::adopted(release.spec.slice.clone());
+        let unit = self.world.unit(&name);
+        unit.restarts = unit.restarts.max(record.restarts);
+        unit.settled |= ready.is_some();
+        // Of several releases the last one to be started is what was to be.
+        unit.active = Some((revision.clone(), release.clone()));
+        let (orders, heard) = watch::channel(Order::Run);
+        let (phase, health) = match ready {
+            Some(_) => (Phase::Ready, "ready"),
+            None => (Phase::Unready, "not ready yet"),
+        };
+        self.started += 1;
+        let state = InstanceState {
+            revision,
+            release: release.clone(),
+            phase,
+            order: self.started,
+            orders,
+            pid: Some(pid.cast_unsigned()),
+            address,
+            health: health.to_owned(),
+            since: record.started_at,
+            log: record.log.clone(),
+            waits: None,
+            origin: Some("adopted".to_owned()),
+            record: Some(record.clone()),
+        };
+        let at = address.map(|at| format!(", http://{at}")).unwrap_or_default();
+        self.board.events.emit(&name, Some(&id), EventKind::Adopted, format!("pid {pid}{at}"));
+        self.spawn(&name, id, state, heard, Some(adopted));
+    }
+
+    fn lose(&mut self, lost: Lost, told: watch::Receiver<Told>) {
+        self.board.events.emit(&lost.unit, Some(&lost.id), EventKind::Restarted, lost.why.clone());
+        self.world.unit(&lost.unit).lost.push(lost.why.clone());
+        self.strays.spawn(lost.stop(self.around.clone(), self.board.clone(), killed(told)));
     }
 
     fn stop(&mut self, unit: &UnitName, id: &InstanceId) {

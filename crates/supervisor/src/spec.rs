@@ -1,20 +1,22 @@
 //! What a unit's manifest says that its instances can tell: change any of it and it is another release.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs::File,
     io::{self, Read},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use madang_model::{Database, PortRule, Protocol, ReleaseId, ServiceName, System, Unit, UnitName};
-use serde::Serialize;
+use madang_model::{
+    Database, InstanceId, PortRule, Protocol, ReleaseId, ServiceName, System, Unit, UnitName,
+};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::command;
+use crate::{ReadyInstance, command};
 
 /// A unit as its instances see it.
 #[derive(Debug, PartialEq)]
@@ -59,6 +61,24 @@ struct ServiceFields<'a> {
     calls: BTreeMap<&'a ServiceName, Option<SocketAddr>>,
 }
 
+/// What is needed of a slice that was recorded, to watch an instance of it and to start another.
+#[derive(Deserialize)]
+struct Remembered {
+    folder: PathBuf,
+    build: Option<String>,
+    run: String,
+    port: PortRule,
+    health: Option<String>,
+    env: BTreeMap<String, String>,
+    services: Vec<RememberedService>,
+}
+
+#[derive(Deserialize)]
+struct RememberedService {
+    name: ServiceName,
+    protocol: Protocol,
+}
+
 /// The specs of a system's units.
 pub(crate) fn specs(system: &Arc<System>) -> BTreeMap<UnitName, Arc<Spec>> {
     system.units.iter().map(|(name, unit)| (name.clone(), Arc::new(spec(system, unit)))).collect()
@@ -93,6 +113,27 @@ fn spec(system: &Arc<System>, unit: &Unit) -> Spec {
 // === impl Spec ===
 
 impl Spec {
+    /// A unit as an instance has it that a node before this one started, from the slice that was recorded of it;
+    /// `None` if that is of another version.
+    pub(crate) fn remembered(name: &UnitName, slice: &str, system: &Arc<System>) -> Option<Self> {
+        let Remembered { folder, build, run, port, health, env, services } =
+            serde_json::from_str(slice).ok()?;
+        let protocol = services.first().map(|service| service.protocol).unwrap_or_default();
+        let unit = Unit {
+            name: name.clone(),
+            services: services.into_iter().map(|service| service.name).collect(),
+            folder,
+            build,
+            run,
+            port,
+            replicas: 1,
+            health,
+            env,
+            depends_on: BTreeSet::new(),
+        };
+        Some(Self { unit, protocol, slice: Slice(slice.into()), system: system.clone() })
+    }
+
     /// The id of the release that a start now would run: the slice and, where `run` names a file, what is in
     /// it. Reads the file: not for a thread that others wait for.
     pub(crate) fn release_id(&self) -> io::Result<ReleaseId> {
@@ -131,8 +172,31 @@ fn digest(program: &Path) -> io::Result<[u8; 32]> {
     }
 }
 
-#[cfg(test)]
+// === impl Release ===
+
+impl Release {
+    /// An instance of it that can be called.
+    pub(crate) fn ready(&self, id: &InstanceId, address: Option<SocketAddr>) -> ReadyInstance {
+        let unit = &self.spec.unit;
+        ReadyInstance {
+            id: id.clone(),
+            unit: unit.name.clone(),
+            services: unit.services.clone(),
+            address,
+            protocol: self.spec.protocol,
+            release: self.id.clone(),
+        }
+    }
+}
+
+// === impl Slice ===
+
 impl Slice {
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
         Self(text.into())
     }
@@ -225,6 +289,17 @@ mod tests {
         let one = release(&system);
         std::fs::write(folder.path().join("users"), "two").unwrap();
         assert!(missing != one && one != release(&system));
+    }
+
+    #[test]
+    fn what_was_recorded_of_a_unit_is_enough_to_run_it_again() {
+        let mut users = unit("users", "sleep 1");
+        (users.port, users.health) = (PortRule::Fixed(3001), Some("/healthz".into()));
+        users.env.insert("LEVEL".into(), "debug".into());
+        let system = Arc::new(system([users]));
+        let spec = &specs(&system)[&"users".parse::<UnitName>().unwrap()];
+        assert_eq!(Spec::remembered(&spec.unit.name, spec.slice.text(), &system).as_ref(), Some(&**spec));
+        assert_eq!(Spec::remembered(&spec.unit.name, "", &system), None);
     }
 
     #[test]

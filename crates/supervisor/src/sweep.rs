@@ -1,4 +1,5 @@
-//! What is done now and then: logs are kept bounded, and the process table free of adopted orphans.
+//! What is done now and then: logs are kept bounded, the process table free of adopted orphans, and what could not be
+//! recorded is.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,6 +20,9 @@ pub(crate) async fn run(around: Arc<Surroundings>, board: Arc<Board>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if let Err(error) = around.records.flush().await {
+            warn!(%error, "failed to record instances: it is tried again");
+        }
         let limit = around.config.log_limit;
         let logs: Vec<PathBuf> = board.rows().into_iter().filter_map(|row| row.log.map(Into::into)).collect();
         let swept = spawn_blocking(move || {

@@ -38,7 +38,10 @@ fn of_instance(name: &UnitName, unit: &UnitState, id: &InstanceId, instance: &In
         services: instance.release.spec.unit.services.iter().map(ToString::to_string).collect(),
         release: Some(instance.release.id.to_string()),
         state,
-        health: instance.health.clone(),
+        health: match &instance.origin {
+            Some(origin) => format!("{}, {origin}", instance.health),
+            None => instance.health.clone(),
+        },
         restarts: unit.restarts,
         pid: instance.pid,
         memory: None,

@@ -7,6 +7,7 @@ use madang_wire::admin::EventKind;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    InstanceRef,
     backoff::{Failures, Next},
     config::Backoff,
     events::Events,
@@ -14,9 +15,12 @@ use crate::{
     instance::{Ended, Happened, Order},
     proc,
     reconcile::{
-        Active, Desired, Observed, Phase, Preparation, Revision, Seen, SeenInstance, Trouble, Wait, Wanted,
+        Active, Desired, FIRST, Observed, Phase, Preparation, Revision, Seen, SeenInstance, Trouble, Wait,
+        Wanted,
     },
     spec::{self, Release, Spec},
+    store::Record,
+    told,
 };
 
 /// How long something may wait before it is said, and how often that is repeated.
@@ -44,6 +48,8 @@ pub(crate) struct UnitState {
     pub(crate) settled: bool,
     /// How often an instance was started in the place of one that exited.
     pub(crate) restarts: u32,
+    /// Why instances are not kept that a node before this one left; of those that have nobody in their place yet.
+    pub(crate) lost: Vec<String>,
     /// How many instances exited and have nobody in their place yet.
     pub(crate) vacant: u32,
     pub(crate) waits: Option<Waiting>,
@@ -65,6 +71,10 @@ pub(crate) struct InstanceState {
     pub(crate) since: u64,
     pub(crate) log: PathBuf,
     pub(crate) waits: Option<Waiting>,
+    /// `adopted`, or why it was started in the place of one that was not.
+    pub(crate) origin: Option<String>,
+    /// What a node before this one recorded of it, until it is known whether it is as it should be.
+    pub(crate) record: Option<Record>,
 }
 
 /// Something that waits, and when that is said.
@@ -83,7 +93,7 @@ impl World {
     pub(crate) fn hear(&mut self, told: &Told) {
         self.specs = spec::specs(&told.system);
         let wanted = self.specs.iter().map(|(name, spec)| {
-            let restarts = told.restarts.get(name).copied().unwrap_or(0);
+            let restarts = FIRST + told.restarts.get(name).copied().unwrap_or(0);
             let wanted = Wanted {
                 revision: Revision { slice: spec.slice.clone(), restarts },
                 replicas: usize::from(spec.unit.replicas),
@@ -93,11 +103,17 @@ impl World {
             (name.clone(), wanted)
         });
         self.desired = Desired { units: wanted.collect(), stopping: told.order != Order::Run };
-        for name in self.specs.keys() {
-            self.units
-                .entry(name.clone())
-                .or_insert_with(|| UnitState { since: proc::wall_clock(), ..Default::default() });
+        let names: Vec<UnitName> = self.specs.keys().cloned().collect();
+        for name in names {
+            self.unit(&name);
         }
+    }
+
+    /// What is known of a unit, which may be nothing yet.
+    pub(crate) fn unit(&mut self, name: &UnitName) -> &mut UnitState {
+        self.units
+            .entry(name.clone())
+            .or_insert_with(|| UnitState { since: proc::wall_clock(), ..Default::default() })
     }
 
     /// What is known, as far as it decides what to do.
@@ -115,8 +131,16 @@ impl World {
         Observed { units: self.units.iter().map(|(name, unit)| (name.clone(), seen(unit))).collect() }
     }
 
-    /// A preparation ended; one that nobody wants any more is forgotten.
-    pub(crate) fn prepared(&mut self, name: &UnitName, revision: Revision, outcome: Result<Release, String>) {
+    /// A preparation ended; one that nobody wants any more is forgotten. `told` gives the digests of what an instance
+    /// is told.
+    pub(crate) fn prepared(
+        &mut self,
+        name: &UnitName,
+        revision: Revision,
+        outcome: Result<Release, String>,
+        told: &dyn Fn(&InstanceRef) -> String,
+        events: &Events,
+    ) {
         let Some(unit) = self.units.get_mut(name) else { return };
         unit.next = None;
         if self.desired.units.get(name).is_none_or(|wanted| wanted.revision != revision) {
@@ -124,7 +148,9 @@ impl World {
         }
         match outcome {
             Ok(release) => {
-                unit.active = Some((revision, Arc::new(release)));
+                let release = Arc::new(release);
+                unit.keep(name, &revision, &release, told, events);
+                unit.active = Some((revision, release));
                 (unit.failures, unit.trouble, unit.reason) = (None, None, None);
                 unit.vacant = 0;
             }
@@ -158,6 +184,7 @@ impl World {
                 instance.enter(Phase::Unready, "started");
                 say(EventKind::Started, format!("pid {pid}"));
             }
+            Happened::Degraded(lost) => say(EventKind::Degraded, lost),
             Happened::Unready(seen) => instance.health = seen,
             Happened::Lost(seen) => {
                 instance.enter(Phase::Unready, &seen);
@@ -198,6 +225,8 @@ impl World {
         if ended.told || instance.phase == Phase::Stopping {
             return events.emit(name, Some(id), EventKind::Stopped, ended.how);
         }
+        // Who comes in its place does so for a reason of its own.
+        unit.lost.clear();
         let how = with_output(&ended.how, &ended.output);
         events.emit(name, Some(id), EventKind::Exited, how.clone());
         if unit.active.as_ref().is_none_or(|(revision, _)| *revision != instance.revision) {
@@ -282,9 +311,67 @@ fn in_words(wait: &Wait) -> Option<String> {
     }
 }
 
+// === impl UnitState ===
+
+impl UnitState {
+    /// Instances of a node before this one are of the first revision that this one prepares, if one that it started
+    /// now would be just the same. It says why the others are replaced.
+    fn keep(
+        &mut self,
+        name: &UnitName,
+        revision: &Revision,
+        release: &Arc<Release>,
+        told: &dyn Fn(&InstanceRef) -> String,
+        events: &Events,
+    ) {
+        for (id, one) in self.instances.iter_mut().filter(|(_, one)| one.revision.is_adopted()) {
+            let why = if revision.restarts == FIRST {
+                one.differs(id, release, told)
+            } else {
+                Some("it was told to restart".to_owned())
+            };
+            match why {
+                None => (one.revision, one.release) = (revision.clone(), release.clone()),
+                Some(why) if one.phase != Phase::Stopping => {
+                    events.emit(name, Some(id), EventKind::Restarted, why.clone());
+                    self.lost.push(why);
+                }
+                Some(_) => {}
+            }
+            one.record = None;
+        }
+    }
+}
+
 // === impl InstanceState ===
 
 impl InstanceState {
+    /// Why it is not what a release of this node is, if it is not.
+    fn differs(
+        &self,
+        id: &InstanceId,
+        release: &Release,
+        told: &dyn Fn(&InstanceRef) -> String,
+    ) -> Option<String> {
+        if self.release.spec.slice != release.spec.slice {
+            return Some("its part of the manifest changed".to_owned());
+        }
+        if self.release.id != release.id {
+            return Some("its program changed".to_owned());
+        }
+        let record = self.record.as_ref()?;
+        let unit = &release.spec.unit;
+        let now = told(&InstanceRef {
+            id: id.clone(),
+            unit: unit.name.clone(),
+            services: unit.services.clone(),
+            release: release.id.clone(),
+            port: record.port,
+            system: release.spec.system.clone(),
+        });
+        told::changed(&record.told, &now).map(|name| format!("{name} in its environment changed"))
+    }
+
     pub(crate) fn enter(&mut self, phase: Phase, health: &str) {
         (self.phase, self.health, self.since) = (phase, health.to_owned(), proc::wall_clock());
     }

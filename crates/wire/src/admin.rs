@@ -211,6 +211,10 @@ pub enum EventKind {
     Blocked,
     /// A process was started.
     Started,
+    /// A process of the node before this one goes on under this one.
+    Adopted,
+    /// An instance of the node before this one is not kept, for this reason; another is started where one should run.
+    Restarted,
     /// An instance is in rotation.
     Ready,
     /// A process exited without being told to.
@@ -233,4 +237,9 @@ pub enum EventKind {
     Applied,
     /// The manifest was read again and refused; the old one stays in force.
     Refused,
+    /// Something that Madang needs for itself cannot be had, a place on the disk for instance: what it is, and what
+    /// goes on without.
+    Degraded,
+    /// It can be had again.
+    Recovered,
 }

@@ -11,7 +11,7 @@ fn name(unit: usize) -> UnitName {
 }
 
 fn revision(slice: u64, restarts: u64) -> Revision {
-    Revision { slice: Slice::of(&slice.to_string()), restarts }
+    Revision { slice: Slice::of(&slice.to_string()), restarts: FIRST + restarts }
 }
 
 fn wanted(slice: u64, replicas: usize, exclusive: bool, depends_on: &[usize]) -> Wanted {
@@ -84,6 +84,8 @@ impl Model {
                 assert!(decided_on.units[dependency].ready(), "{unit} before {dependency}");
             }
         }
+        let exclusive = seen.active.as_ref().is_some_and(|active| active.exclusive);
+        assert!(!exclusive || seen.instances.is_empty(), "{unit} beside one that has its port");
         self.started += 1;
         let order = self.started;
         let revision = seen.active.as_ref().unwrap().revision.clone();
@@ -137,6 +139,9 @@ impl Model {
         if broken {
             seen.next = Some((revision, Preparation::Failed));
         } else {
+            let adopted = Revision::adopted(revision.slice.clone());
+            let kept = |one: &&mut SeenInstance| revision.restarts == FIRST && one.revision == adopted;
+            seen.instances.values_mut().filter(kept).for_each(|one| one.revision = revision.clone());
             seen.active = Some(Active { revision, exclusive: wanted.exclusive });
             seen.trouble = None;
         }
@@ -387,6 +392,38 @@ proptest! {
         prop_assert!(model.observed.units.values().all(|seen| seen.instances.is_empty()));
     }
 
+    /// Whatever a node before this one left, this one comes to what is wanted without a stop that is not needed: what
+    /// is wanted as it is stays, and no place that was served is empty on the way, unless there can only be one.
+    #[test]
+    fn what_was_left_goes_on_where_it_can(
+        left in prop::collection::vec((1u64..3, any::<bool>()), 0..5),
+        replicas in 1usize..4,
+        exclusive in any::<bool>(),
+        choices in prop::collection::vec(any::<usize>(), 60),
+    ) {
+        let left = if exclusive { left.into_iter().take(1).collect() } else { left };
+        let replicas = if exclusive { 1 } else { replicas };
+        let mut model = Model::new([(0, wanted(1, replicas, exclusive, &[]))]);
+        for (slice, ready) in &left {
+            model.adopt(0, *slice, *ready);
+        }
+        let served = left.iter().filter(|(_, ready)| *ready).count().min(replicas);
+        let same = left.iter().all(|(slice, _)| *slice == 1) && left.len() <= replicas;
+        let most = left.len().max(replicas + 1);
+        for choice in choices {
+            model.act();
+            model.go_on(choice);
+            let seen = &model.observed.units[&name(0)];
+            let ready = seen.instances.values().filter(|one| one.phase == Phase::Ready).count();
+            prop_assert!(exclusive || ready >= served);
+            prop_assert!(seen.live().count() <= most);
+        }
+        model.settle();
+        model.assert_as_desired();
+        let stops = model.log.iter().filter(|what| what.starts_with("stop")).count();
+        prop_assert!(!same || stops == 0, "{:?}", model.log);
+    }
+
     /// While an edit rolls over instances with ports of their own and none of them crashes, there are never
     /// fewer ready ones than there should be, and never more than one too many.
     #[test]
@@ -408,6 +445,19 @@ proptest! {
 }
 
 impl Model {
+    /// One that a node before this one started.
+    fn adopt(&mut self, unit: usize, slice: u64, ready: bool) {
+        let exclusive = self.desired.units[&name(unit)].exclusive;
+        self.started += 1;
+        let (order, revision) = (self.started, Revision::adopted(Slice::of(&slice.to_string())));
+        let phase = if ready { Phase::Ready } else { Phase::Unready };
+        let seen = self.seen(&name(unit));
+        seen.settled |= ready;
+        seen.active = Some(Active { revision: revision.clone(), exclusive });
+        let instance = SeenInstance { revision, phase, order };
+        seen.instances.insert(InstanceId(format!("left-{order}").into()), instance);
+    }
+
     fn crash_if_there(&mut self, unit: usize, gave_up: bool) {
         if self.observed.units.contains_key(&name(unit)) {
             self.crash(&name(unit), gave_up);

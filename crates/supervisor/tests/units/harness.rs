@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
@@ -19,6 +20,7 @@ use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance,
 use madang_wire::admin::{Event, EventKind, InstanceView, State};
 use tempfile::TempDir;
 use tokio::{
+    runtime::Builder,
     sync::broadcast,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -27,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const UNRECORDED: &str = "SELECT count(*) FROM supervisor_instances WHERE pid IS NULL";
 
 /// A supervisor that runs. Dropping it kills its processes.
 pub struct Running {
@@ -52,7 +56,8 @@ pub struct Recorder {
 /// Everything that happened, in order.
 pub struct Story(Mutex<(broadcast::Receiver<Event>, Vec<Event>)>);
 
-struct Told;
+/// What instances are told, and by which they are known again: the folder is a system's own.
+struct Told(PathBuf);
 
 pub fn unit(name: &str, run: &str) -> Unit {
     Unit {
@@ -127,17 +132,51 @@ pub async fn run_in(
     units: impl IntoIterator<Item = Unit>,
     adjust: impl FnOnce(&mut Config),
 ) -> Running {
-    let logs = folder.path().join("logs");
-    let mut config = quick(&logs);
-    adjust(&mut config);
     let (store, rotation, system) = (state(&folder), Arc::new(Recorder::default()), system(units));
-    let started =
-        Supervisor::start(config, Arc::new(system.clone()), store.clone(), rotation.clone(), Arc::new(Told));
-    let (supervisor, handle) = started.await.unwrap();
+    let (logs, (supervisor, handle)) = started(&folder, &system, &store, &rotation, adjust).await;
     let events = handle.subscribe();
     let story = Arc::new(Story(Mutex::new((handle.subscribe(), vec![]))));
     let run = tokio::spawn(supervisor.run(CancellationToken::new()));
     Running { handle, rotation, story, system, store, logs, events, run, folder }
+}
+
+async fn started(
+    folder: &TempDir,
+    system: &System,
+    store: &Store,
+    rotation: &Arc<Recorder>,
+    adjust: impl FnOnce(&mut Config),
+) -> (PathBuf, (Supervisor, Handle)) {
+    let logs = folder.path().join("logs");
+    let mut config = quick(&logs);
+    adjust(&mut config);
+    let environment = Arc::new(Told(folder.path().to_owned()));
+    let system = Arc::new(system.clone());
+    let started = Supervisor::start(config, system, store.clone(), rotation.clone(), environment);
+    (logs, started.await.unwrap())
+}
+
+/// A supervisor that was started and does not run.
+pub async fn found(folder: &TempDir, units: impl IntoIterator<Item = Unit>) -> (Supervisor, Handle) {
+    started(folder, &system(units), &state(folder), &Arc::default(), |_| {}).await.1
+}
+
+/// What a supervisor that is killed leaves: units that are ready, and nobody who watches them.
+pub fn left(folder: &Arc<TempDir>, units: impl IntoIterator<Item = Unit> + Send) -> Vec<InstanceView> {
+    let live = || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (running, rows) = runtime.block_on(async {
+            let running = run_in(folder.clone(), units, |_| {}).await;
+            running.ready().await;
+            running.recorded().await;
+            let rows = running.handle.instances();
+            (running, rows)
+        });
+        // Never polled again, and never dropped.
+        std::mem::forget((running, runtime));
+        rows
+    };
+    thread::scope(|scope| scope.spawn(live).join().unwrap())
 }
 
 impl Environment for Told {
@@ -147,7 +186,15 @@ impl Environment for Told {
             ("TOLD".to_owned(), format!("{} of {}", instance.id, instance.unit)),
             ("DATABASE".to_owned(), databases.next().map(Database::url).unwrap_or_default()),
             ("OURS".to_owned(), "x".to_owned()),
+            ("OF".to_owned(), self.0.display().to_string()),
         ]
+    }
+
+    fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
+        let value = |name| environment.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str());
+        let ours = value("OF").map(Path::new) == Some(&self.0);
+        let (id, unit) = value("TOLD").filter(|_| ours)?.split_once(" of ")?;
+        Some((unit.parse().ok()?, InstanceId(id.into())))
     }
 }
 
@@ -229,11 +276,26 @@ impl Running {
         self.handle.apply(Arc::new(self.system.clone()));
     }
 
+    /// Waits until every process is recorded.
+    pub async fn recorded(&self) {
+        let count = || self.store.read(|conn| conn.query_row(UNRECORDED, [], |row| row.get::<_, i64>(0)));
+        while count().await.unwrap() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Stops it. Its files stay as long as what is given back.
     pub async fn stop(self) -> Arc<TempDir> {
         timeout(PATIENCE, self.handle.stop()).await.expect("it stops");
         timeout(PATIENCE, self.run).await.expect("its loop ends").unwrap();
         self.folder
+    }
+
+    /// Why an instance of a unit was not kept that a supervisor before this one left.
+    pub fn why_restarted(&self, unit: &str) -> String {
+        let is = |event: &Event| event.unit == unit && event.kind == EventKind::Restarted;
+        let restarted = self.story.so_far().into_iter().rfind(is);
+        restarted.unwrap_or_else(|| panic!("{unit} was kept: {:#?}", self.story.so_far())).message
     }
 
     /// The kinds of what happened to a unit so far.

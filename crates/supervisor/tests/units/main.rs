@@ -7,3 +7,4 @@ mod harness;
 mod records;
 mod starts;
 mod stops;
+mod takeovers;
