@@ -30,6 +30,21 @@ pub enum Failure {
         /// The command that starts it.
         up: String,
     },
+    /// No node runs the system, but one that was killed left its services.
+    #[error(
+        "no node runs {place}, and {count} instances of an earlier one still do: `{up}` takes them over, `{down}` \
+         stops them"
+    )]
+    Orphaned {
+        /// The system in words.
+        place: String,
+        /// How many instances run.
+        count: usize,
+        /// The command that takes them over.
+        up: String,
+        /// The command that stops them.
+        down: String,
+    },
     /// It took longer than it was given.
     #[error("after {within} {what}")]
     Timeout {
@@ -55,7 +70,7 @@ impl Failure {
             Self::Closed => ExitCode::SUCCESS,
             Self::Failed(_) | Self::Answer(_) => ExitCode::from(1),
             Self::Manifest(_) => ExitCode::from(3),
-            Self::NotRunning { .. } => ExitCode::from(4),
+            Self::NotRunning { .. } | Self::Orphaned { .. } => ExitCode::from(4),
             Self::Timeout { .. } => ExitCode::from(5),
         }
     }
@@ -78,7 +93,9 @@ impl Failure {
                 format!("{head} {what} ({})\n{}", problem.code, fields.collect::<String>())
             }
             Self::Failed(error) => format!("{head} {error:#}\n"),
-            Self::NotRunning { .. } | Self::Timeout { .. } => format!("{head} {self}\n"),
+            Self::NotRunning { .. } | Self::Orphaned { .. } | Self::Timeout { .. } => {
+                format!("{head} {self}\n")
+            }
         }
     }
 }

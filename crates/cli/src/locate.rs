@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use madang_node::Leftovers;
 
 use crate::failure::Failure;
 
@@ -51,6 +52,12 @@ impl Location {
     /// The folder of the logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join(".madang/logs")
+    }
+
+    /// Whoever a node left running that was killed, where no other runs the system.
+    pub async fn leftovers(&self) -> Result<Option<Leftovers>, Failure> {
+        let found = Leftovers::find(&self.root).await;
+        found.context("failed to look for what an earlier node left").map_err(Failure::from)
     }
 
     /// Where a node that runs the system listens.

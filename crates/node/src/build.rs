@@ -28,6 +28,7 @@ use crate::{
     environment::InstanceEnvironment,
     join,
     journal::Journal,
+    left,
     node::{LAST, Node, Shared, now},
     owner::Owner,
     ports::KeptPorts,
@@ -58,7 +59,7 @@ impl Node {
         let stopped = CancellationToken::new();
 
         // What is kept, and what is known.
-        let state = Store::open(&format!("sqlite:{}", owner.data().join("state.db").display()))?;
+        let state = Store::open(&format!("sqlite:{}", left::state_file(owner.data()).display()))?;
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
         let registry = Registry::open(&state).await?;
@@ -168,7 +169,7 @@ fn supervisor_config(owner: &Owner) -> madang_supervisor::Config {
     madang_supervisor::Config { logs: owner.data().join("logs"), ..Default::default() }
 }
 
-fn random_key() -> Result<[u8; tokens::KEY], StartError> {
+pub(crate) fn random_key() -> Result<[u8; tokens::KEY], StartError> {
     let mut key = [0; tokens::KEY];
     getrandom::fill(&mut key).map_err(StartError::Randomness)?;
     Ok(key)

@@ -37,12 +37,16 @@ impl Environment for InstanceEnvironment {
         env
     }
 
-    /// By its token, which nobody else can make.
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
-        let token = environment.iter().find(|(name, _)| name == "MADANG_TOKEN");
-        let Bearer { unit, instance } = self.tokens.check(&token?.1)?;
-        Some((unit, instance))
+        bearer(&self.tokens, environment)
     }
+}
+
+/// Whose instance a process with this environment is: by its token, which nobody else can make.
+pub(crate) fn bearer(tokens: &Tokens, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
+    let (_, token) = environment.iter().find(|(name, _)| name == "MADANG_TOKEN")?;
+    let Bearer { unit, instance } = tokens.check(token)?;
+    Some((unit, instance))
 }
 
 /// Where the services are that a unit declares calls to, for programs that do not ask the service API: under both

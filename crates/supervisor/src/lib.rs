@@ -44,3 +44,4 @@ pub use error::Error;
 pub use handle::Handle;
 pub use rotation::{Environment, InstanceRef, ReadyInstance, Rotation};
 pub use service::Supervisor;
+pub use takeover::{InstanceOf, Left, left};

@@ -5,15 +5,16 @@
 //! there is no record, or none that leads to them, are found by what their environment proves of them, so that none
 //! is left beside the one that is started in its place.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use madang_model::{InstanceId, System, UnitName};
+use madang_store::Store;
 use madang_wire::admin::EventKind;
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::warn;
 
 use crate::{
-    Environment,
+    Error,
     family::Family,
     handle::Board,
     instance::Surroundings,
@@ -21,7 +22,7 @@ use crate::{
     proc::{self, Stat},
     process::Held,
     spec::{Release, Spec},
-    store::{Identity, Record},
+    store::{Identity, Record, Records},
 };
 
 /// Whom a node before this one left.
@@ -54,6 +55,40 @@ pub(crate) struct Lost {
     leader: Option<Identity>,
 }
 
+/// Whose instance a process is, by its environment: one of this system's, whichever node started it.
+pub type InstanceOf<'a> = dyn Fn(&[(String, String)]) -> Option<(UnitName, InstanceId)> + Send + Sync + 'a;
+
+/// An instance that a node left running which is gone.
+pub struct Left {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its unit.
+    pub unit: UnitName,
+    leader: Option<Identity>,
+    records: Records,
+}
+
+/// Whoever still runs of a system that no node runs. They are not touched.
+///
+/// # Errors
+/// If the state cannot be read.
+pub async fn left(store: Store, instance_of: &InstanceOf<'_>) -> Result<Vec<Left>, Error> {
+    let records = Records::open(store).await?;
+    let boot = proc::boot_id().map_err(Error::BootId)?;
+    let mut marked = marked(instance_of);
+    let mut left = Vec::new();
+    for record in records.all().await? {
+        let leader = take(&record, &boot).ok().map(|held| held.identity());
+        if marked.remove(&record.instance).is_some() || leader.is_some() {
+            let (id, unit) = (record.instance, record.unit);
+            left.push(Left { id, unit, leader, records: records.clone() });
+        }
+    }
+    let unrecorded = |(id, unit)| Left { id, unit, leader: None, records: records.clone() };
+    left.extend(marked.into_iter().map(unrecorded));
+    Ok(left)
+}
+
 /// Looks for whoever is left, and takes hold of those that can go on; those that are ready are in rotation when this
 /// returns. Nobody is stopped here.
 pub(crate) async fn find(
@@ -63,7 +98,7 @@ pub(crate) async fn find(
 ) -> Result<Found, madang_store::Error> {
     let records = around.records.all().await?;
     let environment = around.environment.clone();
-    let marked = spawn_blocking(move || marked(&*environment));
+    let marked = spawn_blocking(move || marked(&|told| environment.instance_of(told)));
     let mut marked = marked.await.unwrap_or_default();
     let mut found = Found::default();
     for record in records {
@@ -88,12 +123,12 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-/// The instances that processes on this machine are of, by their own environment.
-fn marked(by: &dyn Environment) -> BTreeMap<InstanceId, UnitName> {
+/// The instances that processes on this machine are of, by their own environment. Reads much of `/proc`.
+fn marked(instance_of: &InstanceOf<'_>) -> BTreeMap<InstanceId, UnitName> {
     let me = std::process::id().cast_signed();
     let others = proc::all().filter(|one| one.pid != me && !one.zombie);
     let told = others.map(|one| proc::environment(one.pid));
-    told.filter_map(|told| by.instance_of(&told)).map(|(unit, id)| (id, unit)).collect()
+    told.filter_map(|told| instance_of(&told)).map(|(unit, id)| (id, unit)).collect()
 }
 
 /// Takes hold of the process that a record is of; or says why there is none.
@@ -155,6 +190,25 @@ async fn probe(around: &Arc<Surroundings>, found: &mut Found) {
         let one = &mut found.adopted[number];
         one.ready = Some(address);
         around.rotation.ready(one.release.ready(&one.record.instance, address));
+    }
+}
+
+// === impl Left ===
+
+impl Left {
+    /// Its first process, if that runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.leader.map(|leader| leader.pid)
+    }
+
+    /// Stops it to the last grandchild, with time to end its work, and forgets it. Gives whether something had to be
+    /// killed.
+    pub async fn stop(self, drain: Duration) -> bool {
+        let killed = Family::of(&self.id, self.leader).stop(drain, std::future::pending()).await;
+        if let Err(error) = self.records.remove(self.id).await {
+            warn!(%error, "failed to forget an instance");
+        }
+        killed
     }
 }
 

@@ -308,6 +308,15 @@ impl TestSystem {
         signal(self.node_pid(), which);
     }
 
+    /// Kills `madang` as `kill -9` does, and waits until it is gone. Its services run on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn kill_node(&mut self) {
+        kill(self.node_pid());
+        self.ended().await;
+    }
+
     /// Waits until `madang` has ended, and gives its exit code.
     ///
     /// # Panics

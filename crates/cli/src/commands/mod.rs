@@ -45,8 +45,8 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Up(up) if up.detach => up::detached::run(&at(up.which)?, args.format).await,
         Command::Up(up) => up::foreground::run(&at(up.which)?, args.format, up.own_session).await,
-        Command::Down(down) => down::run(&client(down.which)?, args.format, down.now, down.timeout).await,
-        Command::Ps(which) => ps::run(&client(which)?, &output).await,
+        Command::Down(down) => down::run(&at(down.which)?, args.format, down.now, down.timeout).await,
+        Command::Ps(which) => ps::run(&at(which)?, &output).await,
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,

@@ -5,6 +5,7 @@ use madang_wire::admin::{InstanceView, State, SystemView};
 use crate::{
     client::Client,
     failure::Failure,
+    locate::Location,
     output::Output,
     style::{Paint, Style},
     table::{Cell, Table},
@@ -12,8 +13,20 @@ use crate::{
 };
 
 /// Lists the instances.
-pub async fn run(client: &Client, output: &Output) -> Result<(), Failure> {
-    let instances: Vec<InstanceView> = client.get("/v1/instances").await?;
+pub async fn run(location: &Location, output: &Output) -> Result<(), Failure> {
+    let client = Client::new(location);
+    let instances: Vec<InstanceView> = match client.get("/v1/instances").await {
+        Err(failure @ Failure::NotRunning { .. }) => {
+            let Some(left) = location.leftovers().await? else { return Err(failure) };
+            return Err(Failure::Orphaned {
+                place: location.shown(),
+                count: left.count(),
+                up: location.command("up"),
+                down: location.command("down"),
+            });
+        }
+        answered => answered?,
+    };
     if output.is_json() {
         return output.json(&instances);
     }

@@ -1,0 +1,66 @@
+//! A system whose node was killed: its instances run on, and no node takes them over.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use madang_store::Store;
+use madang_supervisor::Left;
+
+use crate::{
+    StartError, build, environment,
+    owner::{DATA, Owner},
+    tokens::Tokens,
+};
+
+/// The instances of a system that no node runs. While this lives none can be started.
+pub struct Leftovers {
+    left: Vec<Left>,
+    _state: Store,
+    _owner: Owner,
+}
+
+// === impl Leftovers ===
+
+impl Leftovers {
+    /// Whoever still runs of the system in this folder. Nobody, if no node ever ran it.
+    ///
+    /// # Errors
+    /// If a node runs the system, or its state cannot be read.
+    pub async fn find(root: &Path) -> Result<Option<Self>, StartError> {
+        let file = state_file(&root.join(DATA));
+        if !file.exists() {
+            return Ok(None);
+        }
+        let owner = Owner::take(root).await?;
+        let state = Store::open(&format!("sqlite:{}", file.display()))?;
+        let tokens = Tokens::open(&state, build::random_key()?).await?;
+        let left = madang_supervisor::left(state.clone(), &|told| environment::bearer(&tokens, told)).await?;
+        Ok((!left.is_empty()).then_some(Self { left, _state: state, _owner: owner }))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Stops all of them at once, each with this much time to end its work. Says what becomes of each.
+    pub async fn stop(self, drain: Duration, mut say: impl FnMut(&str)) {
+        let mut stops = tokio::task::JoinSet::new();
+        for one in self.left {
+            let (id, pid) = (one.id.clone(), one.pid());
+            stops.spawn(async move { (id, pid, one.stop(drain).await) });
+        }
+        while let Some(stopped) = stops.join_next().await {
+            let Ok((id, pid, killed)) = stopped else { continue };
+            let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            say(&format!("{id}{pid} {}", if killed { "killed" } else { "stopped" }));
+        }
+    }
+}
+
+/// The node's state in the folder of what is its own.
+pub(crate) fn state_file(data: &Path) -> PathBuf {
+    data.join("state.db")
+}
