@@ -10,7 +10,8 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::{Config, Gateway, Snapshot};
 use madang_model::{
-    Gateway as FrontDoor, InstanceId, Place, Placement, Protocol, Route, Service, ServiceName, System, Target,
+    Gateway as FrontDoor, InstanceId, Limits, Place, Placement, Protocol, Route, Service, ServiceName,
+    System, Target,
 };
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 use tracing::subscriber::NoSubscriber;
@@ -52,13 +53,14 @@ fn system(listen: SocketAddr, service: &ServiceName) -> Result<System, Box<dyn E
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
         database: None,
-        timeout: None,
+        policy: Limits::default(),
     };
     Ok(System {
         name: "bench".parse()?,
         root: PathBuf::from("/"),
         files: Vec::new(),
-        gateway: FrontDoor { listen, timeout: Duration::from_secs(15) },
+        gateway: FrontDoor { listen, policy: Limits::default() },
+        policy: Limits::default(),
         services: BTreeMap::from([(service.clone(), described)]),
         units: BTreeMap::new(),
         routes,
@@ -72,7 +74,7 @@ fn route(path: &str, methods: &[&str], service: &ServiceName) -> Route {
         methods: methods.iter().map(|&m| m.to_owned()).collect(),
         headers: Vec::new(),
         to: vec![Target { service: service.clone(), weight: 1 }],
-        timeout: None,
+        policy: Limits::default(),
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }
 }

@@ -4,6 +4,7 @@
 //! of a manifest (`manifest::load`).
 
 mod duration;
+mod limits;
 pub mod manifest;
 mod name;
 mod nearest;
@@ -13,12 +14,13 @@ mod system;
 mod url;
 
 pub use duration::{ParseDurationError, format_duration, parse_duration};
+pub use limits::{ExplainedLimit, Limits, Scope};
 pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
 pub use pattern::path_matches;
 pub use policy::Policy;
 pub use system::{
-    Call, Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System,
-    Target, Unit,
+    Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System, Target,
+    Unit,
 };
 pub use url::{ParseUrlError, Url};

@@ -5,12 +5,11 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
 use serde::Serialize;
 
-use crate::{Policy, ServiceName, SystemName, UnitName, Url};
+use crate::{ExplainedLimit, Limits, Policy, Scope, ServiceName, SystemName, UnitName, Url, limits::Layers};
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +20,8 @@ pub struct System {
     pub root: PathBuf,
     /// The files that were read, the manifest first: editing one of them changes the system.
     pub files: Vec<PathBuf>,
+    /// What holds for every call unless a narrower scope says otherwise.
+    pub policy: Limits,
     /// The front door.
     pub gateway: Gateway,
     /// Every service by name.
@@ -41,33 +42,49 @@ impl System {
         })
     }
 
-    /// What holds for requests from outside to this service, over this route: that of the route, or else of the
-    /// service, or else of the gateway.
+    /// What holds for requests from outside to this service, over this route.
     pub fn policy_of_route(&self, route: Option<&Route>, service: &ServiceName) -> Policy {
-        let own = route.and_then(|route| route.timeout);
-        let service = self.services.get(service).and_then(|service| service.timeout);
-        timed(own.or(service).unwrap_or(self.gateway.timeout))
+        self.route_layers(route, service).policy()
     }
 
-    /// What holds for calls of this caller to this service: that of the call, or else of the service.
+    /// What holds for calls of this caller to this service.
     pub fn policy_of_call(&self, caller: &ServiceName, callee: &ServiceName) -> Policy {
-        let own = self.services.get(caller).and_then(|caller| caller.calls.get(callee)?.timeout);
-        let service = self.services.get(callee).and_then(|service| service.timeout);
-        own.or(service).map(timed).unwrap_or_default()
+        self.call_layers(caller, callee).policy()
     }
-}
 
-fn timed(timeout: Duration) -> Policy {
-    Policy { timeout, attempt_timeout: timeout, ..Policy::default() }
+    /// Every setting of [`Self::policy_of_route`], with who says so.
+    pub fn explain_route(&self, route: Option<&Route>, service: &ServiceName) -> Vec<ExplainedLimit> {
+        self.route_layers(route, service).explain()
+    }
+
+    /// Every setting of [`Self::policy_of_call`], with who says so.
+    pub fn explain_call(&self, caller: &ServiceName, callee: &ServiceName) -> Vec<ExplainedLimit> {
+        self.call_layers(caller, callee).explain()
+    }
+
+    fn route_layers<'a>(&'a self, route: Option<&'a Route>, service: &ServiceName) -> Layers<'a> {
+        let mut layers = vec![(Scope::Default, &self.policy), (Scope::Gateway, &self.gateway.policy)];
+        layers.extend(self.services.get(service).map(|service| (Scope::Service, &service.policy)));
+        layers.extend(route.map(|route| (Scope::Route, &route.policy)));
+        Layers(layers)
+    }
+
+    fn call_layers<'a>(&'a self, caller: &ServiceName, callee: &ServiceName) -> Layers<'a> {
+        let call = self.services.get(caller).and_then(|caller| caller.calls.get(callee));
+        let mut layers = vec![(Scope::Default, &self.policy)];
+        layers.extend(self.services.get(callee).map(|service| (Scope::Service, &service.policy)));
+        layers.extend(call.map(|limits| (Scope::Call, limits)));
+        Layers(layers)
+    }
 }
 
 /// The front door of a system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gateway {
     /// Where it listens for requests from outside.
     pub listen: SocketAddr,
-    /// The total time a request may take unless a service or route says otherwise.
-    pub timeout: Duration,
+    /// What holds for requests from outside unless a service or route says otherwise.
+    pub policy: Limits,
 }
 
 /// A service: a part with an owner, its own database and its own routes.
@@ -83,12 +100,12 @@ pub struct Service {
     pub listen: Option<SocketAddr>,
     /// How its instances speak.
     pub protocol: Protocol,
-    /// The services it may call, each with its limits.
-    pub calls: BTreeMap<ServiceName, Call>,
+    /// The services it may call, each with what holds for its calls.
+    pub calls: BTreeMap<ServiceName, Limits>,
     /// Its own database.
     pub database: Option<Database>,
-    /// The total time a call to it may take unless the caller or the route says otherwise.
-    pub timeout: Option<Duration>,
+    /// What holds for calls to it unless the caller or the route says otherwise.
+    pub policy: Limits,
 }
 
 impl Service {
@@ -118,13 +135,6 @@ pub enum Placement {
     Elsewhere(Url),
     /// Wherever its instances say: others start them, and each joins by the service API.
     Joins,
-}
-
-/// The limits of one service's calls to another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Call {
-    /// The total time of a call, retries included.
-    pub timeout: Option<Duration>,
 }
 
 /// A service's own database.
@@ -224,8 +234,8 @@ pub struct Route {
     pub headers: Vec<HeaderMatch>,
     /// Where it leads, in proportion to the weights; at least one.
     pub to: Vec<Target>,
-    /// The total time of a request over this route.
-    pub timeout: Option<Duration>,
+    /// What holds for requests over this route.
+    pub policy: Limits,
     /// The line that declares it.
     pub place: Place,
 }

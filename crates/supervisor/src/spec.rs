@@ -213,7 +213,7 @@ pub(crate) fn resolve(text: &str, values: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use madang_model::Call;
+    use madang_model::Limits;
 
     use super::*;
     use crate::testing::{system, unit};
@@ -255,7 +255,7 @@ mod tests {
         let mut base = system(["users", "orders", "payments"].map(|name| unit(name, "sleep 1")));
         let users = base.services.keys().find(|name| name.as_str() == "users").cloned().unwrap();
         for service in base.services.values_mut().filter(|service| service.name.as_str() == "orders") {
-            service.calls.insert(users.clone(), Call::default());
+            service.calls.insert(users.clone(), Limits::default());
         }
         let changed = |before: &System, after: &System| -> Vec<String> {
             let [before, after] = [before, after].map(|system| specs(&Arc::new(system.clone())));

@@ -1,8 +1,8 @@
 //! Systems for tests, from little.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use madang_model::{Gateway, Placement, PortRule, Protocol, Service, System, Unit};
+use madang_model::{Gateway, Limits, Placement, PortRule, Protocol, Service, System, Unit};
 
 /// A worker that runs a command.
 pub(crate) fn unit(name: &str, run: &str) -> Unit {
@@ -31,13 +31,14 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
         database: None,
-        timeout: None,
+        policy: Limits::default(),
     };
     System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/tmp"),
         files: vec![],
-        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), timeout: Duration::from_secs(30) },
+        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default() },
+        policy: Limits::default(),
         services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
         units,
         routes: vec![],

@@ -47,8 +47,8 @@ async fn a_bad_one_is_refused_with_the_line() {
                    ·   ╰── unknown key
                    ╰────
                   help: did you mean `routes`? The keys of a service are `owner`, `url`, `listen`, `protocol`,
-                        `timeout`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`,
-                        `env`, `depends_on`
+                        `timeout`, `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`,
+                        `replicas`, `env`, `depends_on`
 
                 the manifest has a problem
             "#]],
@@ -78,18 +78,45 @@ async fn each_value_is_explained() {
         .check(
             "check --explain",
             expect![[r#"
-        exit 0
-        system.name = "shop"                  # madang.toml:2
-        gateway.listen = "127.0.0.1:3000"     # default
-        gateway.timeout = "15s"               # default
-        services.users.name = "users"         # madang.toml:4
-        services.users.protocol = "http"      # default
-        services.users.run = "node users.js"  # madang.toml:5
-        services.users.port = assigned        # default
-        services.users.replicas = 1           # default
-        routes.0.path = "/users/**"           # madang.toml:6
-        routes.0.to.users = 1                 # madang.toml:6
-    "#]],
+                exit 0
+                system.name = "shop"                  # madang.toml:2
+                gateway.listen = "127.0.0.1:3000"     # default
+                policy.timeout = "15s"                # default
+                policy.attempt_timeout = "15s"        # default
+                policy.connect_timeout = "5s"         # default
+                policy.idle_timeout = "5m"            # default
+                policy.retries = 2                    # default
+                policy.backoff.base = "25ms"          # default
+                policy.backoff.cap = "250ms"          # default
+                policy.retry_budget.percent = 20      # default
+                policy.retry_budget.floor = 10        # default
+                policy.parked = 1024                  # default
+                policy.hedge = false                  # default
+                policy.ejection = true                # default
+                policy.ejection.failures = 5          # default
+                policy.ejection.success_rate = 80     # default
+                policy.ejection.slow = "1s"           # default
+                policy.ejection.slow_rate = 100       # default
+                policy.ejection.window = "10s"        # default
+                policy.ejection.minimum = 5           # default
+                policy.ejection.base = "1s"           # default
+                policy.ejection.cap = "1m"            # default
+                policy.ejection.at_most = 50          # default
+                policy.ejection.panic = 50            # default
+                policy.breaker = false                # default
+                policy.concurrency = false            # default
+                policy.per_caller = false             # default
+                policy.priority = "normal"            # default
+                policy.fallback = false               # default
+                policy.faults = []                    # default
+                services.users.name = "users"         # madang.toml:4
+                services.users.protocol = "http"      # default
+                services.users.run = "node users.js"  # madang.toml:5
+                services.users.port = assigned        # default
+                services.users.replicas = 1           # default
+                routes.0.path = "/users/**"           # madang.toml:6
+                routes.0.to.users = 1                 # madang.toml:6
+            "#]],
         )
         .await;
     let ran = with(GOOD).run("check --explain --format json").await;

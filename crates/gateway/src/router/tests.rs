@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
-use madang_model::{HeaderMatch, Place};
+use madang_model::{HeaderMatch, Limits, Place};
 use proptest::{prelude::*, sample::subsequence};
 
 use super::*;
@@ -24,7 +24,7 @@ fn route(text: &str) -> Route {
             .map(|(name, value)| HeaderMatch { name: name.into(), value: value.into() })
             .collect(),
         to: Vec::new(),
-        timeout: None,
+        policy: Limits::default(),
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }
 }

@@ -11,7 +11,7 @@ use madang_calls::Body;
 use madang_model::Protocol;
 use tokio::sync::mpsc;
 
-use crate::stage::{Answer, Client, Stage, config, http2, saying, serve, serve_as, system};
+use crate::stage::{Answer, Client, Stage, config, http2, saying, serve, serve_as, system, timeout};
 
 /// A body whose frames are sent one by one.
 fn channel() -> (mpsc::UnboundedSender<Frame<Bytes>>, Body) {
@@ -148,7 +148,7 @@ async fn a_request_waits_for_its_service_to_come() {
 #[tokio::test]
 async fn nobody_waits_longer_than_the_time_limit() {
     let mut system = system(&["- /** -> never"]);
-    system.gateway.timeout = Duration::from_millis(80);
+    system.gateway.policy = timeout(Duration::from_millis(80));
     let stage = Stage::start(config(), system, Vec::new()).await;
     let answer = Client::new(stage.address()).await.get("/").await;
     assert_eq!((answer.status.as_u16(), &*answer.problem().code), (503, "MDG-CALL-001"));

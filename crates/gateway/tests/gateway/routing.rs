@@ -6,7 +6,7 @@ use http::Method;
 use madang_gateway::Listener;
 use madang_model::Protocol;
 
-use crate::stage::{ANY, Answer, Client, Stage, config, http2, mirror, raw, saying, serve, system};
+use crate::stage::{ANY, Answer, Client, Stage, config, http2, mirror, raw, saying, serve, system, timeout};
 
 #[tokio::test]
 async fn requests_reach_the_service_of_their_route() {
@@ -169,7 +169,7 @@ async fn a_services_own_listener_leads_to_it_alone_and_lets_callers_shorten_thei
 #[tokio::test]
 async fn time_runs_out_by_the_routes_own_limit() {
     let mut system = system(&["- /slow -> slow", "- /** -> slow"]);
-    system.routes[0].timeout = Some(Duration::from_millis(50));
+    system.routes[0].policy = timeout(Duration::from_millis(50));
     let stage = Stage::start(config(), system, Vec::new())
         .await
         .with("slow", serve(|_| std::future::pending()).await);

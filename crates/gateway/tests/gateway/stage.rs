@@ -18,8 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, Directory};
 use madang_gateway::{Config, Gateway, Handle, Listener, Snapshot};
 use madang_model::{
-    Gateway as FrontDoor, HeaderMatch, InstanceId, Place, Placement, Protocol, Route, Service, ServiceName,
-    System, Target,
+    Gateway as FrontDoor, HeaderMatch, InstanceId, Limits, Place, Placement, Protocol, Route, Service,
+    ServiceName, System, Target,
 };
 use madang_wire::{
     Problem,
@@ -75,9 +75,14 @@ pub fn route(text: &str) -> Route {
             .map(|(name, value)| HeaderMatch { name: name.into(), value: value.into() })
             .collect(),
         to: to.split(',').map(target).collect(),
-        timeout: None,
+        policy: Limits::default(),
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }
+}
+
+/// A time limit and nothing else.
+pub fn timeout(time: Duration) -> Limits {
+    Limits::timeout(time, Place { file: PathBuf::from("madang.toml"), line: 1 })
 }
 
 fn service(name: &ServiceName) -> Service {
@@ -89,7 +94,7 @@ fn service(name: &ServiceName) -> Service {
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
         database: None,
-        timeout: None,
+        policy: Limits::default(),
     }
 }
 
@@ -101,7 +106,8 @@ pub fn system(routes: &[&str]) -> System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/"),
         files: Vec::new(),
-        gateway: FrontDoor { listen: ANY, timeout: Duration::from_secs(5) },
+        gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)) },
+        policy: Limits::default(),
         services: names.iter().map(|name| (name.clone(), service(name))).collect(),
         units: BTreeMap::new(),
         routes,

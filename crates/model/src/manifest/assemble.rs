@@ -6,13 +6,14 @@ use std::{
 };
 
 use super::{
-    DEFAULT_LISTEN, DEFAULT_TIMEOUT, plan,
+    DEFAULT_LISTEN, plan,
     raw::{RawRoute, RawService, RawSystem},
     rules,
+    source::Spot,
 };
 use crate::{
-    Call, Gateway, HeaderMatch, Placement, PortRule, Route, Service, ServiceName, System, SystemName, Target,
-    Unit, UnitName,
+    Gateway, HeaderMatch, Limits, Placement, PortRule, Route, Service, ServiceName, System, SystemName,
+    Target, Unit, UnitName,
 };
 
 /// Builds the system. Nothing can fail any more, except that a unit without a command would be left out: the
@@ -33,9 +34,10 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
         name: name.clone(),
         root: root.to_owned(),
         files,
+        policy: limits(&raw.policy),
         gateway: Gateway {
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
-            timeout: raw.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |at| at.value),
+            policy: limits(&raw.gateway_policy),
         },
         services: services.collect(),
         units: planned
@@ -60,12 +62,14 @@ fn service(
         placement,
         listen: service.listen.as_ref().map(|at| at.value),
         protocol: service.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
-        calls: calls
-            .map(|call| (call.to.value.clone(), Call { timeout: call.timeout.as_ref().map(|at| at.value) }))
-            .collect(),
+        calls: calls.map(|call| (call.to.value.clone(), limits(&call.policy))).collect(),
         database: rules::database(service, raw, system.as_str(), root),
-        timeout: service.timeout.as_ref().map(|at| at.value),
+        policy: limits(&service.policy),
     }
+}
+
+fn limits(said: &Limits<Spot>) -> Limits {
+    said.placed(Spot::place)
 }
 
 fn unit(planned: &plan::Planned, hosts: &BTreeMap<&ServiceName, &UnitName>) -> Option<Unit> {
@@ -96,7 +100,7 @@ fn route(raw: &RawRoute) -> Route {
             .map(|(name, value)| HeaderMatch { name: name.clone(), value: value.value.clone() })
             .collect(),
         to: to.map(|to| Target { service: to.service.value.clone(), weight: to.weight.value }).collect(),
-        timeout: raw.timeout.as_ref().map(|at| at.value),
+        policy: limits(&raw.policy),
         place: raw.spot.place(),
     }
 }

@@ -51,7 +51,7 @@ impl<'a> Check<'a> {
                     node.value = Value::Broken;
                 }
             }
-            (Shape::False, Value::Boolean(false)) => {}
+            (Shape::False, Value::Boolean(false)) | (Shape::True, Value::Boolean(true)) => {}
             (Shape::List(item), Value::List(items)) => {
                 for node in items {
                     self.value(node, item, key);
@@ -71,6 +71,7 @@ impl<'a> Check<'a> {
         for key in table.keys().filter(|key| key.required && node.get(key.name).is_none()) {
             self.missing(node, table, key);
         }
+        self.form(node, table);
         let misplaced = hint::Enclosing::of(node, self.root, self.first_header.as_ref());
         let Value::Table(entries) = &mut node.value else { return };
         for entry in entries {
@@ -81,6 +82,39 @@ impl<'a> Check<'a> {
                     entry.node.value = Value::Broken;
                 }
             }
+        }
+    }
+
+    /// A table of several forms has one of them.
+    fn form(&mut self, node: &Node, table: &'static Table) {
+        let written: Vec<&Entry> =
+            node.entries().iter().filter(|entry| table.key(&entry.key).is_some()).collect();
+        let of_form = |entry: &Entry| table.forms.iter().find(|(key, _)| *key == entry.key);
+        let Some((first, form)) = written.iter().find_map(|entry| Some((*entry, of_form(entry)?.1))) else {
+            if !table.forms.is_empty() {
+                let keys: Vec<_> = table.forms.iter().map(|(key, _)| format!("`{key}`")).collect();
+                self.found.push(
+                    ManifestError::new(Code::MISSING_KEY, format!("{} needs one of its forms", table.noun))
+                        .at(&node.spot, "of no form")
+                        .hint(format!("add one of {}", keys.join(", "))),
+                );
+            }
+            return;
+        };
+        for entry in written.iter().filter(|entry| !form.contains(&entry.key.as_str())) {
+            self.found.push(
+                ManifestError::new(
+                    Code::CONTRADICTION,
+                    format!("{} cannot have both `{}` and `{}`", table.noun, first.key, entry.key),
+                )
+                .at(&entry.key_spot, format!("means nothing beside `{}`", first.key))
+                .also(&first.key_spot, "this one decides")
+                .hint(format!(
+                    "beside `{}` there can be: {}",
+                    first.key,
+                    others(form, &first.key)
+                )),
+            );
         }
     }
 
@@ -185,6 +219,7 @@ impl Shape {
             Self::Text(_) | Self::Choice(_) => matches!(value, Value::Text(_)),
             Self::Whole(..) => matches!(value, Value::Whole(_)),
             Self::False => matches!(value, Value::Boolean(false)),
+            Self::True => matches!(value, Value::Boolean(true)),
             Self::List(_) => matches!(value, Value::List(_)),
             Self::Map(..) | Self::Table(_) => matches!(value, Value::Table(_)),
             Self::AnyOf(shapes) => shapes.iter().any(|shape| shape.takes(value)),
@@ -197,6 +232,7 @@ impl Shape {
             Self::Text(_) | Self::Choice(_) => "a text".into(),
             Self::Whole(..) => "a whole number".into(),
             Self::False => "`false`".into(),
+            Self::True => "`true`".into(),
             Self::List(_) => "an array".into(),
             Self::Map(..) | Self::Table(_) => "a table".into(),
             Self::AnyOf(shapes) => shapes.iter().map(Self::words).collect::<Vec<_>>().join(" or "),
@@ -234,6 +270,12 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestE
             .at(spot, "cannot be filled in")
             .hint("until they are, pass the value in a variable of the environment of `madang`: ${NAME}"),
     }
+}
+
+/// What there can be beside a key.
+fn others(form: &[&str], key: &str) -> String {
+    let others: Vec<_> = form.iter().filter(|other| **other != key).map(|key| format!("`{key}`")).collect();
+    if others.is_empty() { "nothing".into() } else { others.join(", ") }
 }
 
 /// A text in quotes, cut where it gets long.

@@ -61,6 +61,9 @@ codes! {
     DUPLICATE_UNIT = "MDG-MF-029", "A unit has the name of a service that is its own unit";
     ENV_CONFLICT = "MDG-MF-030", "Services in one process want different values of a variable";
     RUNS_ELSEWHERE = "MDG-MF-031", "A service that runs elsewhere is treated as one that runs here";
+    SAID_TWICE = "MDG-MF-032", "A setting is given twice in one place";
+    CONTRADICTION = "MDG-MF-033", "Settings contradict each other";
+    SELF_CALL = "MDG-MF-034", "A service calls itself";
 }
 
 /// One problem of a manifest, with its place.

@@ -5,12 +5,15 @@ use std::{fmt, path::Path};
 use serde::{Serialize, Serializer};
 
 use super::{
-    DEFAULT_LISTEN, DEFAULT_TIMEOUT, plan,
+    DEFAULT_LISTEN, plan,
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
     rules,
     source::{At, Spot},
 };
-use crate::{Database, Place, PortRule, Protocol, SystemName, format_duration};
+use crate::{
+    Database, Limits, Place, PortRule, Protocol, Scope, SystemName,
+    limits::{Layers, Said, named, shown},
+};
 
 /// A value in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +60,8 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     }
     list.option("system.postgres", raw.postgres.as_ref(), |url| quoted(&rules::masked(url)));
     list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
-    list.or_default("gateway.timeout", raw.timeout.as_ref(), time, time(&DEFAULT_TIMEOUT));
+    list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
+    list.defaults(&raw.policy);
     for service in plan::services(raw).into_values() {
         list.service(service, raw, name, root);
     }
@@ -110,11 +114,11 @@ impl List {
         self.option(key("url"), service.url.as_ref(), quoted);
         self.option(key("listen"), service.listen.as_ref(), quoted);
         self.or_default(key("protocol"), service.protocol.as_ref(), protocol, protocol(&Protocol::default()));
-        self.option(key("timeout"), service.timeout.as_ref(), time);
+        self.limits(&key("policy"), &service.policy, Scope::Service);
         for call in &service.calls {
-            let limits = call.timeout.as_ref();
-            self.given(key(&format!("calls.{}", call.to.value)), &call.to.spot, "{}".into());
-            self.option(key(&format!("calls.{}.timeout", call.to.value)), limits, time);
+            let key = key(&format!("calls.{}", call.to.value));
+            self.given(&key, &call.to.spot, "{}".into());
+            self.limits(&key, &call.policy, Scope::Call);
         }
         let database = rules::database(service, raw, system.as_str(), root);
         if let (Some(database), Some(at)) = (database, &service.database) {
@@ -162,7 +166,32 @@ impl List {
         for RawTarget { service, weight } in &route.to {
             self.given(key(&format!("to.{}", service.value)), &service.spot, weight.value.to_string());
         }
-        self.option(key("timeout"), route.timeout.as_ref(), time);
+        self.limits(&key("policy"), &route.policy, Scope::Route);
+    }
+
+    /// What a scope says of calls.
+    fn limits(&mut self, prefix: &str, limits: &Limits<Spot>, scope: Scope) {
+        for setting in limits.settings() {
+            let (group, key) = setting.name;
+            let tells_more = limits.settings().iter().any(|s| s.name.0 == group && !s.name.1.is_empty());
+            if setting.said == Said::On && tells_more {
+                continue;
+            }
+            let name = named((as_written(group, scope), key));
+            self.given(format!("{prefix}.{name}"), &setting.place, inline(&setting.said));
+        }
+    }
+
+    /// What holds for every call, also where nothing is said.
+    fn defaults(&mut self, limits: &Limits<Spot>) {
+        let layers = Layers(vec![(Scope::Default, limits)]);
+        for (name, said) in shown(&layers.policy()) {
+            let place = match layers.origin(name) {
+                Some((_, setting)) => Origin::File(setting.place.place()),
+                None => Origin::Default,
+            };
+            self.add(format!("policy.{}", named(name)), inline(&said), place);
+        }
     }
 }
 
@@ -170,8 +199,13 @@ fn quoted<T: fmt::Display + ?Sized>(text: &T) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
-fn time(time: &std::time::Duration) -> String {
-    quoted(&format_duration(*time))
+/// The table in which a scope says something: what a route or a call says of its share it says of its concurrency.
+fn as_written(group: &'static str, scope: Scope) -> &'static str {
+    if scope.is_narrow() && group == "per_caller" { "concurrency" } else { group }
+}
+
+fn inline(said: &Said) -> String {
+    toml::Value::try_from(said.value()).map_or_else(|_| said.value().to_string(), |value| value.to_string())
 }
 
 fn protocol(protocol: &Protocol) -> String {

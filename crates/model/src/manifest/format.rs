@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderName, HeaderValue};
 
 use super::{error::Code, pattern, variables};
-use crate::{ParseUrlError, ServiceName, Url, nearest, parse_duration, url::is_host};
+use crate::{ParseUrlError, ServiceName, Url, nearest, parse_duration, policy::HedgeAfter, url::is_host};
 
 /// A form of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,13 @@ pub(super) enum Format {
     PostgresServer,
     /// `https://mail.example`.
     Url,
+    /// `50ms`, or `p95`.
+    Hedge,
+    /// `POST /charges`, or either of them.
+    Requests,
+    /// `text/plain; charset=utf-8`.
+    MediaType,
+    Json,
     /// A path with `*` in it.
     Glob,
 }
@@ -95,6 +102,10 @@ impl Format {
             Self::Database => database(text),
             Self::PostgresServer => postgres_server(text),
             Self::Url => url(text),
+            Self::Hedge => hedge(text),
+            Self::Requests => requests(text),
+            Self::MediaType => media_type(text),
+            Self::Json => json(text),
             Self::Glob => glob(text),
         }
     }
@@ -109,6 +120,8 @@ impl Format {
         Some(match self {
             Self::Name => "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
             Self::Duration => "^[0-9]+(ms|s|m|h|d)$",
+            Self::Hedge => "^([0-9]+(ms|s|m|h|d)|p[5-9][0-9])$",
+            Self::Requests => "^([A-Z]+( /.*)?|/.*)$",
             Self::Path | Self::Health => "^/",
             Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
             Self::Header => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
@@ -312,6 +325,56 @@ fn url(text: &str) -> Result<(), Unfit> {
         _ => "write the scheme and the host, such as \"https://mail.example\" or \"http://10.0.0.7:8080\"",
     };
     unfit(Code::BAD_VALUE, error.to_string(), help)
+}
+
+fn hedge(text: &str) -> Result<(), Unfit> {
+    match text.parse() {
+        Ok(HedgeAfter::Percentile(_)) => Ok(()),
+        Ok(HedgeAfter::Time(_)) => duration(text),
+        Err(_) => unfit(
+            Code::BAD_VALUE,
+            "neither a duration nor a percentile",
+            "write how long the first attempt is given, such as \"50ms\", or the share of recent calls that took less, from \"p50\" to \"p99\"",
+        ),
+    }
+}
+
+/// The method and the path in `POST /charges`, either of which may be missing.
+pub(super) fn split_requests(text: &str) -> (Option<&str>, Option<&str>) {
+    match text.split_once(' ') {
+        Some((method, path)) => (Some(method), Some(path.trim_start())),
+        None if text.contains('/') => (None, Some(text)),
+        None => (Some(text), None),
+    }
+}
+
+fn requests(text: &str) -> Result<(), Unfit> {
+    let (given, path) = split_requests(text);
+    given.map_or(Ok(()), method)?;
+    path.map_or(Ok(()), pattern::check)
+}
+
+fn media_type(text: &str) -> Result<(), Unfit> {
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    let halves = essence.split_once('/').is_some_and(|(main, sub)| token(main) && token(sub));
+    if halves && HeaderValue::from_str(text).is_ok() {
+        return Ok(());
+    }
+    unfit(Code::BAD_VALUE, "it is not a media type", "write one such as \"text/html; charset=utf-8\"")
+}
+
+fn json(text: &str) -> Result<(), Unfit> {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => unfit(
+            Code::BAD_VALUE,
+            format!("it is not JSON: {error}"),
+            "write a JSON document as a text, in single quotes: json = '{ \"items\": [] }'",
+        ),
+    }
 }
 
 fn glob(text: &str) -> Result<(), Unfit> {

@@ -3,7 +3,7 @@
 use super::{
     check::quoted,
     error::{Code, ManifestError},
-    keys::{GATEWAY, MANIFEST, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
+    keys::{GATEWAY, MANIFEST, POLICY, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
     source::Spot,
     tree::{Entry, Node},
 };
@@ -47,6 +47,9 @@ impl Enclosing {
         let keys: Vec<&str> = table.keys().map(|key| key.name).collect();
         let all = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
         let help = match nearest(key, keys) {
+            _ if key == "per_caller" && is_of_calls(table) => {
+                "write `concurrency`: given for a route or a call, it is that one's own".to_owned()
+            }
             Some(meant) => format!("did you mean `{meant}`? The keys of {} are {all}", table.noun),
             None => format!("the keys of {} are {all}", table.noun),
         };
@@ -98,6 +101,13 @@ impl Enclosing {
         let fits = |home: &Table| home.key(key).is_some_and(|key| key.shape.takes(&entry.node.value));
         let homes = places.into_iter().filter(|(home, _)| !std::ptr::eq(*home, table) && fits(home));
         let homes: Vec<String> = homes.map(|(_, place)| place).collect();
+        // What is said of calls stands in no table itself, but in its policy.
+        if homes.is_empty() && !is_of_calls(table) && fits(&POLICY) {
+            return match table.key("policy") {
+                Some(_) => vec![format!("the `policy` of {}", table.noun)],
+                None => vec!["[policy]".into(), "the `policy` of a service or a route".into()],
+            };
+        }
         // In a service's own file, the file itself is the answer wherever else the key is known.
         if self.service_file && SERVICE_FILE.key(key).is_some() {
             homes.into_iter().take(1).collect()
@@ -105,4 +115,9 @@ impl Enclosing {
             homes
         }
     }
+}
+
+/// Whether a table is itself about calls.
+fn is_of_calls(table: &Table) -> bool {
+    table.key("attempt_timeout").is_some()
 }

@@ -14,6 +14,8 @@ pub(super) struct Table {
     pub schema: &'static str,
     /// Its keys, in groups that several tables share.
     pub groups: &'static [&'static [Key]],
+    /// Its forms, if it has several: the key that each must have, which no other has, and all that it may have.
+    pub forms: &'static [(&'static str, &'static [&'static str])],
 }
 
 impl Table {
@@ -44,6 +46,8 @@ pub(super) enum Shape {
     Whole(i64, i64),
     /// The value `false`.
     False,
+    /// The value `true`.
+    True,
     /// One of these words.
     Choice(&'static [&'static str]),
     List(&'static Shape),
@@ -69,12 +73,38 @@ const CALLS: Shape = Shape::AnyOf(&[SERVICES, Shape::Map(Format::Name, &Shape::T
 const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path), Shape::Table(&ROUTE)]));
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
+/// Every table there is.
+pub(super) static TABLES: [&Table; 17] = [
+    &MANIFEST,
+    &SYSTEM,
+    &GATEWAY,
+    &SERVICE,
+    &SERVICE_FILE,
+    &UNIT,
+    &ROUTE,
+    &POLICY,
+    &ROUTE_POLICY,
+    &CALL,
+    &BACKOFF,
+    &RETRY_BUDGET,
+    &EJECTION,
+    &BREAKER,
+    &CONCURRENCY,
+    &FALLBACK,
+    &FAULT,
+];
+
 /// `madang.toml` itself.
 pub(super) static MANIFEST: Table = Table {
     noun: "a manifest",
     schema: "manifest",
     groups: &[&[
         key("system", Shape::Table(&SYSTEM), "The system as a whole."),
+        key(
+            "policy",
+            Shape::Table(&POLICY),
+            "What holds for every call unless a service, a route or a call says otherwise.",
+        ),
         key("gateway", Shape::Table(&GATEWAY), "The front door."),
         key("services", Shape::Map(Format::Name, &Shape::Table(&SERVICE)), "The services by name."),
         key(
@@ -84,6 +114,7 @@ pub(super) static MANIFEST: Table = Table {
         ),
         key("routes", ROUTES, "Routes that belong to no service alone."),
     ]],
+    forms: &[],
 };
 
 pub(super) static SYSTEM: Table = Table {
@@ -102,6 +133,7 @@ pub(super) static SYSTEM: Table = Table {
             "The server on which `database = \"postgres\"` has its databases: `postgres://user@host`.",
         ),
     ]],
+    forms: &[],
 };
 
 pub(super) static GATEWAY: Table = Table {
@@ -116,14 +148,19 @@ pub(super) static GATEWAY: Table = Table {
         key(
             "timeout",
             TIMEOUT,
-            "The total time of a request unless its service or route says otherwise. Default 15s.",
+            "The total time of a request unless its service or route says otherwise. Default: that of [policy].",
         ),
     ]],
+    forms: &[],
 };
 
 /// `[services.NAME]`.
-pub(super) static SERVICE: Table =
-    Table { noun: "a service", schema: "service", groups: &[SERVICE_KEYS, SERVICE_RUN, PROGRAM_KEYS] };
+pub(super) static SERVICE: Table = Table {
+    noun: "a service",
+    schema: "service",
+    groups: &[SERVICE_KEYS, SERVICE_RUN, PROGRAM_KEYS],
+    forms: &[],
+};
 
 /// A `service.toml`: the keys of `[services.NAME]`, and the name.
 pub(super) static SERVICE_FILE: Table = Table {
@@ -135,6 +172,7 @@ pub(super) static SERVICE_FILE: Table = Table {
         SERVICE_RUN,
         PROGRAM_KEYS,
     ],
+    forms: &[],
 };
 
 const SERVICE_KEYS: &[Key] = &[
@@ -154,7 +192,16 @@ const SERVICE_KEYS: &[Key] = &[
         Shape::Choice(&["http", "h2c", "grpc"]),
         "How its instances speak: HTTP/1.1 (http), HTTP/2 without TLS (h2c), or gRPC over the latter (grpc), which also answers grpc.health.v1. Default http.",
     ),
-    key("timeout", TIMEOUT, "The total time of a call to it unless the caller or the route says otherwise."),
+    key(
+        "timeout",
+        TIMEOUT,
+        "The total time of a call to it unless the caller or the route says otherwise; short for that of `policy`.",
+    ),
+    key(
+        "policy",
+        Shape::Table(&POLICY),
+        "What holds for calls to it, whoever makes them, unless the caller or the route says otherwise.",
+    ),
     key(
         "calls",
         CALLS,
@@ -211,6 +258,7 @@ pub(super) static UNIT: Table = Table {
         UNIT_RUN,
         PROGRAM_KEYS,
     ],
+    forms: &[],
 };
 
 pub(super) static ROUTE: Table = Table {
@@ -238,13 +286,234 @@ pub(super) static ROUTE: Table = Table {
             Shape::AnyOf(&[Shape::Text(Format::Name), Shape::Map(Format::Name, &Shape::Whole(0, 1_000_000))]),
             "Where it leads: a service, or a table from services to weights. Within a service it leads to that service if absent.",
         ),
-        key("timeout", TIMEOUT, "The total time of a request over this route."),
+        key("timeout", TIMEOUT, "The total time of a request over this route; short for that of `policy`."),
+        key("policy", Shape::Table(&ROUTE_POLICY), "What holds for requests over this route."),
     ]],
+    forms: &[],
 };
 
-/// The limits of the calls to one service.
-pub(super) static CALL: Table = Table {
-    noun: "the limits of a call",
-    schema: "call",
-    groups: &[&[key("timeout", TIMEOUT, "The total time of a call, retries included.")]],
+/// What holds for the calls of one service to another.
+pub(super) static CALL: Table =
+    Table { noun: "the policy of a call", schema: "call", groups: &[LIMITS], forms: &[] };
+
+/// What holds for the requests over a route.
+pub(super) static ROUTE_POLICY: Table =
+    Table { noun: "the policy of a route", schema: "route-policy", groups: &[LIMITS], forms: &[] };
+
+/// What holds for all calls, or for all calls to a service.
+pub(super) static POLICY: Table = Table {
+    noun: "a policy",
+    schema: "policy",
+    groups: &[
+        LIMITS,
+        &[key(
+            "per_caller",
+            CONCURRENT,
+            "How many calls each caller may make at once, in the forms of `concurrency`. Default false.",
+        )],
+    ],
+    forms: &[],
+};
+
+const PERCENT: Shape = Shape::Whole(1, 100);
+const COUNT: Shape = Shape::Whole(1, 100_000);
+const CONCURRENT: Shape =
+    Shape::AnyOf(&[COUNT, Shape::Choice(&["adaptive"]), Shape::False, Shape::Table(&CONCURRENCY)]);
+const EJECTED: Shape = Shape::AnyOf(&[Shape::False, Shape::True, Shape::Table(&EJECTION)]);
+const BROKEN: Shape = Shape::AnyOf(&[Shape::False, Shape::True, Shape::Table(&BREAKER)]);
+const ANSWERED: Shape = Shape::AnyOf(&[Shape::False, Shape::Table(&FALLBACK)]);
+const FAULTS: Shape = Shape::List(&Shape::Table(&FAULT));
+
+const LIMITS: &[Key] = &[
+    key("timeout", TIMEOUT, "The total time of a call, retries and waiting included. Default 15s."),
+    key("attempt_timeout", TIMEOUT, "The time of one attempt. Default: as much as is left of `timeout`."),
+    key("connect_timeout", TIMEOUT, "The time to connect, over all attempts at it. Default 5s."),
+    key("idle_timeout", TIMEOUT, "The time without a byte after which a stream is given up. Default 5m."),
+    key(
+        "retries",
+        Shape::Whole(0, 10),
+        "How often a call is tried again at most, if it may be: because of its method, or an `Idempotency-Key`. Default 2.",
+    ),
+    key("backoff", Shape::Table(&BACKOFF), "The pauses before retries, which are random up to a bound."),
+    key("retry_budget", Shape::Table(&RETRY_BUDGET), "How many retries a service has to bear."),
+    key(
+        "parked",
+        Shape::Whole(0, 100_000),
+        "How many calls may wait at once for a service of which no instance is ready. Default 1024.",
+    ),
+    key(
+        "hedge",
+        Shape::AnyOf(&[Shape::Text(Format::Hedge), Shape::False]),
+        "After how long a second attempt at a read goes to another instance, the first answer counting: a time, or what a share of recent calls took, as \"p95\". Default false.",
+    ),
+    key("ejection", EJECTED, "When an instance is taken out of use because of its answers. Default true."),
+    key(
+        "breaker",
+        BROKEN,
+        "When a service as a whole is not called for a while. Given for a route or a call, the state is that route's or caller's own. Default false.",
+    ),
+    key(
+        "concurrency",
+        CONCURRENT,
+        "How many calls a service gets at once: a number, \"adaptive\" (as its latency shows that it can bear), or a table. Given for a route or a call, how many that route or caller may make. Default false.",
+    ),
+    key(
+        "priority",
+        Shape::Choice(&["critical", "normal", "best-effort"]),
+        "What is shed last, or first, under overload. It travels with what is called on its behalf. Default normal.",
+    ),
+    key("fallback", ANSWERED, "What is answered in place of a failure. Default false."),
+    key("faults", FAULTS, "Failures made on purpose, to see what they do."),
+];
+
+pub(super) static BACKOFF: Table = Table {
+    noun: "`backoff`",
+    schema: "backoff",
+    groups: &[&[
+        key("base", TIMEOUT, "The longest first pause; it doubles with each retry. Default 25ms."),
+        key("cap", TIMEOUT, "The longest pause. Default 250ms."),
+    ]],
+    forms: &[],
+};
+
+pub(super) static RETRY_BUDGET: Table = Table {
+    noun: "`retry_budget`",
+    schema: "retry-budget",
+    groups: &[&[
+        key(
+            "percent",
+            Shape::Whole(0, 100),
+            "Retries for each hundred requests of the last ten seconds. Default 20.",
+        ),
+        key("floor", Shape::Whole(0, 100_000), "Retries per second that are always allowed. Default 10."),
+    ]],
+    forms: &[],
+};
+
+pub(super) static EJECTION: Table = Table {
+    noun: "`ejection`",
+    schema: "ejection",
+    groups: &[
+        &[
+            key("failures", COUNT, "Failures in a row after which an instance is out of use. Default 5."),
+            key("success_rate", PERCENT, "The least share of good answers, in percent. Default 80."),
+        ],
+        RATES,
+        &[
+            key("base", TIMEOUT, "The first time out of use; it doubles with each in a row. Default 1s."),
+            key("cap", TIMEOUT, "The longest time out of use. Default 1m."),
+            key(
+                "at_most",
+                PERCENT,
+                "The most of a service's instances that are out of use at once, in percent; one always stays. Default 50.",
+            ),
+            key(
+                "panic",
+                Shape::Whole(0, 100),
+                "The share of usable instances below which all are used again, in percent. Default 50.",
+            ),
+        ],
+    ],
+    forms: &[],
+};
+
+pub(super) static BREAKER: Table = Table {
+    noun: "`breaker`",
+    schema: "breaker",
+    groups: &[
+        &[
+            key("failures", COUNT, "Failures in a row after which it opens. Default 5."),
+            key("failure_rate", PERCENT, "The most failed calls, in percent. Default 50."),
+        ],
+        RATES,
+        &[
+            key(
+                "open",
+                TIMEOUT,
+                "How long it stays open; it doubles with each probe that fails. Default 1s.",
+            ),
+            key("cap", TIMEOUT, "The longest that it stays open. Default 1m."),
+            key("probes", COUNT, "How many probes in a row must go well before it closes. Default 1."),
+        ],
+    ],
+    forms: &[],
+};
+
+/// What rates are counted of, for an instance as for a service.
+const RATES: &[Key] = &[
+    key("slow", TIMEOUT, "What is slow; with `slow_rate`."),
+    key(
+        "slow_rate",
+        PERCENT,
+        "The most slow answers, in percent; with `slow`. Nobody is judged by it if absent.",
+    ),
+    key("window", TIMEOUT, "The time over which rates are counted. Default 10s."),
+    key("minimum", COUNT, "The answers within the window below which rates say nothing."),
+];
+
+pub(super) static CONCURRENCY: Table = Table {
+    noun: "`concurrency`",
+    schema: "concurrency",
+    groups: &[&[
+        key(
+            "limit",
+            Shape::AnyOf(&[COUNT, Shape::Choice(&["adaptive"])]),
+            "The limit: a number, or \"adaptive\".",
+        ),
+        key("least", COUNT, "The least that an adaptive limit is. Default 4."),
+        key("most", COUNT, "The most that an adaptive limit is. Default 1024."),
+        key("queue", Shape::Whole(0, 100_000), "How many more may wait for a place. Default 64."),
+        key("wait", TIMEOUT, "How long one may wait for a place. Default 1s."),
+    ]],
+    forms: &[],
+};
+
+pub(super) static FALLBACK: Table = Table {
+    noun: "a fallback",
+    schema: "fallback",
+    groups: &[&[
+        key("body", Shape::Text(Format::Free), "What is answered."),
+        key("content_type", Shape::Text(Format::MediaType), "What it is. Default text/plain; charset=utf-8."),
+        key("json", Shape::Text(Format::Json), "What is answered, as JSON."),
+        key("status", Shape::Whole(200, 599), "The status. Default 200."),
+        key(
+            "last_good",
+            TIMEOUT,
+            "The last good answer to the same GET is answered again if it is not older than this.",
+        ),
+    ]],
+    forms: &[
+        ("body", &["body", "content_type", "status"]),
+        ("json", &["json", "status"]),
+        ("last_good", &["last_good"]),
+    ],
+};
+
+pub(super) static FAULT: Table = Table {
+    noun: "a fault",
+    schema: "fault",
+    groups: &[&[
+        key(
+            "on",
+            Shape::Text(Format::Requests),
+            "Which requests: \"POST /charges\", \"/charges/**\"; all if absent.",
+        ),
+        key("percent", PERCENT, "How many of them, in percent. Default 100."),
+        key("delay", TIMEOUT, "They reach the service so much later."),
+        key("status", Shape::Whole(200, 599), "This is answered, and the service hears nothing."),
+        key("hang", Shape::True, "Nothing is ever answered, and the service hears nothing."),
+        key(
+            "lose_reply",
+            Shape::True,
+            "The service answers, and the connection breaks before the answer arrives.",
+        ),
+        key("kill", Shape::True, "The instance is killed as soon as the request is on its way to it."),
+    ]],
+    forms: &[
+        ("delay", &["on", "percent", "delay"]),
+        ("status", &["on", "percent", "status"]),
+        ("hang", &["on", "percent", "hang"]),
+        ("lose_reply", &["on", "percent", "lose_reply"]),
+        ("kill", &["on", "percent", "kill"]),
+    ],
 };

@@ -15,6 +15,7 @@ mod hint;
 mod keys;
 mod pattern;
 mod plan;
+mod policy;
 mod raw;
 mod rules;
 mod schema;
@@ -29,7 +30,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 pub use error::{Code, Errors, ManifestError};
@@ -48,8 +48,6 @@ use source::{At, Source};
 
 /// Where the gateway listens unless the manifest says otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3000));
-/// The total time of a request unless the manifest says otherwise.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A manifest that was loaded.
 #[derive(Debug, Clone)]

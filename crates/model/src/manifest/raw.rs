@@ -1,13 +1,13 @@
 //! A checked tree as typed parts in which each value keeps its place: what the rules and the system are made of.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
-    format,
+    format, policy,
     source::{At, Spot},
     tree::{Entry, Node, Value},
 };
-use crate::{PortRule, Protocol, ServiceName, SystemName, UnitName, Url, parse_duration};
+use crate::{Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url};
 
 /// All files of a manifest.
 #[derive(Debug, Default)]
@@ -18,7 +18,8 @@ pub(super) struct RawSystem {
     /// Whether there is a `postgres`, be it a good one or not.
     pub has_postgres: bool,
     pub listen: Option<At<SocketAddr>>,
-    pub timeout: Option<At<Duration>>,
+    pub policy: Limits<Spot>,
+    pub gateway_policy: Limits<Spot>,
     pub services: Vec<RawService>,
     pub units: Vec<RawUnit>,
     pub routes: Vec<RawRoute>,
@@ -40,7 +41,7 @@ pub(super) struct RawService {
     pub joins: bool,
     pub listen: Option<At<SocketAddr>>,
     pub protocol: Option<At<Protocol>>,
-    pub timeout: Option<At<Duration>>,
+    pub policy: Limits<Spot>,
     pub calls: Vec<RawCall>,
     pub database: Option<At<String>>,
     pub program: RawProgram,
@@ -50,7 +51,7 @@ pub(super) struct RawService {
 #[derive(Debug)]
 pub(super) struct RawCall {
     pub to: At<ServiceName>,
-    pub timeout: Option<At<Duration>>,
+    pub policy: Limits<Spot>,
 }
 
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub(super) struct RawRoute {
     pub to: Vec<RawTarget>,
     /// The place of a `to` without any weight above zero, or of a route that leads nowhere.
     pub nowhere: Option<Spot>,
-    pub timeout: Option<At<Duration>>,
+    pub policy: Limits<Spot>,
     /// Whether nothing in it was refused: only then is it known what it matches.
     pub sound: bool,
 }
@@ -111,8 +112,9 @@ impl RawSystem {
         }
         if let Some(gateway) = tree.get("gateway") {
             self.listen = gateway.get("listen").and_then(address);
-            self.timeout = gateway.get("timeout").and_then(duration);
+            self.gateway_policy = policy::of(gateway, Scope::Gateway);
         }
+        self.policy = policy::of(tree, Scope::Default);
         for Entry { key, key_spot, node } in tree.get("services").map(Node::entries).unwrap_or_default() {
             match key.parse() {
                 Ok(name) => self.services.push(service(At { value: name, spot: key_spot.clone() }, node)),
@@ -146,7 +148,7 @@ fn service(name: At<ServiceName>, node: &Node) -> RawService {
         joins: node.get("run").is_some_and(|run| matches!(run.value, Value::Boolean(false))),
         listen: node.get("listen").and_then(address),
         protocol: node.get("protocol").and_then(protocol),
-        timeout: node.get("timeout").and_then(duration),
+        policy: policy::of(node, Scope::Service),
         calls: node.get("calls").map(calls).unwrap_or_default(),
         database: node.get("database").and_then(text),
         program: program(node),
@@ -182,10 +184,10 @@ fn program(node: &Node) -> RawProgram {
 }
 
 fn calls(node: &Node) -> Vec<RawCall> {
-    let named = names(node).into_iter().map(|to| RawCall { to, timeout: None });
+    let named = names(node).into_iter().map(|to| RawCall { to, policy: Limits::default() });
     let limited = node.entries().iter().filter_map(|Entry { key, key_spot, node }| {
         let to = At { value: key.parse().ok()?, spot: key_spot.clone() };
-        Some(RawCall { to, timeout: node.get("timeout").and_then(duration) })
+        Some(RawCall { to, policy: policy::of(node, Scope::Call) })
     });
     named.chain(limited).collect()
 }
@@ -217,7 +219,7 @@ fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
         headers: headers.iter().filter_map(|e| Some((e.key.to_ascii_lowercase(), text(&e.node)?))).collect(),
         to,
         nowhere,
-        timeout: node.get("timeout").and_then(duration),
+        policy: policy::of(node, Scope::Route),
         sound: !node.is_broken(),
     })
 }
@@ -262,10 +264,6 @@ fn names(list: &Node) -> Vec<At<ServiceName>> {
 fn whole<T: TryFrom<i64>>(node: &Node) -> Option<At<T>> {
     let Value::Whole(number) = node.value else { return None };
     at(node, number.try_into().ok()?)
-}
-
-fn duration(node: &Node) -> Option<At<Duration>> {
-    at(node, parse_duration(&text(node)?.value).ok()?)
 }
 
 fn address(node: &Node) -> Option<At<SocketAddr>> {

@@ -4,14 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     format::{Format, METHODS},
-    keys::{CALL, GATEWAY, Key, MANIFEST, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Shape, Table, UNIT},
+    keys::{self, Key, MANIFEST, SERVICE_FILE, Shape, Table},
 };
 
 /// The JSON Schema (draft 2020-12) of `madang.toml` and of a `service.toml`.
 pub fn schema() -> Value {
-    let tables = [&MANIFEST, &SYSTEM, &GATEWAY, &SERVICE, &SERVICE_FILE, &UNIT, &ROUTE, &CALL];
     let definitions: Map<String, Value> =
-        tables.into_iter().map(|definition| (definition.schema.to_owned(), table(definition))).collect();
+        keys::TABLES.iter().map(|definition| (definition.schema.to_owned(), table(definition))).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Madang manifest",
@@ -29,7 +28,11 @@ fn table(table: &Table) -> Value {
     let properties: Map<String, Value> =
         table.keys().map(|key| (key.name.to_owned(), property(key))).collect();
     let required: Vec<&str> = table.keys().filter(|key| key.required).map(|key| key.name).collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    let mut definition = json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    if !table.forms.is_empty() {
+        definition["oneOf"] = table.forms.iter().map(|(key, _)| json!({ "required": [key] })).collect();
+    }
+    definition
 }
 
 fn property(key: &Key) -> Value {
@@ -43,6 +46,7 @@ fn shape(given: &Shape) -> Value {
         Shape::Text(format) => text(*format),
         Shape::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Shape::False => json!({ "const": false }),
+        Shape::True => json!({ "const": true }),
         Shape::Choice(words) => json!({ "enum": words }),
         Shape::List(item) => json!({ "type": "array", "items": shape(item) }),
         Shape::Map(name, value) => json!({

@@ -1,6 +1,6 @@
 //! An edit of the manifest applies the difference, and nothing else.
 
-use madang_model::{Call, PortRule};
+use madang_model::{Limits, PortRule};
 use madang_wire::admin::{EventKind, State};
 
 use crate::harness::*;
@@ -30,7 +30,7 @@ async fn where_a_service_listens_replaces_those_that_call_it_and_nobody_else() {
     running.ready().await;
     let service = |name: &str| name.parse().unwrap();
     running.system.services.get_mut(&service("orders")).unwrap().calls =
-        [(service("users"), Call::default())].into();
+        [(service("users"), Limits::default())].into();
     running.edit(|_| {});
     running.event("orders", EventKind::Stopped).await;
     let pids = |running: &Running| ["users", "payments"].map(|unit| running.row(unit).pid);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use madang_model::{
-    Database, Gateway, InstanceId, Placement, PortRule, Protocol, Service, System, Unit, UnitName,
+    Database, Gateway, InstanceId, Limits, Placement, PortRule, Protocol, Service, System, Unit, UnitName,
 };
 use madang_store::Store;
 use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
@@ -91,13 +91,14 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
         database: None,
-        timeout: None,
+        policy: Limits::default(),
     };
     System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/"),
         files: vec![],
-        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), timeout: Duration::from_secs(30) },
+        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default() },
+        policy: Limits::default(),
         services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
         units,
         routes: vec![],

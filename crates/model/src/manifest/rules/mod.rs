@@ -4,6 +4,7 @@ mod databases;
 mod elsewhere;
 mod env;
 mod order;
+mod policies;
 mod ports;
 mod routes;
 mod services;
@@ -17,6 +18,7 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     services::placement(raw, found);
     elsewhere::check(raw, found);
     ports::check(raw, found);
+    policies::check(raw, found);
     order::check(raw, found);
     routes::check(raw, found);
     env::check(raw, found);

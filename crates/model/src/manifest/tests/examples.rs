@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use expect_test::expect;
 
 use super::{Memory, loaded};
-use crate::{Database, Placement, PortRule, Protocol, System, manifest::load};
+use crate::{Database, Placement, Policy, PortRule, Protocol, System, manifest::load};
 
 const SMALLEST: &str = r#"
 [services.users]
@@ -99,7 +99,7 @@ fn the_smallest_manifest() {
     let system = loaded(SMALLEST).system;
     assert_eq!(system.name.as_str(), "shop", "named after its folder");
     assert_eq!(system.gateway.listen, "127.0.0.1:3000".parse::<SocketAddr>().unwrap());
-    assert_eq!(system.gateway.timeout, Duration::from_secs(15));
+    assert_eq!(system.policy_of_route(None, &"users".parse().unwrap()), Policy::default());
     let users = &system.units["users"];
     assert_eq!(users.port, PortRule::Fixed(3001));
     assert_eq!((users.replicas, users.run.as_str()), (1, "node users.js"));
@@ -131,8 +131,8 @@ fn a_system_of_several_teams() {
     let orders = &system.services["orders"];
     assert_eq!(orders.listen, Some("127.0.0.1:3002".parse().unwrap()));
     assert_eq!(orders.owner.as_deref(), Some("checkout"));
-    assert_eq!(orders.calls["catalog"].timeout, Some(Duration::from_secs(3)));
-    assert_eq!(orders.calls["users"].timeout, None);
+    let timeout = |callee: &str| system.policy_of_call(&orders.name, &callee.parse().unwrap()).timeout;
+    assert_eq!((timeout("catalog"), timeout("users")), (Duration::from_secs(3), Duration::from_secs(15)));
     assert_eq!(orders.database, Some(Database::Sqlite("/shop/.madang/data/orders.db".into())));
     let unit = &system.units["orders"];
     assert_eq!((unit.replicas, unit.port), (2, PortRule::Assigned));
@@ -267,7 +267,34 @@ fn every_value_is_explained() {
         system.name = "shop"  # madang.toml:3
         system.include = "*/service.toml"  # madang.toml:4
         gateway.listen = "127.0.0.1:3000"  # madang.toml:7
-        gateway.timeout = "15s"  # default
+        policy.timeout = "15s"  # default
+        policy.attempt_timeout = "15s"  # default
+        policy.connect_timeout = "5s"  # default
+        policy.idle_timeout = "5m"  # default
+        policy.retries = 2  # default
+        policy.backoff.base = "25ms"  # default
+        policy.backoff.cap = "250ms"  # default
+        policy.retry_budget.percent = 20  # default
+        policy.retry_budget.floor = 10  # default
+        policy.parked = 1024  # default
+        policy.hedge = false  # default
+        policy.ejection = true  # default
+        policy.ejection.failures = 5  # default
+        policy.ejection.success_rate = 80  # default
+        policy.ejection.slow = "1s"  # default
+        policy.ejection.slow_rate = 100  # default
+        policy.ejection.window = "10s"  # default
+        policy.ejection.minimum = 5  # default
+        policy.ejection.base = "1s"  # default
+        policy.ejection.cap = "1m"  # default
+        policy.ejection.at_most = 50  # default
+        policy.ejection.panic = 50  # default
+        policy.breaker = false  # default
+        policy.concurrency = false  # default
+        policy.per_caller = false  # default
+        policy.priority = "normal"  # default
+        policy.fallback = false  # default
+        policy.faults = []  # default
         services.cart.name = "cart"  # madang.toml:12
         services.cart.protocol = "http"  # default
         services.catalog.name = "catalog"  # catalog/service.toml:2

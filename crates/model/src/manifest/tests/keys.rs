@@ -7,7 +7,10 @@ use serde_json::Value;
 use super::{Memory, env};
 use crate::manifest::{
     error::Found,
-    keys::{CALL, GATEWAY, MANIFEST, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
+    keys::{
+        self, CALL, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE, SYSTEM, Table,
+        UNIT,
+    },
     schema,
     source::Source,
     tree,
@@ -24,6 +27,51 @@ postgres = "postgres://db"
 listen = 4000
 timeout = "1s"
 
+[policy]
+timeout = "9s"
+attempt_timeout = "8s"
+connect_timeout = "7s"
+idle_timeout = "6s"
+retries = 1
+parked = 10
+hedge = "p90"
+concurrency = 100
+per_caller = "adaptive"
+priority = "critical"
+fallback = { last_good = "5m" }
+faults = [{ on = "GET /x", percent = 1, delay = "1s" }]
+
+[policy.backoff]
+base = "1ms"
+cap = "2ms"
+
+[policy.retry_budget]
+percent = 1
+floor = 2
+
+[policy.ejection]
+failures = 1
+success_rate = 2
+slow_rate = 3
+slow = "4s"
+window = "5s"
+minimum = 6
+base = "7s"
+cap = "8s"
+at_most = 9
+panic = 10
+
+[policy.breaker]
+failures = 1
+failure_rate = 2
+slow_rate = 3
+slow = "4s"
+window = "5s"
+minimum = 6
+open = "7s"
+cap = "8s"
+probes = 9
+
 [services.a]
 owner = "team"
 run = "a"
@@ -34,10 +82,37 @@ env = { A = "1" }
 listen = 4002
 protocol = "h2c"
 timeout = "2s"
-calls = { b = { timeout = "3s" } }
 database = "postgres"
 depends_on = ["b"]
 routes = ["/a"]
+
+[services.a.policy]
+faults = [{ status = 503 }, { hang = true }, { lose_reply = true }, { kill = true }]
+fallback = { body = "", content_type = "text/html", status = 204 }
+
+[services.a.policy.concurrency]
+limit = "adaptive"
+least = 2
+most = 3
+queue = 4
+wait = "5s"
+
+[services.a.calls.b]
+timeout = "3s"
+attempt_timeout = "2s"
+connect_timeout = "7s"
+idle_timeout = "6s"
+retries = 0
+backoff = { base = "1ms", cap = "2ms" }
+retry_budget = { percent = 1, floor = 2 }
+parked = 10
+hedge = "50ms"
+ejection = false
+breaker = true
+concurrency = { limit = 4, queue = 0 }
+priority = "best-effort"
+fallback = { json = "[]", status = 203 }
+faults = [{ hang = true }]
 
 [services.m]
 url = "https://mail.example"
@@ -54,6 +129,22 @@ headers = { x-a = "1" }
 to = { c = 2, a = 1 }
 timeout = "4s"
 
+[services.c.routes.policy]
+attempt_timeout = "2s"
+connect_timeout = "7s"
+idle_timeout = "6s"
+retries = 0
+backoff = { base = "1ms", cap = "2ms" }
+retry_budget = { percent = 1, floor = 2 }
+parked = 10
+hedge = false
+ejection = { failures = 3 }
+breaker = false
+concurrency = false
+priority = "normal"
+fallback = false
+faults = []
+
 [services.d]
 
 [[routes]]
@@ -62,7 +153,7 @@ to = "d"
 host = "shop.example"
 methods = ["GET"]
 headers = { x-a = "1" }
-timeout = "4s"
+policy = { timeout = "4s" }
 
 [units.u]
 services = ["d"]
@@ -92,6 +183,7 @@ env = { A = "1" }
 listen = 4004
 protocol = "h2c"
 timeout = "2s"
+policy = { retries = 1 }
 calls = ["a"]
 database = "sqlite"
 depends_on = ["e"]
@@ -110,7 +202,7 @@ fn in_schema(table: &Table) -> BTreeSet<String> {
 
 #[test]
 fn the_schema_has_exactly_the_keys_of_the_parser() {
-    for table in [&MANIFEST, &SYSTEM, &GATEWAY, &SERVICE, &SERVICE_FILE, &UNIT, &ROUTE, &CALL] {
+    for table in keys::TABLES {
         let keys: BTreeSet<String> = table.keys().map(|key| key.name.to_owned()).collect();
         assert_eq!(keys, in_schema(table), "{}", table.noun);
         assert_eq!(keys.len(), table.keys().count(), "{} has a key twice", table.noun);
@@ -158,13 +250,36 @@ fn every_key_is_tried() {
     };
     let services: Vec<_> = manifest.get("services").unwrap().entries().iter().map(|e| &e.node).collect();
     let units: Vec<_> = manifest.get("units").unwrap().entries().iter().map(|e| &e.node).collect();
-    let routes: Vec<_> = manifest.get("routes").unwrap().items().iter().collect();
+    let policies = |nodes: &[&tree::Node]| -> Vec<tree::Node> {
+        nodes.iter().filter_map(|node| node.get("policy").cloned()).collect()
+    };
+    let default = manifest.get("policy").unwrap();
+    let mut routes: Vec<_> = manifest.get("routes").unwrap().items().iter().collect();
+    routes.extend(services.iter().filter_map(|service| service.get("routes")).flat_map(|list| list.items()));
+    let mut service_policies = policies(&services);
+    service_policies.push(default.clone());
+    let calls = services.iter().filter_map(|service| service.get("calls")).flat_map(|calls| calls.entries());
+    let calls: Vec<_> = calls.map(|call| &call.node).collect();
     assert_eq!(keys(&[&manifest]), in_schema(&MANIFEST));
     assert_eq!(keys(&[manifest.get("system").unwrap()]), in_schema(&SYSTEM));
     assert_eq!(keys(&[manifest.get("gateway").unwrap()]), in_schema(&GATEWAY));
     assert_eq!(keys(&services), in_schema(&SERVICE));
     assert_eq!(keys(&units), in_schema(&UNIT));
     assert_eq!(keys(&routes), in_schema(&ROUTE));
+    assert_eq!(keys(&calls), in_schema(&CALL));
+    assert_eq!(keys(&policies(&routes).iter().collect::<Vec<_>>()), in_schema(&ROUTE_POLICY));
+    let service_policies: Vec<_> = service_policies.iter().collect();
+    assert_eq!(keys(&service_policies), in_schema(&POLICY));
+    for (key, table) in [
+        ("backoff", &keys::BACKOFF),
+        ("retry_budget", &keys::RETRY_BUDGET),
+        ("ejection", &keys::EJECTION),
+        ("breaker", &keys::BREAKER),
+        ("concurrency", &keys::CONCURRENCY),
+    ] {
+        let tables: Vec<_> = service_policies.iter().filter_map(|policy| policy.get(key)).collect();
+        assert_eq!(keys(&tables), in_schema(table), "{key}");
+    }
     let missing: Vec<_> = in_schema(&SERVICE_FILE).difference(&keys(&[&file])).cloned().collect();
     assert_eq!(missing, ["port", "url"], "which has no replicas or program beside it");
     assert!(env("NONE").is_none());

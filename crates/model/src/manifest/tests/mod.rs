@@ -3,6 +3,7 @@
 mod errors;
 mod examples;
 mod keys;
+mod policies;
 mod property;
 
 use std::{

@@ -37,6 +37,18 @@ const LINES: &[&str] = &[
     "env.A.b = 3",
     "calls = [\"a\", \"b\"]",
     "calls = { a = { timeout = \"1s\" }, c = {} }",
+    "calls = { a = { retries = 3, breaker = { failures = 1 }, concurrency = { queue = 2 } } }",
+    "[policy]",
+    "[services.a.policy]",
+    "attempt_timeout = \"20s\"",
+    "hedge = \"p95\"",
+    "breaker = true",
+    "breaker = { slow_rate = 50, slow = \"1s\", cap = \"1ms\" }",
+    "ejection = { at_most = 100, panic = 0 }",
+    "concurrency = { limit = \"adaptive\", most = 1 }",
+    "per_caller = 5",
+    "fallback = { json = '{}', status = 200 }",
+    "faults = [{ on = \"GET /x\", hang = true }, { kill = true }, {}]",
     "depends_on = [\"a\"]",
     "depends_on = [\"b\", \"c\"]",
     "database = \"sqlite\"",
@@ -85,6 +97,15 @@ fn load(manifest: &str, service: &str) {
             assert!(targets.clone().all(|to| system.services.contains_key(&to.service)));
             assert!(system.routes.iter().all(|route| route.to.iter().any(|to| to.weight > 0)));
             assert!(!loaded.explain().is_empty());
+            for (caller, service) in &system.services {
+                for callee in service.calls.keys() {
+                    let policy = system.policy_of_call(caller, callee);
+                    assert!(
+                        policy.attempt_timeout <= policy.timeout && policy.backoff.base <= policy.backoff.cap
+                    );
+                    assert!(!system.explain_call(caller, callee).is_empty());
+                }
+            }
         }
         Err(errors) => assert!(!rendered(&errors).is_empty()),
     }

@@ -29,7 +29,7 @@ fn a_program_of_its_own() {
              7 │ typo = 1
                ╰────
               help: remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`,
-                    `protocol`, `listen`, `timeout` and `routes`
+                    `protocol`, `listen`, `timeout`, `policy` and `routes`
             MDG-MF-004
 
               × `typo` is not a key of a service
@@ -39,8 +39,8 @@ fn a_program_of_its_own() {
                · ──┬─
                ·   ╰── unknown key
                ╰────
-              help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `calls`, `database`,
-                    `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
+              help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `policy`, `calls`,
+                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
         "#]],
     );
 }
@@ -210,7 +210,19 @@ fn a_program_that_others_start() {
              4 │ calls = ["pos"]
                ╰────
               help: write the command in `run` if Madang is to run it; otherwise keep of the keys of a service only
-                    `run`, `owner`, `protocol`, `listen`, `timeout`, `calls` and `routes`
+                    `run`, `owner`, `protocol`, `listen`, `timeout`, `policy`, `calls` and `routes`
+            MDG-MF-034
+
+              × "pos" declares calls to itself
+               ╭─[madang.toml:4:10]
+             3 │ replicas = 2
+             4 │ calls = ["pos"]
+               ·          ──┬──
+               ·            ╰── the same service
+             5 │ [services.a]
+               ╰────
+              help: remove it: what a service needs of itself it has in its own process, and other instances of it share
+                    its database
             MDG-MF-031
 
               × nothing can wait for "pos", which runs elsewhere

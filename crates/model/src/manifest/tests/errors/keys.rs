@@ -20,7 +20,8 @@ fn unknown_key() {
              4 │ colour = "red"
                ╰────
               help: did you mean `replicas`? The keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`,
-                    `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
+                    `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
+                    `depends_on`
             MDG-MF-004
 
               × `colour` is not a key of a service
@@ -30,8 +31,8 @@ fn unknown_key() {
                · ───┬──
                ·    ╰── unknown key
                ╰────
-              help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `calls`, `database`,
-                    `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
+              help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `policy`, `calls`,
+                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
         "#]],
     );
     refused(
@@ -48,7 +49,7 @@ fn unknown_key() {
              5 │ [services.a]
                ╰────
               help: did you mean `methods`? The keys of a route are `path`, `host`, `methods`, `headers`, `to`,
-                    `timeout`
+                    `timeout`, `policy`
         "#]],
     );
     refused(
@@ -63,23 +64,36 @@ fn unknown_key() {
                ·    ╰── unknown key
              2 │ [services.a]
                ╰────
-              help: did you mean `services`? The keys of a manifest are `system`, `gateway`, `services`, `units`,
-                    `routes`
+              help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `services`,
+                    `units`, `routes`
         "#]],
     );
     refused(
         "[services.a]\nrun = \"a\"\ncalls = { a = { timeot = \"3s\" } }\n",
         expect![[r#"
+            MDG-MF-034
+
+              × "a" declares calls to itself
+               ╭─[madang.toml:3:11]
+             2 │ run = "a"
+             3 │ calls = { a = { timeot = "3s" } }
+               ·           ┬
+               ·           ╰── the same service
+               ╰────
+              help: remove it: what a service needs of itself it has in its own process, and other instances of it share
+                    its database
             MDG-MF-004
 
-              × `timeot` is not a key of the limits of a call
+              × `timeot` is not a key of the policy of a call
                ╭─[madang.toml:3:17]
              2 │ run = "a"
              3 │ calls = { a = { timeot = "3s" } }
                ·                 ───┬──
                ·                    ╰── unknown key
                ╰────
-              help: did you mean `timeout`? The keys of the limits of a call are `timeout`
+              help: did you mean `timeout`? The keys of the policy of a call are `timeout`, `attempt_timeout`,
+                    `connect_timeout`, `idle_timeout`, `retries`, `backoff`, `retry_budget`, `parked`, `hedge`,
+                    `ejection`, `breaker`, `concurrency`, `priority`, `fallback`, `faults`
         "#]],
     );
 }

@@ -4,6 +4,7 @@ mod databases;
 mod elsewhere;
 mod files;
 mod keys;
+mod policies;
 mod ports;
 mod routes;
 mod services;
