@@ -45,8 +45,11 @@ impl Environment for InstanceEnvironment {
 /// Whose instance a process with this environment is: by its token, which nobody else can make.
 pub(crate) fn bearer(tokens: &Tokens, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
     let (_, token) = environment.iter().find(|(name, _)| name == "MADANG_TOKEN")?;
-    let Bearer { unit, instance } = tokens.check(token)?;
-    Some((unit, instance))
+    match tokens.check(token)? {
+        Bearer::Instance { unit, instance } => Some((unit, instance)),
+        // Others run it.
+        Bearer::Service(_) => None,
+    }
 }
 
 /// Where the services are that a unit declares calls to, for programs that do not ask the service API: under both
