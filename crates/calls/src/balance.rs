@@ -2,60 +2,27 @@
 //! the peak-sensitive moving average of its latency times what it has in flight (Finagle's `PeakEwma`).
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{Response, StatusCode};
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
-use crate::{
-    Body, CallError,
-    endpoint::{Endpoint, InFlight},
-    exchange::{Call, Exchange, Target},
-    random::Random,
-};
+use crate::{endpoint::Endpoint, random::Random};
 
 /// The time over which an old latency loses most of its weight, in milliseconds.
 const DECAY: f32 = 10_000.0;
 
-/// What a failure or a refusal counts as, so that an instance that fails fast attracts nothing.
+/// What a failure or a refusal counts as at most.
 const PENALTY: Duration = Duration::from_secs(1);
 
 /// A moving average that follows a slower answer at once and a faster one slowly. The average in
 /// microseconds and the time of the last answer share one word, so that no lock is needed.
 #[derive(Default)]
 pub(crate) struct Latency(AtomicU64);
-
-/// Measures each attempt at an instance and counts it while it lasts, its answer's body included.
-pub(crate) fn layer() -> BalanceLayer {
-    BalanceLayer
-}
-
-/// See [`layer`].
-#[derive(Clone, Copy)]
-pub(crate) struct BalanceLayer;
-
-/// See [`layer`].
-#[derive(Clone, Copy)]
-pub(crate) struct Balance<S>(S);
-
-pin_project_lite::pin_project! {
-    /// The future of [`Balance`].
-    pub(crate) struct Measured<F> {
-        #[pin]
-        inner: F,
-        load: Option<(InFlight, Arc<Endpoint>)>,
-        exchange: Arc<Exchange>,
-        started: Instant,
-    }
-}
 
 /// Chooses among a service's instances; `avoid` only if there is no other. `None` if none may be tried now.
 pub(crate) fn pick(
@@ -104,11 +71,33 @@ impl Latency {
     /// Takes one answer's time into the average.
     pub(crate) fn observe(&self, took: Duration, age: u32) {
         let took = (took.as_micros() as f32).max(1.0);
+        self.update(
+            age,
+            |average, kept| {
+                if took > average { took } else { average * kept + took * (1.0 - kept) }
+            },
+        );
+    }
+
+    /// Takes it in that an answer was none: each counts as slower than the last, so that an instance that fails
+    /// fast attracts nothing, and one that failed once is soon forgiven.
+    pub(crate) fn penalize(&self, took: Duration, age: u32) {
+        let took = (took.as_micros() as f32).max(1.0);
+        let most = PENALTY.as_micros() as f32;
+        self.update(age, |average, kept| (took.max(average * kept) * 4.0).min(most).max(took));
+    }
+
+    /// Forgets what it was.
+    pub(crate) fn forget(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    /// Makes the average this of itself and of how much of it is left.
+    fn update(&self, age: u32, next: impl Fn(f32, f32) -> f32) {
         let mut packed = self.0.load(Relaxed);
         loop {
             let (average, at) = unpack(packed);
-            let kept = weight(age, at);
-            let next = if took > average { took } else { average * kept + took * (1.0 - kept) };
+            let next = next(average, weight(age, at));
             match self.0.compare_exchange_weak(packed, pack(next, age), Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => packed = now,
@@ -130,74 +119,6 @@ fn pack(average: f32, at: u32) -> u64 {
 
 fn unpack(packed: u64) -> (f32, u32) {
     (f32::from_bits((packed >> 32) as u32), packed as u32)
-}
-
-// === impl Balance ===
-
-impl<S> Layer<S> for BalanceLayer {
-    type Service = Balance<S>;
-
-    fn layer(&self, inner: S) -> Balance<S> {
-        Balance(inner)
-    }
-}
-
-impl<S> Service<Call> for Balance<S>
-where
-    S: Service<Call, Response = Response<Body>, Error = CallError>,
-{
-    type Response = Response<Body>;
-    type Error = CallError;
-    type Future = Measured<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
-        let load = match &call.target {
-            Some(Target::Remote(endpoint)) => Some((endpoint.begin(), endpoint.clone())),
-            Some(Target::Local(_)) | None => None,
-        };
-        let exchange = call.exchange.clone();
-        Measured { load, exchange, started: call.began, inner: self.0.call(call) }
-    }
-}
-
-impl<F> Future for Measured<F>
-where
-    F: Future<Output = Result<Response<Body>, CallError>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut result = ready!(this.inner.poll(cx));
-        let now = Instant::now();
-        let took = now - *this.started;
-        this.exchange.trail.answered(took, now - this.exchange.started);
-        if let Some((in_flight, endpoint)) = this.load.take() {
-            // That the caller's body broke off says nothing of the instance.
-            if !this.exchange.upload.failed() {
-                endpoint.observe(if failed(&result) { took.max(PENALTY) } else { took }, now);
-            }
-            if let Ok(response) = &mut result {
-                response.body_mut().hold_in_flight(in_flight);
-            }
-        }
-        Poll::Ready(result)
-    }
-}
-
-/// Whether the answer says more of the instance's trouble than of its speed.
-fn failed(result: &Result<Response<Body>, CallError>) -> bool {
-    const TROUBLE: [StatusCode; 4] = [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::BAD_GATEWAY,
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::GATEWAY_TIMEOUT,
-    ];
-    result.as_ref().map_or(true, |response| TROUBLE.contains(&response.status()))
 }
 
 #[cfg(test)]
@@ -250,6 +171,19 @@ mod tests {
         latency.observe(Duration::from_millis(1), 20);
         assert!(latency.cost(20, 0) > 99_000.0);
         assert!(latency.cost(20_000, 0) < 15_000.0);
+    }
+
+    #[test]
+    fn a_failure_is_forgiven_sooner_than_many() {
+        let latency = Latency::default();
+        latency.observe(Duration::from_millis(2), 0);
+        latency.penalize(Duration::from_millis(1), 0);
+        assert_eq!(latency.cost(0, 0), 8_000.0);
+        assert!(latency.cost(15_000, 0) < 2_000.0);
+        (0..10).for_each(|_| latency.penalize(Duration::from_millis(1), 0));
+        assert_eq!(latency.cost(0, 0), PENALTY.as_micros() as f32);
+        latency.penalize(PENALTY * 3, 0);
+        assert_eq!(latency.cost(0, 0), 3.0 * PENALTY.as_micros() as f32);
     }
 
     #[test]

@@ -10,15 +10,15 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{endpoint::InFlight, limit::Permits, pool::Lease, upload::Sending, watch::Watch};
+use crate::{limit::Permits, outcome::Attempt, pool::Lease, upload::Sending, watch::Watch};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of every request and response: whole in memory, off a connection, or anything else behind a box.
 ///
-/// The body of an answer also carries what must last as long as it does: its connection, its place among the
-/// requests in flight and its time limit. They share one box beside it, so that a body is small to move.
+/// The body of an answer also carries what must last as long as it does: its connection, the attempt
+/// that it answers and its time limit. They share one box beside it, so that a body is small to move.
 pub struct Body {
     kind: Kind,
     held: Option<Box<Held>>,
@@ -28,7 +28,7 @@ pub struct Body {
 #[derive(Default)]
 struct Held {
     lease: Option<Lease>,
-    in_flight: Option<InFlight>,
+    attempt: Option<Attempt>,
     permits: Permits,
     watch: Option<Watch>,
 }
@@ -94,10 +94,12 @@ impl Body {
         !matches!(self.kind, Kind::Whole(_)) && !self.is_end_stream()
     }
 
-    /// Counts as in flight until it ends.
-    pub(crate) fn hold_in_flight(&mut self, in_flight: InFlight) {
+    /// Tells the attempt how it ends.
+    pub(crate) fn hold(&mut self, mut attempt: Attempt) {
         if self.is_to_come() {
-            self.held.get_or_insert_default().in_flight = Some(in_flight);
+            self.held.get_or_insert_default().attempt = Some(attempt);
+        } else {
+            attempt.ended();
         }
     }
 
@@ -117,8 +119,12 @@ impl Body {
 
     /// Lets go of everything: it ended, which may be long before it is dropped.
     fn release(&mut self) {
-        if let Some(lease) = self.held.take().and_then(|held| held.lease) {
+        let Some(held) = self.held.take() else { return };
+        if let Some(lease) = held.lease {
             lease.ended();
+        }
+        if let Some(mut attempt) = held.attempt {
+            attempt.ended();
         }
     }
 
@@ -126,6 +132,10 @@ impl Body {
     fn abort(&mut self) {
         self.held = None;
         self.kind = Kind::Whole(Bytes::new());
+    }
+
+    fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.held.as_mut()?.attempt.as_mut()
     }
 
     fn watched(&mut self) -> Option<&mut Watch> {
@@ -173,10 +183,16 @@ impl http_body::Body for Body {
             Poll::Pending => {
                 let expired = self.watched().and_then(|watch| watch.poll_expired(cx));
                 let Some(expired) = expired else { return Poll::Pending };
+                if let Some(attempt) = self.attempt() {
+                    attempt.expired(&expired);
+                }
                 self.abort();
                 Poll::Ready(Some(Err(expired.into())))
             }
             Poll::Ready(Some(Err(error))) => {
+                if let Some(attempt) = self.attempt() {
+                    attempt.broke();
+                }
                 self.abort();
                 Poll::Ready(Some(Err(error)))
             }
@@ -187,6 +203,12 @@ impl http_body::Body for Body {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(watch) = self.watched() {
                     watch.progressed();
+                }
+                if let Some(attempt) = self.attempt() {
+                    match frame.trailers_ref() {
+                        Some(trailers) => attempt.trailers(trailers),
+                        None => attempt.progressed(),
+                    }
                 }
                 if self.is_end_stream() {
                     self.release();

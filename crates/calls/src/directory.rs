@@ -1,15 +1,18 @@
 //! Who can be called from this process.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use madang_model::ServiceName;
-use madang_wire::service::{Endpoints, ServiceEndpoints};
+use madang_wire::{
+    admin::HealthView,
+    service::{Endpoints, ServiceEndpoints},
+};
 
-use crate::{Killer, Lane, LocalService, Origin, Upstream};
+use crate::{Killer, Lane, LocalService, Origin, Upstream, tally::Clock};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
@@ -40,14 +43,14 @@ impl Directory {
     /// The way from there to a service; the same as long as somebody holds it.
     pub fn lane(&self, origin: Origin, service: &ServiceName) -> Arc<Lane> {
         let upstream = self.upstream(service);
-        let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (origin, service.clone());
+        let mut lanes = self.shared.lanes();
+        let key = (origin.clone(), service.clone());
         if let Some(lane) = lanes.get(&key) {
             return lane.clone();
         }
         // Those that no route and no caller uses any more are known here only.
         lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-        lanes.entry(key).or_insert(Arc::new(Lane::new(upstream))).clone()
+        lanes.entry(key).or_insert(Arc::new(Lane::new(origin, upstream))).clone()
     }
 
     /// Takes over where services are ready. Instances that stay keep their state and connections; a service
@@ -69,6 +72,22 @@ impl Directory {
         let _ = self.shared.killer.set(killer);
     }
 
+    /// How each service answers those who call it from this process.
+    pub fn health(&self) -> Vec<HealthView> {
+        let clock = Clock::read();
+        let mut lanes = BTreeMap::<_, Vec<_>>::new();
+        for ((_, service), lane) in self.shared.lanes().iter() {
+            lanes.entry(service.clone()).or_default().push(lane.clone());
+        }
+        lanes.values_mut().for_each(|lanes| lanes.sort_by(|a, b| a.origin.cmp(&b.origin)));
+        let upstreams = self.shared.upstreams.load();
+        let of = |service| lanes.get(service).map_or(&[][..], Vec::as_slice);
+        let mut views: Vec<_> =
+            upstreams.iter().map(|(service, upstream)| upstream.health(of(service), &clock)).collect();
+        views.sort_by(|a, b| a.service.cmp(&b.service));
+        views
+    }
+
     /// Hosts a service in this process: calls to it stay inside, each in a task of its own.
     pub fn host(&self, service: ServiceName, local: LocalService) {
         self.upstream(&service).host(local);
@@ -78,6 +97,10 @@ impl Directory {
 // === impl Shared ===
 
 impl Shared {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<(Origin, ServiceName), Arc<Lane>>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, service: &ServiceName) -> Arc<Upstream> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.upstreams.load();

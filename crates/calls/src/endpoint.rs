@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{balance::Latency, gate::Gate};
+use crate::{balance::Latency, ejection::Health, gate::Gate};
 
 /// Numbers endpoints, so that a pool finds its connections without hashing a name.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -27,6 +27,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) latency: Latency,
+    pub(crate) health: Health,
     born: Instant,
     in_rotation: AtomicBool,
     in_flight: AtomicU32,
@@ -55,6 +56,7 @@ impl Endpoint {
             address,
             protocol,
             latency: Latency::default(),
+            health: Health::new(),
             born: Instant::now(),
             in_rotation: AtomicBool::new(true),
             in_flight: AtomicU32::new(0),
@@ -94,6 +96,11 @@ impl Endpoint {
     /// Takes an answer's time, measured to its head, into the average.
     pub(crate) fn observe(&self, took: Duration, now: Instant) {
         self.latency.observe(took, self.age(now) as u32);
+    }
+
+    /// Takes it in that an answer was none.
+    pub(crate) fn penalize(&self, took: Duration, now: Instant) {
+        self.latency.penalize(took, self.age(now) as u32);
     }
 
     /// An answer that nobody waits for any more took at least so long.
@@ -167,6 +174,13 @@ pub(crate) struct Waiting<'a>(&'a Endpoint);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+impl InFlight {
+    /// The instance.
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
     }
 }
 

@@ -25,6 +25,14 @@ pub enum CallError {
         /// The service called.
         service: ServiceName,
     },
+    /// It is not called for a while, because too many calls failed or were slow.
+    #[error("{service} is not called for a while, because too many calls failed or were slow")]
+    Open {
+        /// The service called.
+        service: ServiceName,
+        /// When it is tried again.
+        retry_after: Duration,
+    },
     /// As many calls as are allowed are under way, and there is no room or time to wait.
     #[error("{service} has as many calls as it is allowed")]
     Overloaded {
@@ -95,6 +103,7 @@ impl CallError {
         match self {
             Self::NoInstance { .. } => Code::NO_INSTANCE,
             Self::ParkingFull { .. } => Code::PARKING_FULL,
+            Self::Open { .. } => Code::OPEN,
             Self::Overloaded { .. } => Code::OVERLOADED,
             Self::Connect { .. } => Code::CONNECT,
             Self::Timeout { .. } => Code::TIMEOUT,
@@ -117,6 +126,7 @@ impl CallError {
             self,
             Self::NoInstance { .. }
                 | Self::ParkingFull { .. }
+                | Self::Open { .. }
                 | Self::Overloaded { .. }
                 | Self::Connect { .. }
         )
@@ -125,7 +135,9 @@ impl CallError {
     /// When it is worth trying again, where that can be said.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NoInstance { retry_after, .. } | Self::Overloaded { retry_after, .. } => Some(*retry_after),
+            Self::NoInstance { retry_after, .. }
+            | Self::Open { retry_after, .. }
+            | Self::Overloaded { retry_after, .. } => Some(*retry_after),
             Self::ParkingFull { .. } => Some(RETRY_AFTER),
             _ => None,
         }

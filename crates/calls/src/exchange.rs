@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     Body, CallError, Context, Form, Lane, Policy, Upstream, client::Worker, context::later,
-    endpoint::Endpoint, local::Local, names::IDEMPOTENCY_KEY, upload::Upload,
+    endpoint::Endpoint, local::Local, names::IDEMPOTENCY_KEY, outcome::Probes, upload::Upload,
 };
 
 /// One call, or one attempt at it: what the layers hand on.
@@ -32,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) fresh: bool,
     /// Where it goes, once that is chosen.
     pub(crate) target: Option<Target>,
+    /// What it is to find out besides.
+    pub(crate) probes: Probes,
 }
 
 /// Where an attempt goes.
@@ -169,6 +171,12 @@ impl Exchange {
         (due > now).then_some(due)
     }
 
+    /// Whether the time of an attempt that began then, or of the whole call, is over.
+    pub(crate) fn is_late(&self, began: Instant, now: Instant) -> bool {
+        self.due(self.started, self.policy.timeout, now).is_none()
+            || self.due(began, self.policy.attempt_timeout, now).is_none()
+    }
+
     /// When the whole call is due at the latest, as far as it is known now.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = self.upload.progress().is_none().then(|| later(self.started, self.policy.timeout));
@@ -192,12 +200,14 @@ impl Exchange {
     /// The first attempt at the call.
     pub(crate) fn first(self: Arc<Self>) -> Call {
         let began = self.started;
-        Call { exchange: self, attempt: 1, began, avoid: None, fresh: false, target: None }
+        let probes = Probes::default();
+        Call { exchange: self, attempt: 1, began, avoid: None, fresh: false, target: None, probes }
     }
 
     /// A later attempt at the same call.
     pub(crate) fn again(self: &Arc<Self>, attempt: u32, avoid: Option<u64>, fresh: bool) -> Call {
-        Call { exchange: self.clone(), attempt, began: Instant::now(), avoid, fresh, target: None }
+        let (exchange, began) = (self.clone(), Instant::now());
+        Call { exchange, attempt, began, avoid, fresh, target: None, probes: Probes::default() }
     }
 }
 

@@ -367,7 +367,7 @@ mod tests {
             }
         });
         let mut call = bench.get();
-        call.target = bench.upstream.pick(None, &bench.worker.random, Instant::now());
+        call.target = Some(Target::Remote(bench.upstream.endpoints()[0].clone()));
         assert!(layer().layer(instance).call(call).await.is_err());
         assert_eq!(killed.0.lock().unwrap().len(), 1);
     }

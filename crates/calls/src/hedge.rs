@@ -135,22 +135,11 @@ where
     // However long it takes from here: it is more than the estimate.
     learn(began.elapsed());
     let Some(second) = hedged else { return first.await };
-    let slow = second.avoid.and_then(|number| exchange.upstream().endpoint(number));
     let mut second = pin!(inner.call(second));
     tokio::select! {
         biased;
         answer = &mut first => if good(&answer) { answer } else { second.await },
-        answer = &mut second => {
-            if !good(&answer) {
-                return first.await;
-            }
-            if let Some(slow) = slow {
-                // Left now, it would never be known to be slow.
-                let now = Instant::now();
-                slow.exceeded(now.saturating_duration_since(began), now);
-            }
-            answer
-        }
+        answer = &mut second => if good(&answer) { answer } else { first.await },
     }
 }
 
@@ -265,7 +254,9 @@ mod tests {
         let inner = service_fn(move |call: Call| {
             let exchange = call.exchange.clone();
             let avoided = call.avoid;
-            let target = exchange.upstream().pick(avoided, &exchange.worker.random, Instant::now());
+            let target =
+                exchange.upstream().pick(avoided, &exchange.policy, &exchange.worker.random, Instant::now());
+            let target = target.map(|(target, _)| target);
             let target = target.expect("an instance");
             if let Target::Remote(endpoint) = &target {
                 assert_ne!(Some(endpoint.number), avoided);

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use madang_model::ServiceName;
 
-use crate::{Upstream, hedge::Pace, last_good::LastGood, limiter::Limiter};
+use crate::{Upstream, breaker::CircuitBreaker, hedge::Pace, last_good::LastGood, limiter::Limiter};
 
 /// The way of one caller, or of one route, to one service: what is known of it that is not known of the service
 /// as a whole. A [`Directory`](crate::Directory) keeps it over changes of limits, routes and endpoints.
 pub struct Lane {
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) origin: Origin,
+    /// Of those for whom it is not the service's.
+    pub(crate) breaker: CircuitBreaker,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) pace: Pace,
     pub(crate) last_good: LastGood,
@@ -30,8 +33,15 @@ pub enum Origin {
 // === impl Lane ===
 
 impl Lane {
-    pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, limiter: Arc::default(), pace: Pace::default(), last_good: LastGood::default() }
+    pub(crate) fn new(origin: Origin, upstream: Arc<Upstream>) -> Self {
+        Self {
+            upstream,
+            origin,
+            breaker: CircuitBreaker::new(),
+            limiter: Arc::default(),
+            pace: Pace::default(),
+            last_good: LastGood::default(),
+        }
     }
 
     /// The service that it leads to.
@@ -40,8 +50,23 @@ impl Lane {
     }
 }
 
+// === impl Origin ===
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Caller(service) => service.fmt(f),
+            Self::Route(template) => template.fmt(f),
+            Self::Listener => f.write_str("listener"),
+        }
+    }
+}
+
 impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("service", self.upstream.name()).finish_non_exhaustive()
+        f.debug_struct("Lane")
+            .field("service", self.upstream.name())
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }

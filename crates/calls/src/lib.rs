@@ -26,10 +26,18 @@
 //! [`Policy::concurrency`] limits the calls of this process to a service, [`Policy::share`] those of one lane, which
 //! adds up to a bulkhead; a call counts until its answer's body ended, and once however often it is tried. Those
 //! beyond it wait in a bounded queue or are refused, the ones that matter least first ([`Policy::priority`]).
+//!
+//! # Instances and services that fail
+//! Each attempt is judged once: what is a failure is said in the module `outcome`. An instance with too many is
+//! taken out of use ([`Policy::ejection`]), a service with too many is not called for a while
+//! ([`Policy::breaker`]); both are tried again by single requests. An instance that hangs fails by the time limit
+//! of an attempt, which by default is that of the call: set [`Policy::attempt_timeout`] where that is too long to
+//! wait, or hedge.
 
 mod answer;
 mod balance;
 mod body;
+mod breaker;
 mod budget;
 mod client;
 mod connect;
@@ -37,6 +45,7 @@ mod context;
 mod counters;
 mod deadline;
 mod directory;
+mod ejection;
 mod endpoint;
 mod error;
 mod exchange;
@@ -53,12 +62,14 @@ mod limit;
 mod limiter;
 mod local;
 mod names;
+mod outcome;
 mod park;
 mod pool;
 mod random;
 mod record;
 mod retry;
 mod stack;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod timer;

@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use crate::{
     Body, CallError, Upstream,
     context::later,
-    exchange::{Call, Exchange, Target},
+    exchange::{Call, Exchange},
 };
 
 /// When it is worth trying again after no instance came.
@@ -79,14 +79,13 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        call.target = choose(&call);
-        if call.target.is_some() {
+        if choose(&mut call) {
             return Parked::Passed { inner: self.0.call(call) };
         }
         let mut inner = self.0.clone();
         Parked::Waits {
             waits: Box::pin(async move {
-                call.target = Some(wait(&mut call).await?);
+                wait(&mut call).await?;
                 inner.call(call).await
             }),
         }
@@ -107,11 +106,17 @@ where
     }
 }
 
-fn choose(call: &Call) -> Option<Target> {
-    call.exchange.upstream().pick(call.avoid, &call.exchange.worker.random, call.began)
+/// Chooses where it goes, if it can go anywhere now.
+fn choose(call: &mut Call) -> bool {
+    let Exchange { worker, policy, .. } = &*call.exchange;
+    let chosen = call.exchange.upstream().pick(call.avoid, policy, &worker.random, call.began);
+    let Some((target, probe)) = chosen else { return false };
+    call.target = Some(target);
+    call.probes.instance = probe;
+    true
 }
 
-async fn wait(call: &mut Call) -> Result<Target, CallError> {
+async fn wait(call: &mut Call) -> Result<(), CallError> {
     let exchange = call.exchange.clone();
     let upstream: &Arc<Upstream> = exchange.upstream();
     let place = Place::take(&exchange)?;
@@ -120,8 +125,8 @@ async fn wait(call: &mut Call) -> Result<Target, CallError> {
         // From here on no change is missed; so look once more before waiting.
         changed.as_mut().enable();
         call.began = Instant::now();
-        if let Some(target) = choose(call) {
-            return Ok(target);
+        if choose(call) {
+            return Ok(());
         }
         let opens = upstream.opens();
         let patience = place.patience(opens.is_some());

@@ -101,7 +101,9 @@ where
         let answer = inner.call(call).await;
         let Some(again) = tries.again(&exchange, &answer) else { return honest(answer, unknown) };
         let pause = again.pause();
-        if !fits(&exchange, pause) || !withdraw(&exchange) {
+        // What the breaker would refuse is not asked for: the answer that opened it says more.
+        let refused = exchange.is_broken(later(Instant::now(), pause));
+        if refused || !fits(&exchange, pause) || !withdraw(&exchange) {
             return honest(answer, unknown);
         }
         // An answer and its connection are not needed while it waits.
@@ -499,7 +501,9 @@ mod tests {
         let tried = last.clone();
         let inner = service_fn(move |call: Call| {
             let random = &call.exchange.worker.random;
-            let target = call.exchange.upstream().pick(call.avoid, random, call.began);
+            let policy = &call.exchange.policy;
+            let picked = call.exchange.upstream().pick(call.avoid, policy, random, call.began);
+            let target = picked.map(|(target, _)| target);
             let Some(Target::Remote(endpoint)) = &target else { panic!("no instance") };
             let before = tried.swap(endpoint.number, Relaxed);
             assert!(call.attempt == 1 || before != endpoint.number);

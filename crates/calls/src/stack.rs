@@ -4,8 +4,8 @@ use http::Response;
 use tower::{Service, ServiceBuilder};
 
 use crate::{
-    Body, CallError, balance, deadline, exchange::Call, fallback, fault, hedge, hop, limit, park, record,
-    retry, transport,
+    Body, CallError, breaker, deadline, exchange::Call, fallback, fault, hedge, hop, limit, outcome, park,
+    record, retry, transport,
 };
 
 /// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
@@ -21,11 +21,10 @@ pub(crate) fn stack()
         .layer(limit::layer()) // outside retry: it counts calls, not attempts
         .layer(retry::layer()) // outside park: a retry may wait for the instance that comes back
         .layer(hedge::layer()) // inside retry: what it tries again may be hedged as a whole
-        // the breaker comes here: it sees each attempt, and retry must not hammer what it closed
+        .layer(breaker::layer()) // inside retry: it sees each attempt, and retry must not hammer what it opened
         .layer(park::layer()) // chooses the instance, so that what follows knows it
         .layer(deadline::attempt()) // inside park: waiting for an instance costs no attempt its time
-        .layer(balance::layer()) // measures what the instance took, connecting included
-        // ejection comes here: it judges an instance by its answers
+        .layer(outcome::layer()) // judges an instance by its answers, and the service; connecting included
         .layer(fault::layer()) // inside all that judges: injected as if the instance made them
         .layer(hop::layer()) // writes each attempt anew: its number, its span and the time left
         .service(transport::service())

@@ -10,7 +10,7 @@ use madang_wire::{
 };
 
 use crate::{
-    Body, Client, ClientConfig, Lane, Policy, Upstream,
+    Body, Client, ClientConfig, Lane, Origin, Policy, Upstream,
     client::Worker,
     exchange::{Call, Exchange},
 };
@@ -27,13 +27,13 @@ impl Bench {
     pub(crate) fn new(policy: Policy) -> Self {
         let client = Client::new(ClientConfig { seed: 3, ..ClientConfig::new(Hop::Gateway) });
         let upstream = Arc::new(Upstream::new("users".parse().unwrap()));
-        let lane = Arc::new(Lane::new(upstream.clone()));
+        let lane = Arc::new(Lane::new(Origin::Listener, upstream.clone()));
         Self { worker: client.worker(), upstream, lane, policy: Arc::new(policy) }
     }
 
     /// Another way to the same service.
     pub(crate) fn beside(&self) -> Self {
-        let lane = Arc::new(Lane::new(self.upstream.clone()));
+        let lane = Arc::new(Lane::new(Origin::Listener, self.upstream.clone()));
         Self {
             worker: self.worker.clone(),
             upstream: self.upstream.clone(),

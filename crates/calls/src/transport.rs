@@ -188,6 +188,11 @@ fn refused(error: &hyper::Error) -> bool {
     h2.is_some_and(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
+/// Whether it failed because of how many connections are allowed here, which says nothing of the instance.
+pub(crate) fn is_local_limit(source: &BoxError) -> bool {
+    matches!(source.downcast_ref(), Some(Unsent::Saturated | Unsent::Busy))
+}
+
 fn connect(exchange: &Exchange, source: BoxError) -> CallError {
     CallError::Connect { service: exchange.upstream().name().clone(), source }
 }

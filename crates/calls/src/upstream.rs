@@ -1,21 +1,24 @@
 //! One service as seen by its callers: its endpoints and what is known of them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use madang_model::ServiceName;
-use madang_wire::service::ServiceEndpoints;
+use madang_wire::{admin::HealthView, service::ServiceEndpoints};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Killer, balance,
+    Killer, Lane, Policy,
+    breaker::CircuitBreaker,
     budget::RetryBudget,
+    ejection::{Probe, Rotation},
     endpoint::Endpoint,
     exchange::Target,
     limiter::Limiter,
     local::{Local, LocalService},
     random::Random,
+    tally::Clock,
     trace::ascii,
 };
 
@@ -24,9 +27,9 @@ pub struct Upstream {
     name: ServiceName,
     /// The name as a header's value, which every request to it carries.
     pub(crate) label: HeaderValue,
-    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    pub(crate) endpoints: ArcSwap<Rotation>,
     local: ArcSwapOption<Local>,
-    /// Held by whoever replaces the endpoints, which is nobody on the path of a request.
+    /// Held by whoever replaces the endpoints: when some come or go, or change between use and ejection.
     replacing: Mutex<()>,
     /// Told whenever there may be an instance to go to.
     pub(crate) changed: Notify,
@@ -35,6 +38,7 @@ pub struct Upstream {
     /// Who kills its instances for faults, as its directory knows.
     pub(crate) killer: Arc<OnceLock<Arc<dyn Killer>>>,
     pub(crate) limiter: Arc<Limiter>,
+    pub(crate) breaker: CircuitBreaker,
 }
 
 // === impl Upstream ===
@@ -52,6 +56,7 @@ impl Upstream {
             budget: RetryBudget::new(),
             killer: Arc::default(),
             limiter: Arc::default(),
+            breaker: CircuitBreaker::new(),
         }
     }
 
@@ -62,30 +67,34 @@ impl Upstream {
 
     /// Whether a call would find an instance in rotation, or the service is hosted in this process.
     pub fn has_instance(&self) -> bool {
-        self.local.load().is_some() || !self.endpoints.load().is_empty()
+        self.local.load().is_some() || !self.endpoints.load().all.is_empty()
     }
 
-    /// Chooses where a call goes; `None` if it can go nowhere now.
-    pub(crate) fn pick(&self, avoid: Option<u64>, random: &Random, now: Instant) -> Option<Target> {
+    /// Chooses where an attempt goes, and says whether it is the instance's probe; `None` if it can go nowhere
+    /// now.
+    pub(crate) fn pick(
+        &self,
+        avoid: Option<u64>,
+        policy: &Policy,
+        random: &Random,
+        now: Instant,
+    ) -> Option<(Target, Option<Box<Probe>>)> {
         if let Some(local) = &*self.local.load() {
-            return Some(Target::Local(local.clone()));
+            return Some((Target::Local(local.clone()), None));
         }
-        balance::pick(&self.endpoints.load(), avoid, random, now).map(Target::Remote)
+        let (endpoint, probe) = self.endpoints.load().pick(avoid, policy, random, now)?;
+        Some((Target::Remote(endpoint), probe))
     }
 
     /// Whether a call can go to another instance than this one.
     pub(crate) fn has_other(&self, number: u64, now: Instant) -> bool {
-        self.endpoints.load().iter().any(|endpoint| endpoint.number != number && endpoint.reachable(now))
-    }
-
-    /// The instance of this number, if it is in rotation.
-    pub(crate) fn endpoint(&self, number: u64) -> Option<Arc<Endpoint>> {
-        self.endpoints.load().iter().find(|endpoint| endpoint.number == number).cloned()
+        let rotation = self.endpoints.load();
+        rotation.used.iter().any(|endpoint| endpoint.number != number && endpoint.reachable(now))
     }
 
     /// When one of the instances may be tried again; `None` if there are none.
     pub(crate) fn opens(&self) -> Option<Instant> {
-        self.endpoints.load().iter().map(|endpoint| endpoint.opens()).min()
+        self.endpoints.load().all.iter().map(|endpoint| endpoint.opens()).min()
     }
 
     /// Hosts the service in this process.
@@ -96,8 +105,9 @@ impl Upstream {
 
     /// Takes over the instances that are in rotation; those that stay keep their handles.
     pub(crate) fn apply(&self, given: &ServiceEndpoints) {
-        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.endpoints.load_full();
+        let _replacing = self.replacing();
+        let rotation = self.endpoints.load_full();
+        let old = &rotation.all;
         let unchanged = |new: &madang_wire::service::Endpoint| {
             old.iter().find(|old| {
                 old.instance == new.instance && old.address == new.address && old.protocol == new.protocol
@@ -113,13 +123,27 @@ impl Upstream {
             return;
         }
         let left: Vec<_> = old.iter().filter(|old| !stays(old)).cloned().collect();
-        self.endpoints.store(Arc::new(next));
+        self.endpoints.store(Arc::new(rotation.replaced(next)));
         left.iter().for_each(|endpoint| endpoint.leave_rotation());
         self.changed.notify_waiters();
     }
 
+    /// How it answers, in each lane and at each instance.
+    pub(crate) fn health(&self, lanes: &[Arc<Lane>], clock: &Clock) -> HealthView {
+        let lanes = lanes.iter().map(|lane| lane.breaker.view(Some(&lane.origin), clock));
+        HealthView {
+            service: self.name.to_string(),
+            breakers: [self.breaker.view(None, clock)].into_iter().chain(lanes).flatten().collect(),
+            instances: self.endpoints.load().view(clock),
+        }
+    }
+
+    pub(crate) fn replacing(&self) -> MutexGuard<'_, ()> {
+        self.replacing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[cfg(test)]
-    pub(crate) fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
-        self.endpoints.load_full()
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.load().all.clone()
     }
 }

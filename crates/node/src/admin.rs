@@ -15,8 +15,8 @@ use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
-        Event, EventKind, InstanceView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
-        TargetView, TokenView, TrafficView,
+        AnswersView, BreakerState, BreakerView, Event, EventKind, HealthView, InstanceView, LogLine,
+        RouteView, ServiceView, State as InstanceState, SystemView, TargetView, TokenView, TrafficView,
     },
 };
 use serde::Deserialize;
@@ -36,11 +36,15 @@ type Answer<T> = Result<T, Failure>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Madang admin API", description = "What a node's owner asks of it, over its unix socket."),
-    paths(system, instances, service, routes, logs, events, requests, traffic, restart, token, down),
+    paths(system, instances, health, service, routes, logs, events, requests, traffic, restart, token, down),
     components(schemas(
         SystemView,
         InstanceView,
         ServiceView,
+        HealthView,
+        BreakerView,
+        BreakerState,
+        AnswersView,
         RouteView,
         TargetView,
         LogLine,
@@ -64,6 +68,7 @@ pub(crate) async fn run(
     let router = Router::new()
         .route("/v1/system", get(system))
         .route("/v1/instances", get(instances))
+        .route("/v1/health", get(health))
         .route("/v1/services/{name}", get(service))
         .route("/v1/routes", get(routes))
         .route("/v1/logs", get(logs))
@@ -88,6 +93,12 @@ async fn system(State(node): State<Arc<Shared>>) -> Json<SystemView> {
 #[utoipa::path(get, path = "/v1/instances", responses((status = 200, body = Vec<InstanceView>)))]
 async fn instances(State(node): State<Arc<Shared>>) -> Json<Vec<InstanceView>> {
     Json(node.instances())
+}
+
+/// How each service answers those who call it through this node.
+#[utoipa::path(get, path = "/v1/health", responses((status = 200, body = Vec<HealthView>)))]
+async fn health(State(node): State<Arc<Shared>>) -> Json<Vec<HealthView>> {
+    Json(node.directory.health())
 }
 
 /// One service with all that is known of it.

@@ -159,6 +159,7 @@ impl Shared {
         let unit = service.unit().and_then(|unit| system.units.get(unit));
         let routes = self.gateway.routes().into_iter();
         let instances = self.instances().into_iter();
+        let health = self.directory.health().into_iter().find(|health| health.service == name);
         Some(ServiceView {
             name: service.name.to_string(),
             owner: service.owner.clone(),
@@ -171,6 +172,7 @@ impl Shared {
             database: service.database.as_ref().map(|database| without_password(&database.url())),
             routes: routes.filter(|route| route.to.iter().any(|target| target.service == name)).collect(),
             instances: instances.filter(|view| view.services.iter().any(|service| service == name)).collect(),
+            health: health.unwrap_or_default(),
         })
     }
 
@@ -178,7 +180,24 @@ impl Shared {
     pub(crate) fn instances(&self) -> Vec<InstanceView> {
         let mut instances = self.supervisor.instances();
         instances.extend(join::views(self.switchboard.registry(), &self.system.borrow()));
+        self.mark_ejected(&mut instances);
         instances
+    }
+
+    /// Says which instances' answers keep them out of use.
+    fn mark_ejected(&self, instances: &mut [InstanceView]) {
+        let now = now();
+        for health in self.directory.health() {
+            for answers in health.instances {
+                let Some(until) = answers.ejected_until else { continue };
+                if let Some(view) = instances.iter_mut().find(|view| view.name == answers.instance) {
+                    view.health = match until.saturating_sub(now).div_ceil(1000) {
+                        0 => format!("{} fails: next request tries it", health.service),
+                        seconds => format!("{} fails: out of use for {seconds} s", health.service),
+                    };
+                }
+            }
+        }
     }
 
     /// What a program that others start needs to join a service, if there is such a service.

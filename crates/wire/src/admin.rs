@@ -125,6 +125,77 @@ pub struct ServiceView {
     pub routes: Vec<RouteView>,
     /// Its instances.
     pub instances: Vec<InstanceView>,
+    /// How it answers.
+    #[serde(default)]
+    pub health: HealthView,
+}
+
+/// How a service answers those who call it through this node: `GET /v1/health`. Counts are those of the last ten
+/// seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthView {
+    /// The service.
+    pub service: String,
+    /// Its breakers, if it has any that counted something.
+    pub breakers: Vec<BreakerView>,
+    /// Its instances in rotation.
+    pub instances: Vec<AnswersView>,
+}
+
+/// A breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BreakerView {
+    /// The caller or the route for which it is; absent for that of all who call the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// What it does.
+    pub state: BreakerState,
+    /// Since when, in milliseconds since 1970.
+    pub since: u64,
+    /// When the next call is let through, in milliseconds since 1970; absent if any is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Failures in a row.
+    pub failures_in_a_row: u32,
+    /// Answers.
+    pub answers: u32,
+    /// Those that were failures.
+    pub failed: u32,
+    /// Those that were slow.
+    pub slow: u32,
+}
+
+/// What a breaker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerState {
+    /// Calls pass.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// One call at a time finds out whether the service is well again.
+    HalfOpen,
+}
+
+/// How an instance answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AnswersView {
+    /// The instance's id.
+    pub instance: String,
+    /// Until when it is out of use because of its answers, in milliseconds since 1970; absent if it is in use. From
+    /// then on the next request finds out whether it is well again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejected_until: Option<u64>,
+    /// How often it was taken out of use lately.
+    pub ejections: u32,
+    /// Failures in a row.
+    pub failures_in_a_row: u32,
+    /// Answers.
+    pub answers: u32,
+    /// Those that were failures.
+    pub failed: u32,
+    /// Those that were slow.
+    pub slow: u32,
 }
 
 /// One route, in order of precedence: `GET /v1/routes`.

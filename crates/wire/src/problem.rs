@@ -54,6 +54,8 @@ codes! {
     UNDECLARED = "MDG-CALL-006", 403, "The call is not declared in the manifest";
     /// The service hosted in this process panicked.
     PANIC = "MDG-CALL-007", 500, "The service failed while answering";
+    /// Too many calls of the service failed or were slow, so that it is not called for a while.
+    OPEN = "MDG-CALL-008", 503, "The service is not called for a while";
     /// A fault answered in place of the service, because somebody asked for it.
     FAULT = "MDG-FLT-001", 503, "A fault was injected";
     /// As many calls as are allowed are under way.

@@ -1,10 +1,17 @@
 //! `madang describe`: all that is known of one service.
 
 use madang_model::ServiceName;
-use madang_wire::admin::{InstanceView, ServiceView};
+use madang_wire::admin::{AnswersView, BreakerState, BreakerView, InstanceView, ServiceView};
 
 use super::{ps, routes};
-use crate::{client::Client, failure::Failure, output::Output, style::Paint};
+use crate::{
+    client::Client,
+    failure::Failure,
+    output::Output,
+    style::Paint,
+    table::{Cell, Table},
+    units,
+};
 
 /// Shows a service.
 pub async fn run(client: &Client, output: &Output, service: &ServiceName) -> Result<(), Failure> {
@@ -24,6 +31,15 @@ pub async fn run(client: &Client, output: &Output, service: &ServiceName) -> Res
         output.text("\n")?;
         output.table(&ps::table(&view.instances))?;
     }
+    let health = &view.health;
+    if !health.breakers.is_empty() {
+        output.text("\n")?;
+        output.table(&breakers(&health.breakers, units::now()))?;
+    }
+    if health.instances.iter().any(|it| it.answers > 0 || it.ejected_until.is_some()) {
+        output.text("\n")?;
+        output.table(&answers(&health.instances, units::now()))?;
+    }
     view.instances.iter().try_for_each(|instance| print_reason(instance, output))
 }
 
@@ -41,6 +57,47 @@ fn properties(view: &ServiceView) -> Vec<(&'static str, String)> {
         ("database", view.database.clone()),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// What the breakers do, and why.
+fn breakers(breakers: &[BreakerView], now: u64) -> Table {
+    let mut table =
+        Table::new(&["BREAKER", "STATE", "SINCE", "NEXT TRY", "ANSWERS", "FAILED", "SLOW", "IN A ROW"]);
+    for breaker in breakers {
+        let (state, paint) = match breaker.state {
+            BreakerState::Closed => ("closed", Paint::Good),
+            BreakerState::Open => ("open", Paint::Bad),
+            BreakerState::HalfOpen => ("half open", Paint::Busy),
+        };
+        table.row([
+            Cell::new(breaker.origin.as_deref().unwrap_or("all callers")),
+            Cell::new(state).paint(paint),
+            Cell::new(units::elapsed(now.saturating_sub(breaker.since))),
+            Cell::maybe(breaker.until.map(|until| units::elapsed(until.saturating_sub(now)))),
+            Cell::new(breaker.answers.to_string()),
+            Cell::new(breaker.failed.to_string()),
+            Cell::new(breaker.slow.to_string()),
+            Cell::new(breaker.failures_in_a_row.to_string()),
+        ]);
+    }
+    table
+}
+
+/// How the instances answered in the last ten seconds.
+fn answers(instances: &[AnswersView], now: u64) -> Table {
+    let mut table = Table::new(&["INSTANCE", "ANSWERS", "FAILED", "SLOW", "IN A ROW", "OUT OF USE"]);
+    for instance in instances {
+        let left = instance.ejected_until.map(|until| units::elapsed(until.saturating_sub(now)));
+        table.row([
+            Cell::new(&instance.instance),
+            Cell::new(instance.answers.to_string()),
+            Cell::new(instance.failed.to_string()),
+            Cell::new(instance.slow.to_string()),
+            Cell::new(instance.failures_in_a_row.to_string()),
+            left.map_or(Cell::new("no"), |left| Cell::new(format!("for {left}")).paint(Paint::Bad)),
+        ]);
+    }
+    table
 }
 
 /// Why an instance is as it is, and where its output is.

@@ -2,7 +2,7 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use expect_test::expect;
 use madang_wire::{
     Code, Problem,
-    admin::{ServiceView, State},
+    admin::{AnswersView, BreakerState, BreakerView, HealthView, ServiceView, State},
 };
 
 use crate::fake::{Fake, always, instance, instances, route, service};
@@ -67,6 +67,63 @@ async fn leaves_out_what_there_is_not() {
 
             NAME   UNIT   RELEASE  STATE    HEALTH  RESTARTS  PID  MEM  URL
             users  users  -        waiting  ready   0         -    -    -
+        "#]],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn shows_how_it_answers() {
+    let answers = |instance: &str, failed| AnswersView {
+        instance: instance.into(),
+        ejected_until: (failed > 0).then_some(1_000),
+        ejections: failed,
+        failures_in_a_row: failed,
+        answers: 40,
+        failed,
+        slow: 1,
+    };
+    let breaker = BreakerView {
+        origin: None,
+        state: BreakerState::HalfOpen,
+        since: u64::MAX,
+        until: None,
+        failures_in_a_row: 0,
+        answers: 80,
+        failed: 5,
+        slow: 2,
+    };
+    let open = BreakerView {
+        origin: Some("/cart/**".into()),
+        state: BreakerState::Open,
+        until: Some(1_000),
+        ..breaker.clone()
+    };
+    let users = ServiceView {
+        health: HealthView {
+            service: "users".into(),
+            breakers: vec![breaker, open],
+            instances: vec![answers("users-a", 0), answers("users-b", 5)],
+        },
+        ..service("users")
+    };
+    Fake::up(Router::new().route("/v1/services/users", always(users)))
+        .check(
+            "describe users",
+            expect![[r#"
+            exit 0
+            service   users
+            unit      users
+            run       node users.js
+            folder    /shop
+
+            BREAKER      STATE      SINCE  NEXT TRY  ANSWERS  FAILED  SLOW  IN A ROW
+            all callers  half open  0.0 s  -         80       5       2     0
+            /cart/**     open       0.0 s  0.0 s     80       5       2     0
+
+            INSTANCE  ANSWERS  FAILED  SLOW  IN A ROW  OUT OF USE
+            users-a   40       0       1     0         no
+            users-b   40       5       1     5         for 0.0 s
         "#]],
         )
         .await;

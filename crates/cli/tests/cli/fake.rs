@@ -18,7 +18,7 @@ use axum::{
 };
 use expect_test::Expect;
 use madang_wire::admin::{
-    Event, EventKind, InstanceView, RouteView, ServiceView, State, SystemView, TargetView,
+    Event, EventKind, HealthView, InstanceView, RouteView, ServiceView, State, SystemView, TargetView,
 };
 use serde::Serialize;
 use tempfile::TempDir;
@@ -271,6 +271,7 @@ pub fn service(name: &str) -> ServiceView {
         database: None,
         routes: Vec::new(),
         instances: Vec::new(),
+        health: HealthView { service: name.into(), ..HealthView::default() },
     }
 }
 
