@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use madang_wire::{PROBLEM_JSON, Problem};
 
 use crate::{
-    Body, Context,
+    Body, Context, grpc,
     names::REQUEST_ID,
     trace::{ascii, write_hex},
 };
@@ -26,12 +26,7 @@ pub enum Form {
 impl Form {
     /// The form that a request with these headers understands. To be taken before the request is called with.
     pub fn of(request: &HeaderMap) -> Self {
-        let media = request.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let grpc = media.strip_prefix(b"application/grpc");
-        match grpc.map(|rest| rest.first()) {
-            Some(None | Some(b'+' | b';')) => Self::Grpc,
-            _ => Self::Problem,
-        }
+        if grpc::is_grpc(request) { Self::Grpc } else { Self::Problem }
     }
 
     /// The answer to a client, with the request's id and the trace's.
@@ -72,24 +67,9 @@ fn as_grpc(problem: &Problem) -> Response<Body> {
     let text = format!("{}: {}", problem.code, problem.detail.as_deref().unwrap_or(&problem.title));
     let given = response.headers_mut();
     given.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    given.insert("grpc-status", HeaderValue::from(grpc_status(problem.status_code())));
+    given.insert("grpc-status", HeaderValue::from(grpc::status_of(problem.status_code())));
     given.insert("grpc-message", percent_encoded(&text));
     response
-}
-
-/// The code for a status (gRPC, "HTTP to gRPC Status Code Mapping"), and what a deadline and a server's own
-/// failure mean besides.
-fn grpc_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        400 | 500 => 13,             // INTERNAL
-        401 => 16,                   // UNAUTHENTICATED
-        403 => 7,                    // PERMISSION_DENIED
-        404 | 405 | 501 => 12,       // UNIMPLEMENTED
-        408 | 504 => 4,              // DEADLINE_EXCEEDED
-        413 => 8,                    // RESOURCE_EXHAUSTED
-        421 | 429 | 502 | 503 => 14, // UNAVAILABLE
-        _ => 2,                      // UNKNOWN
-    }
 }
 
 /// Everything but printable ASCII and the percent sign itself as it is (gRPC over HTTP/2, "Percent-Encoded").

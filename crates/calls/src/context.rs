@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     TraceContext,
+    grpc::grpc_timeout,
     names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, PRIORITY, REQUEST_ID, TIMEOUT},
     trace::{ascii, write_hex},
 };
@@ -81,6 +82,12 @@ impl Deadline {
         Self(later(Instant::now(), time))
     }
 
+    /// When a request is due by what its caller says: Madang's own header, or gRPC's; the sooner of both.
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let own = headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok());
+        own.map(Duration::from_millis).into_iter().chain(grpc_timeout(headers)).min().map(Self::after)
+    }
+
     /// The time left; zero once it is past.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
@@ -143,9 +150,7 @@ impl Context {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             caller: text(CALLER).and_then(|name| name.parse().ok()),
-            deadline: text(TIMEOUT)
-                .and_then(|millis| millis.parse().ok())
-                .map(|millis| Deadline::after(Duration::from_millis(millis))),
+            deadline: Deadline::from_headers(headers),
             priority: text(PRIORITY).map(Priority::from_label).unwrap_or_default(),
             attempt: text(ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1),
             ..context

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 use crate::{
     Body, CallError,
     exchange::{Call, Exchange, Target},
+    grpc::{self, GRPC_TIMEOUT},
     names::{ATTEMPT, CALLER, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
     trace::{ascii, new_span_id, traceparent},
     transport::Outgoing,
@@ -207,7 +208,12 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
     }
     if let Some(due) = exchange.deadline() {
-        headers.insert(TIMEOUT, millis(due.saturating_duration_since(call.began)));
+        let left = millis(due.saturating_duration_since(call.began));
+        if exchange.method == Method::POST && grpc::is_grpc(headers) {
+            let in_millis = [left.as_bytes(), b"m"].concat();
+            headers.insert(GRPC_TIMEOUT, ascii(&in_millis));
+        }
+        headers.insert(TIMEOUT, left);
     }
     if let Some(priority) = exchange.priority().label() {
         headers.insert(PRIORITY, HeaderValue::from_static(priority));

@@ -1,11 +1,11 @@
 //! One request, from its head to the head of its answer.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use arc_swap::Guard;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderName, Method, Request, Response};
 use hyper::body::Incoming;
-use madang_calls::{Body, CallError, Client, Context, Deadline};
+use madang_calls::{Body, CallError, Client, Context, Deadline, grpc_timeout};
 use madang_model::policy::Priority;
 use madang_wire::headers;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ pub(crate) fn answer(
     // Looked at once, because it may be replaced at any time: the whole request goes by what it was.
     let front = connection.port.front.load();
     let client = connection.worker.client(&front);
-    let mut context = context(&front, request.headers());
+    let mut context = context(&front, &request);
 
     let asked = Asked { connection, client, context: &mut context, request: &mut request };
     let call = compose(asked, front);
@@ -123,14 +123,16 @@ impl Asked<'_> {
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a
 /// service's own listener a caller may shorten its time and say that it matters less, which can harm nobody else.
-fn context(front: &Front, given: &HeaderMap) -> Context {
+fn context(front: &Front, request: &Request<Body>) -> Context {
+    let given = request.headers();
     let mut context = Context::from_headers(given, false);
     if front.is_door() {
-        let timeout = given.get(headers::TIMEOUT).and_then(|value| value.to_str().ok());
-        let millis = timeout.and_then(|value| value.parse().ok());
         let priority = given.get(headers::PRIORITY).and_then(|value| value.to_str().ok());
         context.priority = priority.map_or(Priority::Normal, Priority::from_label).min(Priority::Normal);
-        context.deadline = millis.map(|millis| Deadline::after(Duration::from_millis(millis)));
+        context.deadline = Deadline::from_headers(given);
+    } else if request.method() == Method::POST {
+        // The time that a gRPC client gives itself can harm nobody else.
+        context.deadline = grpc_timeout(given).map(Deadline::after);
     }
     context
 }

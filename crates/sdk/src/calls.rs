@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use madang_calls::{Body, CallError, Client, Context, Deadline, Directory, Policy};
 use madang_model::ServiceName;
 use madang_wire::headers;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     Reply,
     declared::{Callee, Declared},
+    grpc::Channel,
 };
 
 /// Calls to the services that this one declares in the manifest (`calls`).
@@ -87,6 +88,27 @@ impl To {
         self.request(Method::DELETE, path)
     }
 
+    /// A way to it for a gRPC client.
+    pub fn grpc(self) -> Channel {
+        Channel::new(self)
+    }
+
+    /// Sends a request as it is, due no later than this; gives the context besides, in which it was sent.
+    pub(crate) async fn exchange(
+        self,
+        request: Request<Body>,
+        deadline: Option<Deadline>,
+    ) -> (Result<Response<Body>, CallError>, Context) {
+        let outbound = &self.calls.outbound;
+        let mut context = outbound.context(self.calls.context);
+        context.deadline = context.deadline.into_iter().chain(deadline).min();
+        let answer = match self.service.parse() {
+            Ok(service) => outbound.call(&service, None, &mut context, request).await,
+            Err(error) => Err(malformed(self.service, error.to_string())),
+        };
+        (answer, context)
+    }
+
     /// Any method.
     pub fn request(self, method: Method, path: impl AsRef<str>) -> Call {
         let path = path.as_ref();
@@ -146,7 +168,7 @@ impl Call {
 
     /// Makes the call. An answer of any status is a [`Reply`]; an error means that there is none.
     pub async fn send(self) -> Result<Reply, CallError> {
-        let Self { to: To { calls, service: name }, mut request, timeout, mistake } = self;
+        let Self { to: To { calls, service: name }, request, timeout, mistake } = self;
         let service: ServiceName = match (name.parse(), mistake) {
             (Ok(service), None) => service,
             (Err(error), _) => return Err(malformed(name, error.to_string())),
@@ -154,12 +176,7 @@ impl Call {
         };
         let outbound = &calls.outbound;
         let mut context = outbound.context(calls.context);
-        let Callee { lane, mut policy } = outbound.callee(&service, timeout, &mut context).await?;
-        if let Some(timeout) = timeout {
-            policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
-        }
-        request.extensions_mut().insert(context);
-        let response = outbound.client.call(&lane, &policy, request).await?;
+        let response = outbound.call(&service, timeout, &mut context, request).await?;
         Ok(Reply::new(service, response))
     }
 
@@ -176,6 +193,21 @@ fn malformed(service: String, reason: String) -> CallError {
 // === impl Outbound ===
 
 impl Outbound {
+    /// Makes a call in a context, whose deadline it may set.
+    async fn call(
+        &self,
+        service: &ServiceName,
+        timeout: Option<Duration>,
+        context: &mut Context,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let Callee { lane, mut policy } = self.callee(service, timeout, context).await?;
+        if let Some(timeout) = timeout {
+            policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
+        }
+        self.client.call_in(context.clone(), &lane, &policy, request).await
+    }
+
     /// The way to this service, if it is declared.
     async fn callee(
         &self,

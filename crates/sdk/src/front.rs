@@ -2,12 +2,12 @@
 
 use axum::response::Response as AxumResponse;
 use http::{HeaderMap, Request, Response, header};
-use madang_calls::{Body, Context, LocalService};
+use madang_calls::{Body, Context, Form, LocalService};
 use madang_model::ServiceName;
 use madang_wire::{Code, Problem, headers};
 use tower::ServiceExt;
 
-use crate::{error::answer, host::Host};
+use crate::{error::answer, grpc, host::Host};
 
 impl Host {
     /// Answers a request from outside of the process.
@@ -15,6 +15,7 @@ impl Host {
         match (request.uri().path(), self.is_ready()) {
             ("/livez", _) => Response::new(Body::from("alive\n")),
             ("/healthz", true) => Response::new(Body::from("ready\n")),
+            (grpc::HEALTH, ready) => grpc::health(ready),
             (_, false) => unready(request.headers(), "the service is starting"),
             _ => match self.chosen(request.headers()) {
                 Some(service) => ask(service, request).await,
@@ -61,6 +62,12 @@ pub(crate) fn unready(headers: &HeaderMap, detail: &str) -> Response<Body> {
 }
 
 fn refuse(headers: &HeaderMap, problem: Problem) -> Response<Body> {
-    let response: AxumResponse = answer(problem, &Context::from_headers(headers, true));
-    response.map(Body::new)
+    let context = Context::from_headers(headers, true);
+    match Form::of(headers) {
+        Form::Problem => {
+            let response: AxumResponse = answer(problem, &context);
+            response.map(Body::new)
+        }
+        form @ Form::Grpc => form.answer(problem, &context, None),
+    }
 }

@@ -65,6 +65,8 @@
 //!   `application/problem+json` with a stable code, the request's id and its trace's; a bad field is named.
 //! - **Calls** to the services declared in the manifest, balanced in this process without a hop, with the
 //!   request's trace and within its deadline. Who calls waits no longer than the one who called it.
+//! - **gRPC**, served beside HTTP on the same port by what `tonic` generates, and called the way of all calls
+//!   ([`grpc`]). The standard's health check is answered.
 //! - **A log** of JSON lines on stdout (text on a terminal) in which whatever `tracing` is told during a request
 //!   carries the request's ids. `RUST_LOG` says how much.
 //! - **A graceful stop** on SIGTERM: what is under way is finished, for up to eight seconds.
@@ -93,6 +95,7 @@ mod environment;
 mod error;
 mod extract;
 mod front;
+pub mod grpc;
 mod host;
 mod logs;
 mod process;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
-use madang_calls::{Body, Context, Deadline, LocalService};
+use madang_calls::{Body, Context, Deadline, Form, LocalService};
 use madang_wire::{Code, Problem};
 use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 use tracing::Instrument;
@@ -66,9 +66,10 @@ impl Stack {
         request.extensions_mut().insert(self.resources.clone());
         async {
             let method = request.method().clone();
+            let form = Form::of(request.headers());
             let handled = caught(self.handle(request)); // inside the deadline: a panic is answered at once
             let response = within(context.deadline, handled).await;
-            finish(response, &method, &context) // last: it fills in the ids whoever made the problem
+            finish(response, &method, form, &context) // last: it fills in the ids whoever made the problem
         }
         .instrument(span)
         .await
@@ -117,7 +118,7 @@ async fn within(deadline: Option<Deadline>, handling: impl Future<Output = Respo
 }
 
 /// Gives every failure the form of a problem with the ids of its request, and logs the service's own.
-fn finish(mut response: Response, method: &Method, context: &Context) -> Response {
+fn finish(mut response: Response, method: &Method, form: Form, context: &Context) -> Response {
     let failure = response.extensions_mut().remove::<Failure>().or_else(|| bare(&response));
     let status = response.status();
     if status.is_server_error() {
@@ -133,6 +134,9 @@ fn finish(mut response: Response, method: &Method, context: &Context) -> Respons
         tracing::debug!(%method, status = status.as_u16(), "request answered");
     }
     let Some(Failure { problem, .. }) = failure else { return response };
+    if form == Form::Grpc {
+        return form.answer(problem, context, None).map(axum::body::Body::new);
+    }
     let (mut parts, body) = answer(problem, context).into_parts();
     parts.extensions = response.extensions().clone();
     let replaced = [header::CONTENT_TYPE, header::CONTENT_LENGTH];

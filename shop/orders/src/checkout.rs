@@ -127,7 +127,7 @@ pub async fn resume(resources: Resources, config: Config) {
 /// Takes up the orders that are due, a few at a time, until none is left.
 async fn resume_due(resources: &Resources, config: &Config) -> Result<()> {
     let pool = resources.sqlite()?;
-    let peers = Peers::new(resources.calls(), config.charge_timeout);
+    let peers = Peers::new(resources.calls(), config.payments);
     let checkout = Checkout::new(pool.clone(), peers, config.clone());
     loop {
         let now = now();

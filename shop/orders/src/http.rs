@@ -147,7 +147,7 @@ async fn create(
     let key = Key::optional(&headers)?;
     let _claim = key.as_ref().map(|key| in_flight.claim(key)).transpose()?;
     let fingerprint = serde_json::to_string(&new)?;
-    let peers = Peers::new(calls, config.charge_timeout);
+    let peers = Peers::new(calls, config.payments);
     let checkout = Checkout::new(pool.clone(), peers.clone(), config.clone());
     let order = match made_before(&pool, key.as_ref(), &fingerprint).await? {
         Some(id) => checkout.drive(id, Mode::Later).await?,

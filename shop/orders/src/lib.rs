@@ -1,8 +1,9 @@
 //! The orders service: an order is checked, its prices fixed, its stock held, its payment taken, its stock sold.
 //!
-//! Knows the users, catalog and payments services by their HTTP interfaces only.
+//! Knows the users, catalog and payments services by their interfaces only: HTTP, and of payments gRPC besides.
 //!
-//! Map: [`machine`] is the life of an order, pure; [`store`] writes it down; [`peers`] makes the calls;
+//! Map: [`machine`] is the life of an order, pure; [`store`] writes it down; [`peers`] makes the calls, those to
+//! payments in either of two ways;
 //! [`checkout`] joins the three and takes up again what a crash or a failure left unfinished.
 
 mod answer;
@@ -10,6 +11,7 @@ pub mod checkout;
 mod http;
 pub mod machine;
 pub mod order;
+mod payments;
 pub mod peers;
 pub mod store;
 
@@ -26,8 +28,17 @@ pub struct Config {
     pub retry: Duration,
     /// How long an order is left to whoever is at it. Longer than any call takes.
     pub lease: Duration,
+    /// How payments is called.
+    pub payments: PaymentsBy,
+}
+
+/// How payments is called.
+#[derive(Debug, Clone, Copy)]
+pub struct PaymentsBy {
+    /// Over gRPC; over HTTP and JSON if not.
+    pub grpc: bool,
     /// How long a charge may take, in place of what the manifest says.
-    pub charge_timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -36,14 +47,22 @@ impl Default for Config {
             sweep: Duration::from_secs(1),
             retry: Duration::from_secs(1),
             lease: Duration::from_secs(30),
-            charge_timeout: None,
+            payments: PaymentsBy { grpc: false, timeout: None },
         }
     }
 }
 
-/// The whole service.
+/// The whole service. The variable `PAYMENTS_OVER` says how payments is called: `http` or `grpc`.
+///
+/// # Panics
+/// If it says anything else.
 pub fn service() -> madang::Service {
-    service_with(Config::default())
+    let grpc = match std::env::var("PAYMENTS_OVER").as_deref() {
+        Err(_) | Ok("http") => false,
+        Ok("grpc") => true,
+        Ok(other) => panic!("PAYMENTS_OVER is \"{other}\": it must be http or grpc"),
+    };
+    service_with(Config { payments: PaymentsBy { grpc, timeout: None }, ..Config::default() })
 }
 
 /// The whole service, run by this configuration.

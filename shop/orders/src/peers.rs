@@ -1,21 +1,21 @@
 //! The services that orders call, and what each of their answers means here.
 
-use std::time::Duration;
-
 use madang::{CallError, Calls, Code, Error, Problem, Reply, Result, axum::http::StatusCode};
 use serde::{Deserialize, Serialize};
 use shop_money::{Currency, Money};
 
 use crate::{
+    PaymentsBy,
     machine::{Event, Reason},
     order::{Line, NewLine, NewOrder, Order},
+    payments::Payments,
 };
 
 /// The other services of the shop, as seen from orders.
 #[derive(Clone)]
 pub struct Peers {
     calls: Calls,
-    charge_timeout: Option<Duration>,
+    payments: Payments,
 }
 
 /// How a payment is asked for.
@@ -62,28 +62,12 @@ struct ReservationLine {
     quantity: u32,
 }
 
-#[derive(Serialize)]
-struct NewCharge<'a> {
-    user: i64,
-    order: &'a str,
-    amount: i64,
-    currency: Currency,
-}
-
-#[derive(Serialize)]
-struct NewRefund {}
-
-#[derive(Deserialize)]
-struct Charge {
-    id: i64,
-}
-
 // === impl Peers ===
 
 impl Peers {
-    /// The services behind these calls. A charge takes as long as the manifest says unless given here.
-    pub fn new(calls: Calls, charge_timeout: Option<Duration>) -> Self {
-        Self { calls, charge_timeout }
+    /// The services behind these calls.
+    pub fn new(calls: Calls, payments: PaymentsBy) -> Self {
+        Self { payments: Payments::new(&calls, payments), calls }
     }
 
     /// Whether there is such a user; 422 if not.
@@ -145,41 +129,7 @@ impl Peers {
 
     /// Takes the payment of an order, always with the same key.
     pub async fn charge(&self, order: &Order, asking: Asking) -> Result<Event, Reason> {
-        let body = NewCharge {
-            user: order.user,
-            order: &order.key,
-            amount: order.total.amount,
-            currency: order.total.currency,
-        };
-        let mut call =
-            self.calls.to("payments").post("/payments/charges").idempotency_key(quoted(&order.key));
-        if let Some(timeout) = self.charge_timeout {
-            call = call.timeout(timeout);
-        }
-        let reply = match call.json(&body).send().await {
-            Ok(reply) => reply,
-            Err(error) if asking == Asking::First && !error.outcome_unknown() => {
-                return Ok(Event::ChargeFailed(no_answer(error)));
-            }
-            Err(error) => return Err(no_answer(error)),
-        };
-        match reply.status() {
-            StatusCode::CREATED => match reply.json::<Charge>().await {
-                Ok(charge) => Ok(Event::Charged { charge: charge.id }),
-                Err(error) => Err(Reason { detail: error.to_string(), field: None }),
-            },
-            StatusCode::PAYMENT_REQUIRED => {
-                let detail = detail(&reply.problem().await);
-                Ok(Event::ChargeDeclined(Reason { detail, field: None }))
-            }
-            // Refused before anything happened, except that 409 says that another try is being answered.
-            status
-                if status.is_client_error() && status != StatusCode::CONFLICT && asking == Asking::First =>
-            {
-                Ok(Event::ChargeFailed(refused("payments", reply).await))
-            }
-            _ => Err(refused("payments", reply).await),
-        }
+        self.payments.charge(order, asking).await
     }
 
     /// Sells what is held for an order.
@@ -213,32 +163,25 @@ impl Peers {
         let Some(charge) = order.charge else {
             return Err(Reason { detail: "the order has no charge".to_owned(), field: None });
         };
-        let path = format!("/payments/charges/{charge}/refunds");
-        let key = quoted(&format!("{}-refund", order.key));
-        let call = self.calls.to("payments").post(path).idempotency_key(key).json(&NewRefund {});
-        let reply = call.send().await.map_err(no_answer)?;
-        match reply.status() {
-            StatusCode::CREATED => Ok(Event::PaidBack),
-            _ => Err(refused("payments", reply).await),
-        }
+        self.payments.refund(order, charge).await
     }
 }
 
 /// As the header has it: a string in double quotes. The keys of orders are hexadecimal.
-fn quoted(key: &str) -> String {
+pub(crate) fn quoted(key: &str) -> String {
     format!("\"{key}\"")
 }
 
-fn no_answer(error: CallError) -> Reason {
+pub(crate) fn no_answer(error: CallError) -> Reason {
     Reason { detail: error.to_string(), field: None }
 }
 
-async fn refused(service: &str, reply: Reply) -> Reason {
+pub(crate) async fn refused(service: &str, reply: Reply) -> Reason {
     let status = reply.status();
     Reason { detail: format!("{service} answered {status}: {}", detail(&reply.problem().await)), field: None }
 }
 
-fn detail(problem: &Problem) -> String {
+pub(crate) fn detail(problem: &Problem) -> String {
     problem.detail.clone().unwrap_or_else(|| problem.title.clone().into_owned())
 }
 

@@ -14,21 +14,24 @@ use crate::{
 };
 
 const CHARGES: &str = "/payments/charges";
+const CHARGES_OVER_GRPC: &str = "/shop.payments.v1.Payments/Charge";
 
 /// Whether the payment was made or not, the client is told that nobody knows, and the same key finds out.
 #[tokio::test]
 async fn a_payment_of_unknown_outcome_is_resolved_by_asking_again() {
-    for fault in [Fault::HangBefore, Fault::HangAfter, Fault::BreakAfter, Fault::Refuse] {
-        let world = World::impatient().await;
-        world.faults.inject(Method::POST, CHARGES, "", fault);
+    let faults = [Fault::HangBefore, Fault::HangAfter, Fault::BreakAfter, Fault::Refuse];
+    let ways = [(false, CHARGES), (true, CHARGES_OVER_GRPC)];
+    for ((grpc, path), fault) in ways.into_iter().flat_map(|way| faults.map(|fault| (way, fault))) {
+        let world = World::asking(grpc).await;
+        world.faults.inject(Method::POST, path, "", fault);
         let reply = world.order(json!({"user": 1, "product": "Book"})).await;
-        assert_eq!(reply.status, StatusCode::ACCEPTED, "{fault:?}: {}", reply.text());
-        assert_eq!(reply.json()["status"], "payment_unknown", "{fault:?}");
+        assert_eq!(reply.status, StatusCode::ACCEPTED, "{path} {fault:?}: {}", reply.text());
+        assert_eq!(reply.json()["status"], "payment_unknown", "{path} {fault:?}");
         assert_eq!(reply.header("location"), "/orders/2");
         assert_eq!(world.available(BOOK).await, 99_999, "the stock stays held");
         world.faults.clear();
         world.until(2, "confirmed").await;
-        assert_eq!(world.won_of(1).await, OPENING - 15_000, "{fault:?}: paid once");
+        assert_eq!(world.won_of(1).await, OPENING - 15_000, "{path} {fault:?}: paid once");
         assert_eq!(world.available(BOOK).await, 99_999);
         world.assert_balanced().await;
     }

@@ -43,6 +43,20 @@ async fn the_smallest_order_is_paid_and_its_stock_sold() {
     world.assert_balanced().await;
 }
 
+/// Whatever payments is asked over, orders are paid, declined and, in the end, the same.
+#[tokio::test]
+async fn payments_may_be_asked_over_grpc() {
+    let world = World::asking(true).await;
+    let paid = world.order(json!({"user": 1, "product": "Book"})).await;
+    assert_eq!(paid.status, StatusCode::CREATED, "{}", paid.text());
+    assert_eq!(world.won_of(1).await, OPENING - 15_000);
+    let declined = world.order(json!({"user": 1, "product": "Grand Piano", "quantity": 12})).await;
+    assert_eq!(declined.status, StatusCode::PAYMENT_REQUIRED, "{}", declined.text());
+    assert!(declined.text().contains("the account has"), "{}", declined.text());
+    assert_eq!((world.available(PIANO).await, world.won_of(1).await), (20, OPENING - 15_000));
+    world.assert_balanced().await;
+}
+
 /// Between processes as within one.
 #[tokio::test]
 async fn an_order_goes_through_services_apart() {

@@ -9,7 +9,7 @@ use madang::{
 };
 use serde_json::{Value, json};
 use shop_catalog::clock::Clock;
-use shop_orders::Config;
+use shop_orders::{Config, PaymentsBy};
 
 use crate::faults::{self, Faults};
 
@@ -37,8 +37,13 @@ impl World {
 
     /// One in which a charge that hangs is given up soon.
     pub async fn impatient() -> Self {
-        let charge_timeout = Some(Duration::from_secs(1));
-        Self::with(shop_orders::service_with(Config { charge_timeout, ..eager() })).await
+        Self::asking(false).await
+    }
+
+    /// The same, in which payments is asked over gRPC or else over HTTP.
+    pub async fn asking(grpc: bool) -> Self {
+        let payments = PaymentsBy { grpc, timeout: Some(Duration::from_secs(1)) };
+        Self::with(shop_orders::service_with(Config { payments, ..eager() })).await
     }
 
     async fn with(orders: Service) -> Self {

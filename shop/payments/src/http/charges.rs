@@ -1,22 +1,21 @@
 //! Charges and refunds, each once per key.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use madang::{
-    Code, Error, Json, Path, Problem, Query, Result, Sqlite,
+    Error, Json, Path, Problem, Query, Result, Sqlite,
     axum::{
         extract::State,
         http::{HeaderMap, StatusCode, header},
         response::{IntoResponse, Response},
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shop_idempotency::{InFlight, Key};
 use utoipa::IntoParams;
 
 use crate::{
-    answers::{self, Answer, Known},
-    charge::{self, Charge, NewCharge, NewRefund, Refund, Refused},
+    answers::Answer,
+    charge::{self, Charge, NewCharge, NewRefund, Refund},
+    once,
 };
 
 /// Takes money from a user's account.
@@ -44,21 +43,7 @@ pub(super) async fn post_charge(
     Json(new): Json<NewCharge>,
 ) -> Result<Response> {
     let key = Key::required(&headers)?;
-    validate(&new)?;
-    let fingerprint = serde_json::to_string(&("charge", &new))?;
-    let _claim = in_flight.claim(&key)?;
-    let mut tx = madang::begin_write(&pool).await?;
-    let answer = match answers::recall(&mut tx, &key, &fingerprint).await? {
-        Known::Answer(answer) => return Ok(reply(answer)),
-        Known::OtherRequest => return Err(shop_idempotency::other_request()),
-        Known::Nothing => match charge::charge(&mut tx, &key, &new, now()).await? {
-            (charge, None) => answer(StatusCode::CREATED, &charge)?,
-            (charge, Some(why)) => answer(StatusCode::PAYMENT_REQUIRED, &declined(&charge, why))?,
-        },
-    };
-    answers::remember(&mut tx, &key, &fingerprint, &answer).await?;
-    tx.commit().await?;
-    Ok(reply(answer))
+    once::charge(&pool, &in_flight, &key, &new).await.map(reply)
 }
 
 /// Pays back a charge or a part of it.
@@ -87,23 +72,7 @@ pub(super) async fn post_refund(
     Json(new): Json<NewRefund>,
 ) -> Result<Response> {
     let key = Key::required(&headers)?;
-    if new.amount.is_some_and(|amount| amount < 1) {
-        return Err(Error::invalid("amount", "must be at least 1"));
-    }
-    let fingerprint = serde_json::to_string(&("refund", id, &new))?;
-    let _claim = in_flight.claim(&key)?;
-    let mut tx = madang::begin_write(&pool).await?;
-    let answer = match answers::recall(&mut tx, &key, &fingerprint).await? {
-        Known::Answer(answer) => return Ok(reply(answer)),
-        Known::OtherRequest => return Err(shop_idempotency::other_request()),
-        Known::Nothing => match charge::refund(&mut tx, id, &new, now()).await? {
-            Ok(refund) => answer(StatusCode::CREATED, &refund)?,
-            Err(refused) => return Err(refusal(id, &refused)),
-        },
-    };
-    answers::remember(&mut tx, &key, &fingerprint, &answer).await?;
-    tx.commit().await?;
-    Ok(reply(answer))
+    once::refund(&pool, &in_flight, &key, id, &new).await.map(reply)
 }
 
 /// One charge.
@@ -150,52 +119,9 @@ pub(super) async fn find_charges(
     Ok(Json(charge::find_by_key(&pool, &key).await?.into_iter().collect()))
 }
 
-fn validate(new: &NewCharge) -> Result<()> {
-    if new.user < 1 {
-        return Err(Error::invalid("user", "must be at least 1"));
-    }
-    if !(1..=100).contains(&new.order.chars().count()) {
-        return Err(Error::invalid("order", "must have 1 to 100 characters"));
-    }
-    if new.amount < 1 {
-        return Err(Error::invalid("amount", "must be at least 1"));
-    }
-    Ok(())
-}
-
-fn declined(charge: &Charge, why: String) -> Problem {
-    Problem {
-        kind: "urn:shop:error:payment-declined".into(),
-        title: "The payment was declined".into(),
-        code: "SHOP-PAY-001".into(),
-        ..Problem::new(Code::CONFLICT)
-    }
-    .with_status(StatusCode::PAYMENT_REQUIRED)
-    .detail(why)
-    .instance(format!("/payments/charges/{}", charge.id))
-}
-
-fn refusal(id: i64, refused: &Refused) -> Error {
-    match refused {
-        Refused::NoCharge => Error::not_found(format_args!("charge {id}")),
-        Refused::Declined => Error::conflict("the charge was declined: there is nothing to pay back"),
-        Refused::TooMuch { left } => Error::conflict(format!("amount: only {left} is left of the charge")),
-    }
-}
-
-fn answer(status: StatusCode, body: &impl Serialize) -> Result<Answer> {
-    Ok(Answer { status: status.as_u16(), body: serde_json::to_string(body)? })
-}
-
 /// The stored answer, the same bytes each time.
 fn reply(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let kind = if status.is_success() { "application/json" } else { "application/problem+json" };
     (status, [(header::CONTENT_TYPE, kind)], answer.body).into_response()
-}
-
-/// The wall clock, in seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

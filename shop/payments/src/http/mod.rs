@@ -28,8 +28,8 @@ pub use ledger::{Account, LedgerPage};
 )]
 pub struct ApiDoc;
 
-/// The routes of payments.
-pub fn routes() -> Router {
+/// The routes of payments over HTTP.
+pub fn routes(in_flight: InFlight) -> Router {
     Router::new()
         .route("/payments/charges", post(charges::post_charge).get(charges::find_charges))
         .route("/payments/charges/{id}", get(charges::get_charge))
@@ -37,5 +37,5 @@ pub fn routes() -> Router {
         .route("/payments/accounts/{user}", get(ledger::get_account))
         .route("/payments/ledger", get(ledger::get_ledger))
         .route("/payments/balance-check", get(ledger::balance_check))
-        .with_state(InFlight::default())
+        .with_state(in_flight)
 }

@@ -1,0 +1,81 @@
+//! What gRPC says in headers: the time that a call has, and a status for an answer of HTTP.
+//!
+//! Source: "gRPC over HTTP2" and "HTTP to gRPC Status Code Mapping" of the gRPC project's documents.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+
+/// The time that a call has.
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Whether a message is of gRPC: `application/grpc`, `application/grpc+proto`.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = media.strip_prefix(b"application/grpc").map(|rest| rest.first());
+    matches!(rest, Some(None | Some(b'+' | b';')))
+}
+
+/// The time that a gRPC call has, by its header `grpc-timeout`; `None` without a valid one.
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    // At most eight digits, so that nothing below overflows.
+    let valid = (1..=8).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = valid.then(|| number.parse().ok())??;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// The code for a status, and what a deadline and a server's own failure mean besides.
+pub(crate) fn status_of(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 | 500 => 13,             // INTERNAL
+        401 => 16,                   // UNAUTHENTICATED
+        403 => 7,                    // PERMISSION_DENIED
+        404 | 405 | 501 => 12,       // UNIMPLEMENTED
+        408 | 504 => 4,              // DEADLINE_EXCEEDED
+        413 => 8,                    // RESOURCE_EXHAUSTED
+        421 | 429 | 502 | 503 => 14, // UNAVAILABLE
+        _ => 2,                      // UNKNOWN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_time_that_a_call_has() {
+        let check = |text: &'static str, expected: Option<Duration>| {
+            let headers = [(GRPC_TIMEOUT, HeaderValue::from_static(text))].into_iter().collect();
+            assert_eq!(grpc_timeout(&headers), expected, "{text}");
+        };
+        check("3S", Some(Duration::from_secs(3)));
+        check("2H", Some(Duration::from_secs(7200)));
+        check("1M", Some(Duration::from_secs(60)));
+        check("250m", Some(Duration::from_millis(250)));
+        check("99999999n", Some(Duration::from_nanos(99_999_999)));
+        check("5u", Some(Duration::from_micros(5)));
+        for bad in ["", "S", "3", "3s", "123456789S", "-1S", "1.5S", " 1S"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn knows_its_media_types() {
+        let is = |media: &'static str| {
+            is_grpc(&[(CONTENT_TYPE, HeaderValue::from_static(media))].into_iter().collect())
+        };
+        assert!(is("application/grpc") && is("application/grpc+proto") && is("application/grpc;x=1"));
+        assert!(!is("application/grpc-web") && !is("application/json") && !is(""));
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+}
