@@ -53,6 +53,8 @@ pub(crate) struct Exchange {
     pub(crate) context: Context,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    /// Whether it is a call of gRPC, which there is over HTTP/2 only.
+    pub(crate) grpc: bool,
     /// As they were given, for the next attempt.
     headers: Mutex<HeaderMap>,
     pub(crate) upload: Upload,
@@ -99,11 +101,17 @@ impl Exchange {
         // The extensions end here: nothing of this process's may reach the other side, even if that side is in
         // this process.
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let grpc = method == Method::POST && Form::of(&headers) == Form::Grpc;
         let started = Instant::now();
         let upload = Upload::new(body, started);
         let trail = Trail::default();
         let headers = Mutex::new(headers);
-        Arc::new(Self { worker, lane, policy, context, method, uri, headers, upload, started, trail })
+        Arc::new(Self { worker, lane, policy, context, method, uri, grpc, headers, upload, started, trail })
+    }
+
+    /// Whether an attempt there goes over HTTP/2.
+    pub(crate) fn over_http2(&self, endpoint: &Endpoint) -> bool {
+        self.grpc || endpoint.protocol.is_http2()
     }
 
     /// The service that is called.
@@ -144,7 +152,7 @@ impl Exchange {
 
     /// What the caller understands.
     pub(crate) fn form(&self) -> Form {
-        Form::of(&self.headers())
+        if self.grpc { Form::Grpc } else { Form::Problem }
     }
 
     pub(crate) fn headers(&self) -> MutexGuard<'_, HeaderMap> {

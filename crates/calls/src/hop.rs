@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 use crate::{
     Body, CallError,
     exchange::{Call, Exchange, Target},
-    grpc::{self, GRPC_TIMEOUT},
+    grpc::GRPC_TIMEOUT,
     names::{ATTEMPT, CALLER, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
     trace::{ascii, new_span_id, traceparent},
     transport::Outgoing,
@@ -104,7 +104,7 @@ fn outgoing(call: &Call) -> Request<Body> {
     tell(call, &mut headers);
     let path = exchange.uri.path_and_query().cloned();
     let (uri, version) = match &call.target {
-        Some(Target::Remote(endpoint)) if endpoint.protocol.is_http2() => {
+        Some(Target::Remote(endpoint)) if exchange.over_http2(endpoint) => {
             headers.remove(CONNECTION);
             (absolute(exchange, headers.remove(HOST), path), Version::HTTP_2)
         }
@@ -209,7 +209,7 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     }
     if let Some(due) = exchange.deadline() {
         let left = millis(due.saturating_duration_since(call.began));
-        if exchange.method == Method::POST && grpc::is_grpc(headers) {
+        if exchange.grpc {
             let in_millis = [left.as_bytes(), b"m"].concat();
             headers.insert(GRPC_TIMEOUT, ascii(&in_millis));
         }

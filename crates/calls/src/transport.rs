@@ -64,7 +64,7 @@ impl Service<Outgoing> for Transport {
         let Call { exchange, fresh, target, began, .. } = call;
         match target {
             Some(Target::Local(local)) => Box::pin(async move { local.send(&exchange, request).await }),
-            Some(Target::Remote(endpoint)) if endpoint.protocol.is_http2() => {
+            Some(Target::Remote(endpoint)) if exchange.over_http2(&endpoint) => {
                 Box::pin(http2(exchange, endpoint, request, fresh))
             }
             Some(Target::Remote(endpoint)) => http1(exchange, endpoint, request, fresh, began),

@@ -1,4 +1,5 @@
-//! Whether an instance can be called: its health path answers 2xx, or its port accepts, or it still runs.
+//! Whether an instance can be called: its health path answers 2xx, or gRPC's own health check says that it serves,
+//! or its port accepts, or it still runs.
 
 use std::{
     io,
@@ -6,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::{
-    Request, StatusCode,
+    HeaderMap, Request, StatusCode,
     body::Bytes,
     client::conn::{http1, http2},
     header,
@@ -37,6 +38,8 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) enum Probe {
     /// GET this path on this port.
     Get { port: u16, path: String, protocol: Protocol },
+    /// Ask the health check of gRPC (`grpc.health.v1`) on this port about the process as a whole.
+    Grpc { port: u16 },
     /// Connect to this port.
     Connect { port: u16 },
     /// It runs, which whoever probes knows.
@@ -68,6 +71,7 @@ impl Probe {
     pub(crate) fn of(spec: &Spec, port: Option<u16>) -> Self {
         match (port, &spec.unit.health) {
             (None, _) => Self::Runs,
+            (Some(port), None) if spec.protocol == Protocol::Grpc => Self::Grpc { port },
             (Some(port), None) => Self::Connect { port },
             (Some(port), Some(path)) => Self::Get { port, path: path.clone(), protocol: spec.protocol },
         }
@@ -86,7 +90,7 @@ impl Probe {
     pub(crate) async fn once(&self, limit: Duration) -> Result<Option<SocketAddr>, String> {
         let port = match self {
             Self::Runs => return Ok(None),
-            Self::Get { port, .. } | Self::Connect { port } => *port,
+            Self::Get { port, .. } | Self::Grpc { port } | Self::Connect { port } => *port,
         };
         // Some programs listen on `localhost` alone, which may mean only one of these.
         let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -105,7 +109,8 @@ impl Probe {
                     let status = get(stream, address, path, *protocol).await?;
                     if status.is_success() { Ok(()) } else { Err(status.as_u16().to_string()) }
                 }
-                _ => Ok(()),
+                Self::Grpc { .. } => check(stream, address).await,
+                Self::Connect { .. } | Self::Runs => Ok(()),
             }
         });
         answer.await.unwrap_or_else(|_| Err(format!("no answer in {} ms", limit.as_millis())))
@@ -114,7 +119,8 @@ impl Probe {
     fn words(&self, address: SocketAddr, seen: &str) -> String {
         match self {
             Self::Get { path, .. } => format!("GET {path} on {address}: {seen}"),
-            _ => format!("connect to {address}: {seen}"),
+            Self::Grpc { .. } => format!("gRPC health check on {address}: {seen}"),
+            Self::Connect { .. } | Self::Runs => format!("connect to {address}: {seen}"),
         }
     }
 }
@@ -157,6 +163,40 @@ async fn get(
         let (mut sender, connection) = http1::handshake(stream).await.map_err(words)?;
         let _connection = Aborted(tokio::spawn(connection));
         Ok(sender.send_request(request).await.map_err(words)?.status())
+    }
+}
+
+/// One message of gRPC: the five bytes before it, and an empty HealthCheckRequest.
+const CHECK: &[u8] = &[0; 5];
+/// The same with a HealthCheckResponse whose status is SERVING.
+const SERVING: &[u8] = &[0, 0, 0, 0, 2, 0x08, 1];
+/// How much of an answer is read: it has one number.
+const ANSWER: usize = 64;
+
+async fn check(stream: TcpStream, address: SocketAddr) -> Result<(), String> {
+    let words = |error: hyper::Error| error.to_string();
+    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .header(header::USER_AGENT, "madang-probe")
+        .body(Full::new(Bytes::from_static(CHECK)))
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(words)?;
+    let _connection = Aborted(tokio::spawn(connection));
+    let (head, body) = sender.send_request(request).await.map_err(words)?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(head.status.as_u16().to_string());
+    }
+    let body = Limited::new(body, ANSWER).collect().await.map_err(|error| error.to_string())?;
+    let status = |headers: &HeaderMap| headers.get("grpc-status").map(|status| status.as_bytes().to_vec());
+    let status = status(&head.headers).or_else(|| body.trailers().and_then(status));
+    match status.as_deref() {
+        Some(b"0") if body.to_bytes() == SERVING => Ok(()),
+        Some(b"0") => Err("it does not serve yet".to_owned()),
+        Some(b"12") => Err("it has no grpc.health.v1: serve that, or give a path in `health`".to_owned()),
+        Some(other) => Err(format!("grpc-status {}", String::from_utf8_lossy(other))),
+        None => Err("it answers without a grpc-status".to_owned()),
     }
 }
 

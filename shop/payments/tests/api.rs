@@ -2,13 +2,18 @@
 
 use std::{str::FromStr, sync::Arc};
 
+use futures_util::StreamExt;
 use madang::{
     axum::http::StatusCode,
     test::{TestApp, TestReply},
 };
 use serde_json::{Value, json};
+use shop_payments_api::{
+    ChargeRequest, LedgerRequest, Outcome, RefundRequest, Transaction, payments_client::PaymentsClient,
+};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::task::JoinSet;
+use tonic::{Code, Request};
 
 fn charge(user: i64, amount: i64) -> Value {
     json!({"user": user, "order": "order-1", "amount": amount, "currency": "KRW"})
@@ -192,4 +197,78 @@ async fn the_document_describes_every_route() {
     );
     let charge = &document["paths"]["/payments/charges"]["post"]["responses"];
     assert!(charge["409"]["content"]["application/problem+json"].is_object());
+}
+
+/// The same charge over HTTP and over gRPC is one charge, and the ledger streams as it is.
+#[tokio::test]
+async fn http_and_grpc_know_the_same_keys() {
+    let app = TestApp::remote([shop_payments::service(), asker()]).await;
+    let mut client = PaymentsClient::new(app.calls("asker").to("payments").grpc());
+    let paid = client.charge(keyed("k1", 15_000)).await.unwrap().into_inner();
+    assert_eq!(paid.outcome(), Outcome::Captured);
+    let again = pay(&app, "k1", charge(1, 15_000)).await.json();
+    assert_eq!(again["id"], paid.charge);
+    assert_eq!(won_of(&app, 1).await, 1_000_000_000 - 15_000);
+
+    let declined = client.charge(keyed("k2", 2_000_000_000)).await.unwrap().into_inner();
+    assert_eq!(declined.outcome(), Outcome::Declined);
+    assert!(declined.reason.contains("the account has"), "{}", declined.reason);
+
+    for (request, code) in [
+        (keyed("k1", 1), Code::InvalidArgument),
+        (Request::new(message(1)), Code::InvalidArgument),
+        (keyed("k3", 0), Code::InvalidArgument),
+    ] {
+        assert_eq!(client.charge(request).await.unwrap_err().code(), code);
+    }
+    let refund = |key: &str, charge, amount| {
+        let mut request = Request::new(RefundRequest { charge, amount });
+        request.metadata_mut().insert("idempotency-key", key.parse().unwrap());
+        request
+    };
+    let back = client.refund(refund("r1", paid.charge, Some(5_000))).await.unwrap().into_inner();
+    assert_eq!(back.amount, 5_000);
+    assert_eq!(client.refund(refund("r2", 99, None)).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(
+        client.refund(refund("r3", paid.charge, Some(15_000))).await.unwrap_err().code(),
+        Code::Aborted
+    );
+
+    let ledger = client.ledger(LedgerRequest { after: 0 }).await.unwrap().into_inner();
+    let ledger: Vec<Transaction> = ledger.map(Result::unwrap).collect().await;
+    assert!(ledger.iter().map(|transaction| transaction.id).eq(1..=ledger.len() as i64));
+    assert!(
+        ledger
+            .iter()
+            .all(|transaction| { transaction.entries.iter().map(|entry| entry.amount).sum::<i64>() == 0 })
+    );
+    assert_eq!(ledger.last().unwrap().kind, "refund");
+}
+
+/// A ledger of several pages streams whole.
+#[tokio::test]
+async fn a_long_ledger_streams_to_its_end() {
+    let app = TestApp::remote([shop_payments::service(), asker()]).await;
+    let mut client = PaymentsClient::new(app.calls("asker").to("payments").grpc());
+    for n in 0..450 {
+        client.charge(keyed(&format!("k{n}"), 1)).await.unwrap();
+    }
+    let ledger = client.ledger(LedgerRequest { after: 0 }).await.unwrap().into_inner();
+    let charges = ledger.map(Result::unwrap).filter(|it| std::future::ready(it.kind == "charge")).count();
+    assert_eq!(charges.await, 450);
+}
+
+/// A service that does nothing but call.
+fn asker() -> madang::Service {
+    madang::Service::new("asker")
+}
+
+fn message(amount: i64) -> ChargeRequest {
+    ChargeRequest { user: 1, order: "order-1".into(), amount, currency: "KRW".into() }
+}
+
+fn keyed(key: &str, amount: i64) -> Request<ChargeRequest> {
+    let mut request = Request::new(message(amount));
+    request.metadata_mut().insert("idempotency-key", key.parse().unwrap());
+    request
 }

@@ -61,6 +61,7 @@ const USERS: &str = "shop-users";
 const CATALOG: &str = "shop-catalog";
 const ORDERS: &str = "shop-orders";
 const PAYMENTS: &str = "shop-payments";
+const PAYMENTS_API: &str = "shop-payments-api";
 
 const ROOMS: &[Room] = &[
     Room::new("crates/model", MODEL, "names, durations, manifest → validated `System`", &[]).inert(),
@@ -89,14 +90,21 @@ const ROOMS: &[Room] = &[
     ),
     Room::new("crates/sdk", SDK, "what a service author imports", &[MODEL, WIRE, CALLS]),
     Room::new("crates/cli", "madang-cli", "the `madang` command", &[MODEL, WIRE, NODE]),
-    Room::new("crates/testkit", TESTKIT, "a whole system in a test", &[MODEL, WIRE, NODE, SDK]),
+    Room::new("crates/testkit", TESTKIT, "a whole system in a test", &[MODEL, WIRE, NODE, SDK])
+        .tested_with(&[PAYMENTS_API]),
     Room::new("shop/money", MONEY, "the shop's amounts of money", &[SDK]),
     Room::new("shop/idempotency", IDEMPOTENCY, "keys by which the shop does a thing once", &[SDK]),
     Room::new("shop/users", USERS, "the shop's users", &[SDK, MONEY, IDEMPOTENCY]),
     Room::new("shop/catalog", CATALOG, "the shop's products and stock", &[SDK, MONEY, IDEMPOTENCY]),
-    Room::new("shop/orders", ORDERS, "the shop's orders", &[SDK, MONEY, IDEMPOTENCY])
+    Room::new("shop/orders", ORDERS, "the shop's orders", &[SDK, MONEY, IDEMPOTENCY, PAYMENTS_API])
         .tested_with(&[USERS, CATALOG, PAYMENTS]),
-    Room::new("shop/payments", PAYMENTS, "the shop's accounts and ledger", &[SDK, MONEY, IDEMPOTENCY]),
+    Room::new(
+        "shop/payments",
+        PAYMENTS,
+        "the shop's accounts and ledger",
+        &[SDK, MONEY, IDEMPOTENCY, PAYMENTS_API],
+    ),
+    Room::new("shop/payments-api", PAYMENTS_API, "the contract of payments over gRPC", &[]),
     Room::new(
         "shop/shop",
         "shop",
