@@ -94,9 +94,12 @@ impl Deadline {
     }
 }
 
-/// A time later by this much, or by a day if that is more: no deadline is further off.
+/// No deadline is further off.
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A time later by this much, or by a day if that is more.
 pub(crate) fn later(start: Instant, time: Duration) -> Instant {
-    start + time.min(Duration::from_secs(86_400))
+    start + time.min(DAY)
 }
 
 // === impl Context ===

@@ -15,8 +15,14 @@ use madang_wire::Fallback;
 use tokio::time::Instant;
 
 use crate::{
-    Body, CallError, Context, Form, Lane, Policy, Upstream, client::Worker, context::later,
-    endpoint::Endpoint, local::Local, names::IDEMPOTENCY_KEY, outcome::Probes, upload::Upload,
+    Body, CallError, Context, Form, Lane, Policy, Upstream,
+    client::Worker,
+    context::{DAY, later},
+    endpoint::Endpoint,
+    local::Local,
+    names::IDEMPOTENCY_KEY,
+    outcome::Probes,
+    upload::Upload,
 };
 
 /// One call, or one attempt at it: what the layers hand on.
@@ -198,6 +204,17 @@ impl Exchange {
         let begun = self.trail.connecting.compare_exchange(0, now + 1, Relaxed, Relaxed);
         let since = self.started + Duration::from_micros(begun.err().map_or(now, |begun| begun - 1));
         later(since, self.policy.connect_timeout)
+    }
+
+    /// The time that is left of it for an attempt that begins now.
+    pub(crate) fn time_left(&self, began: Instant) -> Option<Duration> {
+        // What most calls have, without looking at a clock: all of the time.
+        let all =
+            began == self.started && self.context.deadline.is_none() && self.upload.progress().is_none();
+        match all {
+            true => Some(self.policy.timeout.min(DAY)),
+            false => self.deadline().map(|due| due.saturating_duration_since(began)),
+        }
     }
 
     /// The error of a call whose time ran out.

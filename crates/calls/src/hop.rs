@@ -207,8 +207,8 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     if let Some(caller) = &context.caller {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
     }
-    if let Some(due) = exchange.deadline() {
-        let left = millis(due.saturating_duration_since(call.began));
+    if let Some(left) = exchange.time_left(call.began) {
+        let left = millis(left);
         if exchange.grpc {
             let in_millis = [left.as_bytes(), b"m"].concat();
             headers.insert(GRPC_TIMEOUT, ascii(&in_millis));
@@ -230,8 +230,8 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
 
 /// Whole milliseconds, rounded down so that the other side gives up no later than this one.
 fn millis(time: Duration) -> HeaderValue {
-    let mut left = time.as_millis();
-    let mut text = [0; 39];
+    let mut left = time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into());
+    let mut text = [0; 20];
     let mut first = text.len();
     while left > 0 || first == text.len() {
         first -= 1;
@@ -344,7 +344,7 @@ mod tests {
         for (time, text) in [(0, "0"), (999, "0"), (1_000, "1"), (15_000_999, "15000")] {
             assert_eq!(millis(Duration::from_micros(time)), text);
         }
-        assert_eq!(millis(Duration::MAX), "18446744073709551615999");
+        assert_eq!(millis(Duration::MAX), "18446744073709551615");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http_body::Body as _;
 use madang_model::policy::Backoff;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -25,6 +26,8 @@ use crate::{
 
 /// `UNAVAILABLE`: the service cannot answer now, and the same call may be made again.
 const GRPC_UNAVAILABLE: &str = "14";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Tries calls again.
 pub(crate) fn layer() -> RetryLayer {
@@ -190,17 +193,18 @@ fn backoff(exchange: &Exchange, tries: u32) -> Duration {
 
 /// The pause that an answer asks for, if it is one after which to try again.
 fn asks_for(response: &Response<Body>) -> Option<Duration> {
-    let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let headers = response.headers();
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match response.status() {
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Some(Duration::ZERO),
         StatusCode::SERVICE_UNAVAILABLE => {
-            Some(response.headers().get(RETRY_AFTER).map(retry_after).unwrap_or_default())
+            Some(headers.get(RETRY_AFTER).map(retry_after).unwrap_or_default())
         }
         // In the head only if there is no message ("Trailers-Only"). A pushback that is no number says not to
         // try again (gRFC A6).
-        StatusCode::OK if text("grpc-status") == Some(GRPC_UNAVAILABLE) => text("grpc-retry-pushback-ms")
-            .map_or(Some(0), |millis| millis.parse().ok())
-            .map(Duration::from_millis),
+        StatusCode::OK if response.body().is_end_stream() && text(GRPC_STATUS) == Some(GRPC_UNAVAILABLE) => {
+            text(GRPC_PUSHBACK).map_or(Some(0), |millis| millis.parse().ok()).map(Duration::from_millis)
+        }
         _ => None,
     }
 }

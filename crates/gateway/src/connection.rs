@@ -339,6 +339,9 @@ impl AsyncWrite for Sniffed {
         if let Some(refused) = self.poll_refuse(cx, parts.first().map_or(&[], |part| part)) {
             return refused;
         }
+        if let [whole] = parts {
+            return Pin::new(&mut self.stream).poll_write(cx, whole);
+        }
         // Copying a head and a small body together costs less than a vectored write.
         let mut whole = [0; SMALL];
         let mut filled = 0;

@@ -35,7 +35,7 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
         return Err(BadPath::NotAbsolute);
     }
     let bytes = path.as_bytes();
-    if bytes.iter().all(|&b| PLAIN[b as usize]) && !path.contains("/.") {
+    if in_form(bytes) {
         return Ok(Cow::Borrowed(path));
     }
     let escaped = settle_escapes(bytes)?;
@@ -44,6 +44,16 @@ pub(crate) fn normalise(path: &str) -> Result<Cow<'_, str>, BadPath> {
     } else {
         Ok(Cow::Owned(escaped))
     }
+}
+
+/// Whether every byte is plain and no segment begins with a dot, as in nearly every path.
+fn in_form(path: &[u8]) -> bool {
+    let mut before = 0;
+    path.iter().all(|&b| {
+        let dot = b == b'.' && before == b'/';
+        before = b;
+        PLAIN[b as usize] && !dot
+    })
 }
 
 /// RFC 3986 `unreserved`: an escape of one of these means the character itself.
