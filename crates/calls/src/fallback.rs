@@ -42,7 +42,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct Answer<F> {
         #[pin]
         inner: F,
-        net: Option<Net>,
+        net: Option<Box<Net>>,
     }
 }
 
@@ -76,8 +76,13 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let net =
-            call.exchange.policy.fallback.as_ref().and_then(|fallback| Net::of(&call.exchange, fallback));
+        let net = call
+            .exchange
+            .policy
+            .fallback
+            .as_ref()
+            .and_then(|fallback| Net::of(&call.exchange, fallback))
+            .map(Box::new);
         Answer { inner: self.0.call(call), net }
     }
 }

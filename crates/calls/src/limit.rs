@@ -47,7 +47,7 @@ pin_project_lite::pin_project! {
     /// The future of [`Limits`]: that of the layer inside, without a box unless it waits.
     #[project = LimitedProjection]
     pub(crate) enum Limited<F> {
-        Admitted { #[pin] inner: F, admission: Option<Admission> },
+        Admitted { #[pin] inner: F, admission: Option<Box<Admission>> },
         Waits { waits: Pin<Box<dyn Future<Output = Result<Response<Body>, CallError>> + Send>> },
         Refused { error: Option<CallError> },
     }
@@ -93,14 +93,15 @@ where
         }
         let mut admission = Admission::new(call.exchange.clone());
         match admission.proceed() {
-            Ok(None) => Limited::Admitted { inner: self.0.call(call), admission: Some(admission) },
+            Ok(None) => Limited::Admitted { inner: self.0.call(call), admission: Some(admission.into()) },
             Ok(Some(turn)) => {
                 let mut inner = self.0.clone();
                 Limited::Waits {
                     waits: Box::pin(async move {
                         admission.wait(turn).await?;
                         call.began = admission.began;
-                        Limited::Admitted { inner: inner.call(call), admission: Some(admission) }.await
+                        let admission = Some(admission.into());
+                        Limited::Admitted { inner: inner.call(call), admission }.await
                     }),
                 }
             }
