@@ -434,18 +434,19 @@ mod tests {
         assert!((&mut second).now_or_never().unwrap().is_some());
     }
 
-    #[test]
-    fn no_permit_is_lost_between_threads() {
+    /// As many threads as this, each with so many calls at a time, on few permits, some of which leave the queue.
+    fn race(limit: u32, threads: u64, calls: usize, rounds: u32) {
+        const LOST: Duration = Duration::from_secs(60);
         let limiter = Arc::new(Limiter::default());
         let under_way = AtomicU32::new(0);
         let served = AtomicU32::new(0);
         let run = &|seed: u64| {
             let random = crate::random::Random::seeded(seed);
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let calls = (0..8).map(|_| async {
-                for _ in 0..2_000 {
-                    let priority = PRIORITIES[random.below(3)];
-                    let permit = match limiter.enter(&fixed(3, 1000), priority) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let calls = (0..calls).map(|_| async {
+                for _ in 0..rounds {
+                    let priority = PRIORITIES[1 + random.below(2)];
+                    let permit = match limiter.enter(&fixed(limit, 1000), priority) {
                         Entry::Admitted(permit) => Some(permit),
                         Entry::Queued(turn) if random.below(4) == 0 => {
                             tokio::select! {
@@ -453,11 +454,11 @@ mod tests {
                                 () = tokio::task::yield_now() => None,
                             }
                         }
-                        Entry::Queued(turn) => turn.await,
+                        Entry::Queued(turn) => tokio::time::timeout(LOST, turn).await.expect("a permit"),
                         Entry::Shed => None,
                     };
                     if let Some(permit) = permit {
-                        assert!(under_way.fetch_add(1, Relaxed) < 3, "seed {seed}");
+                        assert!(under_way.fetch_add(1, Relaxed) < limit, "seed {seed}");
                         if random.below(2) == 0 {
                             tokio::task::yield_now().await;
                         }
@@ -470,10 +471,32 @@ mod tests {
             runtime.block_on(futures_util::future::join_all(calls));
         };
         std::thread::scope(|scope| {
-            let threads = (1..=4).map(|seed| scope.spawn(move || run(seed))).collect::<Vec<_>>();
+            let threads = (1..=threads).map(|seed| scope.spawn(move || run(seed))).collect::<Vec<_>>();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         assert_eq!(limiter.counts.load(Relaxed), 0);
-        assert!(served.load(Relaxed) > 20_000, "{served:?}");
+        assert!(served.load(Relaxed) > rounds, "{served:?}");
+    }
+
+    #[test]
+    fn no_permit_is_lost_between_threads() {
+        race(3, 4, 8, 2_000);
+        race(1, 2, 1, 20_000);
+    }
+
+    #[test]
+    fn a_permit_given_up_just_before_somebody_lines_up_is_theirs() {
+        let limiter = Arc::new(Limiter::default());
+        let held = admitted(limiter.enter(&fixed(1, 4), Priority::Normal));
+        std::thread::scope(|scope| {
+            let queue = limiter.queue();
+            let other =
+                scope.spawn(|| matches!(limiter.enter(&fixed(1, 4), Priority::Normal), Entry::Admitted(_)));
+            // Long enough for it to find no permit and to come to the queue; if not, it finds one at once.
+            std::thread::sleep(Duration::from_millis(100));
+            drop(held);
+            drop(queue);
+            assert!(other.join().unwrap());
+        });
     }
 }
