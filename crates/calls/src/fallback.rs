@@ -266,7 +266,8 @@ mod tests {
 
         let upload = CallError::Upload { service, source: "the caller's".into() };
         assert!(send(&bench, get("/", &[]), Err(upload)).await.is_err(), "the caller is to blame");
-        let grpc = get("/", &[("content-type", "application/grpc")]);
+        let mut grpc = get("/", &[("content-type", "application/grpc")]);
+        *grpc.method_mut() = Method::POST;
         assert_eq!(send(&bench, grpc, Ok(status(503))).await.unwrap().status(), 503);
     }
 

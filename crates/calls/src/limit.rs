@@ -288,6 +288,8 @@ mod tests {
             start(&mut calls, bench.get()).await;
         }
         assert_eq!(used(&bench), [(2, 1), (2, 0)], "one waits for a share, one found no room");
+        let view = bench.lane.limiter.view(Some(&bench.lane.origin)).unwrap();
+        assert_eq!((view.limit, view.in_use, view.queued, view.shed_normal), (2, 2, 1, 1));
         let other = bench.beside();
         start(&mut calls, other.get()).await;
         start(&mut calls, other.get()).await;

@@ -15,9 +15,13 @@ use std::{
 };
 
 use madang_model::policy::{Concurrency, Limit, Priority};
+use madang_wire::admin::LimitView;
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::gradient::{Gradient, Took};
+use crate::{
+    Origin,
+    gradient::{Gradient, Took},
+};
 
 /// One call that waits, in the word that counts those that wait and those that have a permit.
 const WAITS: u64 = 1 << 32;
@@ -190,7 +194,6 @@ impl Limiter {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn limit(&self) -> u32 {
         self.limit.load(Relaxed)
     }
@@ -201,6 +204,21 @@ impl Limiter {
 
     pub(crate) fn waiting(&self) -> u32 {
         waiting(self.counts.load(Relaxed))
+    }
+
+    /// What it holds and what it refused; `None` if nobody ever asked it.
+    pub(crate) fn view(&self, origin: Option<&Origin>) -> Option<LimitView> {
+        let [shed_best_effort, shed_normal, shed_critical] =
+            self.shed.each_ref().map(|shed| shed.load(Relaxed));
+        (self.limit() > 0).then(|| LimitView {
+            origin: origin.map(ToString::to_string),
+            limit: self.limit(),
+            in_use: self.in_use(),
+            queued: self.waiting(),
+            shed_best_effort,
+            shed_normal,
+            shed_critical,
+        })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -130,10 +130,12 @@ impl Upstream {
 
     /// How it answers, in each lane and at each instance.
     pub(crate) fn health(&self, lanes: &[Arc<Lane>], clock: &Clock) -> HealthView {
-        let lanes = lanes.iter().map(|lane| lane.breaker.view(Some(&lane.origin), clock));
+        let breakers = lanes.iter().map(|lane| lane.breaker.view(Some(&lane.origin), clock));
+        let limits = lanes.iter().map(|lane| lane.limiter.view(Some(&lane.origin)));
         HealthView {
             service: self.name.to_string(),
-            breakers: [self.breaker.view(None, clock)].into_iter().chain(lanes).flatten().collect(),
+            breakers: [self.breaker.view(None, clock)].into_iter().chain(breakers).flatten().collect(),
+            limits: [self.limiter.view(None)].into_iter().chain(limits).flatten().collect(),
             instances: self.endpoints.load().view(clock),
         }
     }

@@ -15,8 +15,9 @@ use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
-        AnswersView, BreakerState, BreakerView, Event, EventKind, HealthView, InstanceView, LogLine,
-        RouteView, ServiceView, State as InstanceState, SystemView, TargetView, TokenView, TrafficView,
+        AnswersView, BreakerState, BreakerView, Event, EventKind, HealthView, InstanceView, LimitView,
+        LogLine, RouteView, ServiceView, State as InstanceState, SystemView, TargetView, TokenView,
+        TrafficView,
     },
 };
 use serde::Deserialize;
@@ -43,6 +44,7 @@ type Answer<T> = Result<T, Failure>;
         ServiceView,
         HealthView,
         BreakerView,
+        LimitView,
         BreakerState,
         AnswersView,
         RouteView,

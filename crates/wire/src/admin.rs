@@ -138,6 +138,9 @@ pub struct HealthView {
     pub service: String,
     /// Its breakers, if it has any that counted something.
     pub breakers: Vec<BreakerView>,
+    /// Its limits of calls at once, if it has any that were asked.
+    #[serde(default)]
+    pub limits: Vec<LimitView>,
     /// Its instances in rotation.
     pub instances: Vec<AnswersView>,
 }
@@ -175,6 +178,26 @@ pub enum BreakerState {
     Open,
     /// One call at a time finds out whether the service is well again.
     HalfOpen,
+}
+
+/// A limit of calls at once. Counts of refused calls are those since the node started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LimitView {
+    /// The caller or the route for which it is; absent for that of all who call the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The most calls at once, now.
+    pub limit: u32,
+    /// Calls under way.
+    pub in_use: u32,
+    /// Calls that wait.
+    pub queued: u32,
+    /// Refused calls of the priority `best-effort`.
+    pub shed_best_effort: u64,
+    /// Refused calls of the priority `normal`.
+    pub shed_normal: u64,
+    /// Refused calls of the priority `critical`.
+    pub shed_critical: u64,
 }
 
 /// How an instance answers.

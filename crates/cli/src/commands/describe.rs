@@ -1,7 +1,7 @@
 //! `madang describe`: all that is known of one service.
 
 use madang_model::ServiceName;
-use madang_wire::admin::{AnswersView, BreakerState, BreakerView, InstanceView, ServiceView};
+use madang_wire::admin::{AnswersView, BreakerState, BreakerView, InstanceView, LimitView, ServiceView};
 
 use super::{ps, routes};
 use crate::{
@@ -35,6 +35,10 @@ pub async fn run(client: &Client, output: &Output, service: &ServiceName) -> Res
     if !health.breakers.is_empty() {
         output.text("\n")?;
         output.table(&breakers(&health.breakers, units::now()))?;
+    }
+    if !health.limits.is_empty() {
+        output.text("\n")?;
+        output.table(&limits(&health.limits))?;
     }
     if health.instances.iter().any(|it| it.answers > 0 || it.ejected_until.is_some()) {
         output.text("\n")?;
@@ -78,6 +82,32 @@ fn breakers(breakers: &[BreakerView], now: u64) -> Table {
             Cell::new(breaker.failed.to_string()),
             Cell::new(breaker.slow.to_string()),
             Cell::new(breaker.failures_in_a_row.to_string()),
+        ]);
+    }
+    table
+}
+
+/// How many calls are made at once, and what was refused.
+fn limits(limits: &[LimitView]) -> Table {
+    let mut table = Table::new(&["CALLS AT ONCE", "LIMIT", "IN USE", "QUEUED", "REFUSED"]);
+    for limit in limits {
+        let refused = [
+            (limit.shed_best_effort, "best effort"),
+            (limit.shed_normal, "normal"),
+            (limit.shed_critical, "critical"),
+        ];
+        let refused: Vec<_> = refused
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, priority)| format!("{count} {priority}"))
+            .collect();
+        let full = limit.in_use >= limit.limit;
+        table.row([
+            Cell::new(limit.origin.as_deref().unwrap_or("all callers")),
+            Cell::new(limit.limit.to_string()),
+            Cell::new(limit.in_use.to_string()).paint(if full { Paint::Busy } else { Paint::Good }),
+            Cell::new(limit.queued.to_string()),
+            Cell::maybe((!refused.is_empty()).then(|| refused.join(", "))),
         ]);
     }
     table

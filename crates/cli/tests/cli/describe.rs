@@ -2,7 +2,7 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use expect_test::expect;
 use madang_wire::{
     Code, Problem,
-    admin::{AnswersView, BreakerState, BreakerView, HealthView, ServiceView, State},
+    admin::{AnswersView, BreakerState, BreakerView, HealthView, LimitView, ServiceView, State},
 };
 
 use crate::fake::{Fake, always, instance, instances, route, service};
@@ -99,10 +99,20 @@ async fn shows_how_it_answers() {
         until: Some(1_000),
         ..breaker.clone()
     };
+    let limit = LimitView {
+        origin: Some("orders".into()),
+        limit: 20,
+        in_use: 20,
+        queued: 3,
+        shed_best_effort: 12,
+        shed_normal: 1,
+        shed_critical: 0,
+    };
     let users = ServiceView {
         health: HealthView {
             service: "users".into(),
             breakers: vec![breaker, open],
+            limits: vec![limit],
             instances: vec![answers("users-a", 0), answers("users-b", 5)],
         },
         ..service("users")
@@ -111,20 +121,23 @@ async fn shows_how_it_answers() {
         .check(
             "describe users",
             expect![[r#"
-            exit 0
-            service   users
-            unit      users
-            run       node users.js
-            folder    /shop
+                exit 0
+                service   users
+                unit      users
+                run       node users.js
+                folder    /shop
 
-            BREAKER      STATE      SINCE  NEXT TRY  ANSWERS  FAILED  SLOW  IN A ROW
-            all callers  half open  0.0 s  -         80       5       2     0
-            /cart/**     open       0.0 s  0.0 s     80       5       2     0
+                BREAKER      STATE      SINCE  NEXT TRY  ANSWERS  FAILED  SLOW  IN A ROW
+                all callers  half open  0.0 s  -         80       5       2     0
+                /cart/**     open       0.0 s  0.0 s     80       5       2     0
 
-            INSTANCE  ANSWERS  FAILED  SLOW  IN A ROW  OUT OF USE
-            users-a   40       0       1     0         no
-            users-b   40       5       1     5         for 0.0 s
-        "#]],
+                CALLS AT ONCE  LIMIT  IN USE  QUEUED  REFUSED
+                orders         20     20      3       12 best effort, 1 normal
+
+                INSTANCE  ANSWERS  FAILED  SLOW  IN A ROW  OUT OF USE
+                users-a   40       0       1     0         no
+                users-b   40       5       1     5         for 0.0 s
+            "#]],
         )
         .await;
 }
