@@ -130,7 +130,7 @@ mod tests {
     fn endpoints(count: u16) -> Vec<Arc<Endpoint>> {
         let endpoint = |n| {
             let instance = InstanceId(format!("a-{n}").into());
-            Endpoint::new(instance, ([127, 0, 0, 1], n).into(), Protocol::Http)
+            Endpoint::new(instance, ([127, 0, 0, 1], n).into(), Protocol::Http, None)
         };
         (1..=count).map(endpoint).collect()
     }

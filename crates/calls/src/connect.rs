@@ -4,13 +4,19 @@ use std::{io, sync::Arc};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
 
 use crate::{
     Body, BoxError,
+    elsewhere::Refusal,
     endpoint::{Endpoint, Slot},
     exchange::Exchange,
     pool::{Connection, Pool},
+    tls::Tls,
 };
 
 /// Frees streams of an HTTP/2 connection more often than its default window of 64 KiB would allow.
@@ -23,7 +29,19 @@ pub(crate) async fn connect_http1(
     endpoint: &Arc<Endpoint>,
     slot: Slot,
 ) -> Result<Connection, BoxError> {
-    let stream = TokioIo::new(dial(exchange, endpoint).await?);
+    match tls_of(endpoint) {
+        None => http1_over(dial(exchange, endpoint, tcp(endpoint)).await?, endpoint, slot).await,
+        // Boxed, since few calls have one and all would have the room for it.
+        Some(_) => http1_over(dial(exchange, endpoint, Box::pin(tls(endpoint))).await?, endpoint, slot).await,
+    }
+}
+
+async fn http1_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    endpoint: &Arc<Endpoint>,
+    slot: Slot,
+) -> Result<Connection, BoxError> {
+    let stream = TokioIo::new(stream);
     // Copying a head and a small body together costs less than a vectored write (measured: 0.5 µs a request).
     let (sender, connection) = http1::Builder::new().writev(false).handshake::<_, Body>(stream).await?;
     let task = tokio::spawn(async move {
@@ -47,14 +65,24 @@ pub(crate) async fn connect_http2(
     if let Some(sender) = worker.pool.shared(endpoint) {
         return Ok(sender);
     }
-    let stream = TokioIo::new(dial(exchange, endpoint).await?);
+    let sender = match tls_of(endpoint) {
+        None => http2_over(dial(exchange, endpoint, tcp(endpoint)).await?).await?,
+        Some(_) => http2_over(dial(exchange, endpoint, Box::pin(tls(endpoint))).await?).await?,
+    };
+    Pool::share(worker, endpoint, sender.clone());
+    Ok(sender)
+}
+
+async fn http2_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<http2::SendRequest<Body>, BoxError> {
+    let stream = TokioIo::new(stream);
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .handshake::<_, Body>(stream)
         .await?;
     tokio::spawn(connection);
-    Pool::share(worker, endpoint, sender.clone());
     Ok(sender)
 }
 
@@ -65,21 +93,52 @@ pub(crate) fn reached(exchange: &Exchange, endpoint: &Endpoint) {
     }
 }
 
-async fn dial(exchange: &Exchange, endpoint: &Endpoint) -> io::Result<TcpStream> {
+fn tls_of(endpoint: &Endpoint) -> Option<&Tls> {
+    endpoint.elsewhere.as_ref()?.tls.as_ref()
+}
+
+async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(endpoint.address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn tls(endpoint: &Endpoint) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    let stream = tcp(endpoint).await?;
+    match tls_of(endpoint) {
+        Some(tls) => tls.connect(stream, endpoint.protocol.is_http2()).await,
+        None => Err(io::Error::other("the instance is not spoken to over TLS")),
+    }
+}
+
+/// Connects as long as there is time to.
+async fn dial<S>(
+    exchange: &Exchange,
+    endpoint: &Endpoint,
+    connecting: impl Future<Output = io::Result<S>>,
+) -> Result<S, BoxError> {
     let patience = exchange.worker.timer.sleep_until(exchange.connect_due());
     let dialled = tokio::select! {
-        dialled = TcpStream::connect(endpoint.address) => dialled,
+        dialled = connecting => dialled,
         () = patience => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")),
     };
-    match dialled.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+    match dialled {
         Ok(stream) => {
             exchange.trail.connected();
             reached(exchange, endpoint);
+            if endpoint.elsewhere.is_some() {
+                exchange.upstream().tried_elsewhere(None);
+            }
             Ok(stream)
         }
         Err(error) => {
             endpoint.refused(Instant::now());
-            Err(error)
+            if endpoint.elsewhere.is_none() {
+                return Err(error.into());
+            }
+            let refusal = Refusal(error.to_string());
+            exchange.upstream().tried_elsewhere(Some(refusal.clone()));
+            Err(refusal.into())
         }
     }
 }

@@ -12,7 +12,7 @@ use madang_wire::{
     service::{Endpoints, ServiceEndpoints},
 };
 
-use crate::{Killer, Lane, LocalService, Origin, Upstream, tally::Clock};
+use crate::{Elsewhere, Killer, Lane, LocalService, Origin, Upstream, tally::Clock};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
@@ -65,6 +65,12 @@ impl Directory {
                 upstream.apply(&ServiceEndpoints::default());
             }
         }
+    }
+
+    /// Says that a service runs elsewhere, or no longer does: its instances, from now on, are spoken to so. Those
+    /// that were spoken to otherwise get new handles.
+    pub fn elsewhere(&self, service: &ServiceName, elsewhere: Option<Arc<Elsewhere>>) {
+        self.upstream(service).speak(elsewhere);
     }
 
     /// Says who kills instances for faults that do; only the first who is named counts.

@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{balance::Latency, ejection::Health, gate::Gate};
+use crate::{Elsewhere, balance::Latency, ejection::Health, gate::Gate};
 
 /// Numbers endpoints, so that a pool finds its connections without hashing a name.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -26,6 +26,8 @@ pub(crate) struct Endpoint {
     pub(crate) instance: InstanceId,
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
+    /// Present if it is a server of a service that runs elsewhere.
+    pub(crate) elsewhere: Option<Arc<Elsewhere>>,
     pub(crate) latency: Latency,
     pub(crate) health: Health,
     born: Instant,
@@ -49,12 +51,18 @@ pub(crate) struct Slot(Arc<Endpoint>);
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(crate) fn new(instance: InstanceId, address: SocketAddr, protocol: Protocol) -> Arc<Self> {
+    pub(crate) fn new(
+        instance: InstanceId,
+        address: SocketAddr,
+        protocol: Protocol,
+        elsewhere: Option<Arc<Elsewhere>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number: NUMBER.fetch_add(1, Relaxed),
             instance,
             address,
             protocol,
+            elsewhere,
             latency: Latency::default(),
             health: Health::new(),
             born: Instant::now(),
@@ -202,7 +210,7 @@ mod tests {
     use super::*;
 
     fn endpoint() -> Arc<Endpoint> {
-        Endpoint::new(InstanceId("a-1".into()), ([127, 0, 0, 1], 1).into(), Protocol::Http)
+        Endpoint::new(InstanceId("a-1".into()), ([127, 0, 0, 1], 1).into(), Protocol::Http, None)
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use http::Response;
 use madang_model::ServiceName;
 use madang_wire::{Code, Problem};
 
-use crate::{Body, BoxError, Context, Form, park::RETRY_AFTER};
+use crate::{Body, BoxError, Context, Form, elsewhere::Refusal, park::RETRY_AFTER};
 
 /// Why a call has no answer from the service.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +150,10 @@ impl CallError {
 
     /// The problem to answer a client with.
     pub fn problem(&self) -> Problem {
-        Problem::new(self.code()).detail(self.to_string())
+        let detail = match self {
+            Self::Connect { source, .. } if source.is::<Refusal>() => format!("{self}: {source}"),
+            _ => self.to_string(),
+        };
+        Problem::new(self.code()).detail(detail)
     }
 }

@@ -17,7 +17,7 @@ use madang_wire::headers;
 use tower::{Layer, Service};
 
 use crate::{
-    Body, CallError,
+    Body, CallError, Elsewhere,
     exchange::{Call, Exchange, Target},
     grpc::GRPC_TIMEOUT,
     names::{ATTEMPT, CALLER, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
@@ -45,6 +45,7 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: F,
         local: bool,
+        elsewhere: bool,
     }
 }
 
@@ -72,8 +73,9 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let local = matches!(call.target, Some(Target::Local(_)));
+        let elsewhere = elsewhere(&call).is_some();
         let request = outgoing(&call);
-        Answer { inner: self.0.call(Outgoing { call, request }), local }
+        Answer { inner: self.0.call(Outgoing { call, request }), local, elsewhere }
     }
 }
 
@@ -87,6 +89,9 @@ where
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         strip(response.headers_mut());
+        if *this.elsewhere {
+            nothing_of_ours(response.headers_mut());
+        }
         if *this.local {
             // As the server of another process would have written it.
             state_length(&response.body().size_hint().exact(), response.headers_mut());
@@ -103,10 +108,15 @@ fn outgoing(call: &Call) -> Request<Body> {
     end_to_end(&mut headers);
     tell(call, &mut headers);
     let path = exchange.uri.path_and_query().cloned();
+    let elsewhere = elsewhere(call);
+    if let Some(elsewhere) = elsewhere {
+        headers.insert(HOST, elsewhere.authority.clone());
+    }
     let (uri, version) = match &call.target {
         Some(Target::Remote(endpoint)) if exchange.over_http2(endpoint) => {
             headers.remove(CONNECTION);
-            (absolute(exchange, headers.remove(HOST), path), Version::HTTP_2)
+            let scheme = elsewhere.map_or(Scheme::HTTP, |elsewhere| elsewhere.scheme());
+            (absolute(exchange, scheme, headers.remove(HOST), path), Version::HTTP_2)
         }
         target => {
             if !headers.contains_key(HOST) {
@@ -126,6 +136,23 @@ fn outgoing(call: &Call) -> Request<Body> {
     *request.version_mut() = version;
     *request.headers_mut() = headers;
     request
+}
+
+/// How the other side is spoken to if it runs elsewhere.
+fn elsewhere(call: &Call) -> Option<&Elsewhere> {
+    match &call.target {
+        Some(Target::Remote(endpoint)) => endpoint.elsewhere.as_deref(),
+        _ => None,
+    }
+}
+
+/// Removes what only Madang may say, from an answer that comes from outside.
+fn nothing_of_ours(headers: &mut HeaderMap) {
+    let ours: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with(headers::PREFIX)).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
 }
 
 /// Leaves what is for the other end: not what is for one connection, and nothing that this hop writes itself.
@@ -203,6 +230,14 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     if let Some(target) = &call.target {
         exchange.trail.begin(span, target);
     }
+    headers.insert(REQUEST_ID, context.request_id.0.clone());
+    headers.insert(TRACEPARENT, traceparent(context.trace.trace_id, span, context.trace.flags));
+    if let Some(state) = &context.trace.state {
+        headers.insert(TRACESTATE, state.clone());
+    }
+    if elsewhere(call).is_some() {
+        return; // what follows is between Madang's own services
+    }
     headers.insert(SERVICE, exchange.upstream().label.clone());
     if let Some(caller) = &context.caller {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
@@ -220,11 +255,6 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     }
     if call.attempt > 1 {
         headers.insert(ATTEMPT, call.attempt.into());
-    }
-    headers.insert(REQUEST_ID, context.request_id.0.clone());
-    headers.insert(TRACEPARENT, traceparent(context.trace.trace_id, span, context.trace.flags));
-    if let Some(state) = &context.trace.state {
-        headers.insert(TRACESTATE, state.clone());
     }
 }
 
@@ -256,12 +286,17 @@ fn origin(path: Option<PathAndQuery>) -> Uri {
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-fn absolute(exchange: &Exchange, host: Option<HeaderValue>, path: Option<PathAndQuery>) -> Uri {
+fn absolute(
+    exchange: &Exchange,
+    scheme: Scheme,
+    host: Option<HeaderValue>,
+    path: Option<PathAndQuery>,
+) -> Uri {
     let host = host.unwrap_or_else(|| host_of(exchange));
     let authority = Authority::try_from(host.as_bytes())
         .or_else(|_| Authority::try_from(exchange.upstream().label.as_bytes()));
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = authority.ok();
     parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_default()

@@ -46,6 +46,7 @@ mod counters;
 mod deadline;
 mod directory;
 mod ejection;
+mod elsewhere;
 mod endpoint;
 mod error;
 mod exchange;
@@ -74,6 +75,8 @@ mod tally;
 #[cfg(test)]
 mod testing;
 mod timer;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod trace;
 mod transport;
 mod upload;
@@ -86,11 +89,14 @@ pub use client::{Client, ClientConfig};
 pub use context::{Context, Deadline, Principal, RequestId};
 pub use counters::{Counters, Histogram};
 pub use directory::Directory;
+pub use elsewhere::Elsewhere;
 pub use error::CallError;
 pub use fault::Killer;
 pub use grpc::{grpc_timeout, is_grpc};
 pub use lane::{Lane, Origin};
 pub use local::LocalService;
 pub use madang_model::Policy;
+#[cfg(feature = "tls")]
+pub use tls::{Trust, TrustError};
 pub use trace::TraceContext;
 pub use upstream::Upstream;

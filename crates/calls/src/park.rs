@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    Body, CallError, Upstream,
+    Body, BoxError, CallError, Upstream,
     context::later,
+    elsewhere::Refusal,
     exchange::{Call, Exchange},
 };
 
@@ -169,7 +170,9 @@ impl<'a> Place<'a> {
     fn gives_up(&self, refused: bool) -> CallError {
         let service = self.exchange.upstream().name().clone();
         if refused {
-            CallError::Connect { service, source: Unreachable.into() }
+            // What is known of servers elsewhere says more than that there are none.
+            let refusal = self.exchange.upstream().refusal().map(|why| BoxError::from(Refusal(why)));
+            CallError::Connect { service, source: refusal.unwrap_or_else(|| Unreachable.into()) }
         } else {
             CallError::NoInstance { service, retry_after: RETRY_AFTER }
         }

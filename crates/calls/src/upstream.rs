@@ -9,10 +9,11 @@ use madang_wire::{admin::HealthView, service::ServiceEndpoints};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Killer, Lane, Policy,
+    Elsewhere, Killer, Lane, Policy,
     breaker::CircuitBreaker,
     budget::RetryBudget,
     ejection::{Probe, Rotation},
+    elsewhere::Refusal,
     endpoint::Endpoint,
     exchange::Target,
     limiter::Limiter,
@@ -29,6 +30,11 @@ pub struct Upstream {
     pub(crate) label: HeaderValue,
     pub(crate) endpoints: ArcSwap<Rotation>,
     local: ArcSwapOption<Local>,
+    elsewhere: ArcSwapOption<Elsewhere>,
+    /// Told when a connection to a server elsewhere could not be made: it may have moved.
+    pub(crate) astray: Notify,
+    /// Why the last one could not, until one can.
+    refusal: ArcSwapOption<Refusal>,
     /// Held by whoever replaces the endpoints: when some come or go, or change between use and ejection.
     replacing: Mutex<()>,
     /// Told whenever there may be an instance to go to.
@@ -50,6 +56,9 @@ impl Upstream {
             name,
             endpoints: ArcSwap::default(),
             local: ArcSwapOption::empty(),
+            elsewhere: ArcSwapOption::empty(),
+            astray: Notify::new(),
+            refusal: ArcSwapOption::empty(),
             replacing: Mutex::new(()),
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
@@ -103,18 +112,57 @@ impl Upstream {
         self.changed.notify_waiters();
     }
 
+    /// Waits until a connection to one of its servers elsewhere could not be made, or remembers that one could not
+    /// since it was asked last.
+    pub async fn astray(&self) {
+        self.astray.notified().await;
+    }
+
+    /// Why its servers elsewhere cannot be spoken to; nothing once one can.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.load().as_ref().map(|refusal| refusal.0.clone())
+    }
+
+    /// The connection to a server elsewhere that was tried last could be made, or not.
+    pub(crate) fn tried_elsewhere(&self, refusal: Option<Refusal>) {
+        let (before, now) = (self.refusal.load(), refusal.map(Arc::new));
+        if *before != now {
+            if let Some(why) = &now {
+                tracing::warn!(service = %self.name, %why, "a server elsewhere cannot be spoken to");
+            }
+            self.refusal.store(now.clone());
+        }
+        if now.is_some() {
+            self.astray.notify_one();
+        }
+    }
+
+    pub(crate) fn speak(&self, elsewhere: Option<Arc<Elsewhere>>) {
+        self.elsewhere.store(elsewhere);
+        self.refusal.store(None);
+        let now = self.endpoints.load_full();
+        let instances = now.all.iter().map(|endpoint| madang_wire::service::Endpoint {
+            instance: endpoint.instance.clone(),
+            address: endpoint.address,
+            protocol: endpoint.protocol,
+        });
+        self.apply(&ServiceEndpoints { instances: instances.collect(), policy: None });
+    }
+
     /// Takes over the instances that are in rotation; those that stay keep their handles.
     pub(crate) fn apply(&self, given: &ServiceEndpoints) {
         let _replacing = self.replacing();
         let rotation = self.endpoints.load_full();
         let old = &rotation.all;
+        let elsewhere = self.elsewhere.load_full();
         let unchanged = |new: &madang_wire::service::Endpoint| {
             old.iter().find(|old| {
-                old.instance == new.instance && old.address == new.address && old.protocol == new.protocol
+                let same_place = old.instance == new.instance && old.address == new.address;
+                same_place && old.protocol == new.protocol && old.elsewhere == elsewhere
             })
         };
         let fresh = |new: &madang_wire::service::Endpoint| {
-            Endpoint::new(new.instance.clone(), new.address, new.protocol)
+            Endpoint::new(new.instance.clone(), new.address, new.protocol, elsewhere.clone())
         };
         let next: Vec<_> =
             given.instances.iter().map(|new| unchanged(new).cloned().unwrap_or_else(|| fresh(new))).collect();

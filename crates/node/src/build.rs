@@ -25,6 +25,7 @@ use tracing::{error, warn};
 
 use crate::{
     StartError, admin, edits,
+    elsewhere::Outside,
     environment::InstanceEnvironment,
     join,
     journal::Journal,
@@ -91,6 +92,7 @@ impl Node {
 
         let unit_events = supervisor_handle.subscribe();
 
+        let outside = Outside::new(switchboard.clone(), directory.clone());
         let shared = Arc::new(Shared {
             manifest: config.manifest,
             system: system_now,
@@ -101,6 +103,7 @@ impl Node {
             logs: Logs::new(owner.data().join("logs")),
             records: Records::default(),
             journal: journal.clone(),
+            outside: outside.clone(),
             tokens: tokens.clone(),
             service_api,
             started_at: now(),
@@ -115,6 +118,7 @@ impl Node {
         node.run("events", endless(record_events(shared.clone(), unit_events)));
         node.run("request records", endless(drain_records(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
+        node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));
         let expire = join::expire(switchboard.clone(), journal.clone(), system_seen.clone(), stopped.clone());
         node.run("leases", endless(expire));
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));

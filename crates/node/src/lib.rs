@@ -7,6 +7,7 @@
 mod admin;
 mod build;
 mod edits;
+mod elsewhere;
 mod environment;
 mod error;
 mod hex;

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::{join, journal::Journal, rotation::Switchboard, tokens::Tokens};
+use crate::{elsewhere::Outside, join, journal::Journal, rotation::Switchboard, tokens::Tokens};
 
 /// A running node. End it with [`Node::stop`] and [`Node::wait`]: dropping it kills whatever its units run.
 pub struct Node {
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) logs: Logs,
     pub(crate) records: Records,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
     pub(crate) service_api: SocketAddr,
     pub(crate) started_at: u64,
@@ -176,10 +177,11 @@ impl Shared {
         })
     }
 
-    /// Every instance, those that joined last, and every unit that has none yet.
+    /// Every instance, and every unit that has none yet; then those that joined, and those elsewhere.
     pub(crate) fn instances(&self) -> Vec<InstanceView> {
         let mut instances = self.supervisor.instances();
         instances.extend(join::views(self.switchboard.registry(), &self.system.borrow()));
+        instances.extend(self.outside.views());
         self.mark_ejected(&mut instances);
         instances
     }

@@ -11,7 +11,7 @@ use axum::{
 };
 use futures_util::stream;
 use http::{HeaderMap, header};
-use madang_model::{ServiceName, System};
+use madang_model::{InstanceId, ServiceName, System};
 use madang_wire::{
     Code, Problem,
     service::{Endpoint, Endpoints, Join, Joined, Member, ServiceEndpoints},
@@ -121,6 +121,14 @@ impl ServiceApi {
         })
     }
 
+    /// Where a service that runs elsewhere is called by those who cannot call it themselves, for want of TLS: at
+    /// Madang's own listener for it, which answers whatever its servers speak.
+    fn way_outside(&self, system: &System, callee: &ServiceName) -> Option<Endpoint> {
+        let service = system.services.get(callee)?;
+        let instance = InstanceId(format!("{callee}-listener").into());
+        Some(Endpoint { instance, address: system.lasting_address(service)?, protocol: service.protocol })
+    }
+
     /// What the asker declares, with its own limits; versions come from the registry.
     fn declared(&self, asker: &ServiceName) -> Endpoints {
         let system = self.system.borrow().clone();
@@ -128,6 +136,9 @@ impl ServiceApi {
         let mut services = BTreeMap::new();
         for callee in system.services.get(asker).into_iter().flat_map(|service| service.calls.keys()) {
             let mut entry = known.services.get(callee).cloned().unwrap_or_default();
+            if system.services.get(callee).is_some_and(|service| service.url().is_some()) {
+                entry.instances = self.way_outside(&system, callee).into_iter().collect();
+            }
             entry.policy = Some(system.policy_of_call(asker, callee));
             services.insert(callee.clone(), entry);
         }
@@ -200,7 +211,7 @@ mod tests {
     use http_body_util::BodyExt;
     use madang_calls::Directory;
     use madang_discovery::{Instance, Registry};
-    use madang_model::{InstanceId, Protocol, UnitName};
+    use madang_model::{Protocol, UnitName};
     use tower::ServiceExt;
 
     use super::*;
@@ -213,9 +224,10 @@ mod tests {
         run = "catalog"
         [services.mail]
         url = "https://mail.example"
+        listen = 3025
         [services.pos]
         run = false
-        calls = ["users"]
+        calls = ["users", "mail"]
         [services.orders]
         run = "orders"
         calls = { users = {}, catalog = { timeout = "500ms" } }
@@ -456,8 +468,16 @@ mod tests {
     async fn who_joined_may_ask_where_the_services_are_that_it_calls() {
         let fixture = fixture().await;
         fixture.ready("users");
+        fixture.ready("mail");
         let seen: Endpoints = json(fixture.get("/v1/endpoints", &fixture.token_of("pos")).await).await;
-        assert_eq!(seen.services.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["users"]);
+        assert_eq!(seen.services.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["mail", "users"]);
+        let mail = &seen.services["mail"].instances;
+        assert_eq!(
+            mail[0].address,
+            "127.0.0.1:3025".parse().unwrap(),
+            "what has a url is called over Madang"
+        );
+        assert_eq!(mail.len(), 1);
         let other = fixture.get("/v1/endpoints?service=orders", &fixture.token_of("pos")).await;
         assert_eq!(other.status(), StatusCode::NOT_FOUND);
     }

@@ -5,6 +5,7 @@
 
 #![allow(missing_docs)]
 
+mod elsewhere;
 mod health;
 mod http1;
 mod http2;
