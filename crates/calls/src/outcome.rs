@@ -155,8 +155,9 @@ impl Attempt {
         let (verdict, repels) = match result {
             Err(error) => (Some(self.of_error(error, took)), true),
             Ok(response) => {
-                self.grpc = Form::of(response.headers()) == Form::Grpc;
-                let grpc = grpc_status(response.headers()).filter(|_| self.grpc);
+                let headers = response.headers();
+                self.grpc = Form::of(headers) == Form::Grpc;
+                let grpc = if self.grpc { grpc_status(headers) } else { None };
                 let status = grpc.unwrap_or(response.status().as_u16());
                 let verdict = self.of_status(status, took);
                 // Good is only what is good to its end.
