@@ -1,6 +1,6 @@
 //! The answers that the gateway gives itself: problems, in the form that the asker reads.
 
-use http::{HeaderValue, Method, Request, Response, header::ALLOW};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
 use madang_calls::{Body, CallError, Context, Form};
 use madang_wire::{Code, Problem};
 
@@ -11,6 +11,9 @@ use crate::inspect::Unfit;
 pub(crate) enum Refusal {
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// None: what the gateway can do was asked.
+    #[error("the request is about the gateway itself")]
+    Everything,
     #[error("no route of this system matches the request's host, path and headers")]
     NoRoute,
     #[error("the routes for this path take {}", list(.0))]
@@ -35,7 +38,7 @@ impl Refusal {
         match self {
             Self::Unfit(Unfit::Tunnel | Unfit::Upgrade) => Code::NOT_SERVED,
             Self::Unfit(_) => Code::BAD_REQUEST,
-            Self::NoRoute => Code::NO_ROUTE,
+            Self::NoRoute | Self::Everything => Code::NO_ROUTE,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
             Self::Call(error) => error.code(),
         }
@@ -44,6 +47,7 @@ impl Refusal {
     /// The answer to whoever asked.
     pub(crate) fn answer(&self, asker: Asker, context: &Context) -> Response<Body> {
         let mut response = match self {
+            Self::Everything => abilities(),
             Self::Call(error) => error.response(context, asker.form),
             _ => asker.form.answer(Problem::new(self.code()).detail(self.to_string()), context, None),
         };
@@ -57,6 +61,15 @@ impl Refusal {
         }
         response
     }
+}
+
+/// What `OPTIONS *` is answered: the gateway is here, and these are the methods that it passes on.
+fn abilities() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
+    response.headers_mut().insert(ALLOW, methods);
+    response
 }
 
 fn list(methods: &[Method]) -> String {

@@ -79,7 +79,9 @@ fn compose(mut asked: Asked<'_>, front: Guard<Arc<Front>>) -> Result<impl Answer
 impl Asked<'_> {
     fn admit(&mut self) -> Result<(), Refusal> {
         let admitted = inspect::admit(self.request, &self.connection.sender());
-        admitted.map_err(|unfit| self.refuse(unfit))
+        admitted.map_err(|unfit| self.refuse(unfit))?;
+        // It is for the gateway itself, and leaves no record among those of the services.
+        if self.request.uri().path() == inspect::EVERYTHING { Err(Refusal::Everything) } else { Ok(()) }
     }
 
     /// Lets go of the front, which must not be held while the service is waited for.

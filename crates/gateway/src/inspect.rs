@@ -14,6 +14,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// The target of a request that is about the server as a whole (RFC 9110, section 9.3.7).
+pub(crate) const EVERYTHING: &str = "*";
+
 /// Why a request is refused as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unfit {
@@ -69,7 +72,8 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
             return Err(Unfit::Scheme);
         }
     }
-    let authority = settle_target(request.uri_mut())?;
+    let method = request.method().clone();
+    let authority = settle_target(&method, request.uri_mut())?;
     let host = settle_host(request, &seen, authority, sender)?;
     let headers = request.headers_mut();
     if seen.nominated {
@@ -128,7 +132,10 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Unfit> {
 }
 
 /// Leaves a normalised path and the query; returns the host that the target named.
-fn settle_target(uri: &mut Uri) -> Result<Option<Authority>, Unfit> {
+fn settle_target(method: &Method, uri: &mut Uri) -> Result<Option<Authority>, Unfit> {
+    if *method == Method::OPTIONS && uri.path() == EVERYTHING {
+        return Ok(None);
+    }
     let normal = path::normalise(uri.path())?;
     let target = if normal == uri.path() {
         if uri.authority().is_none() {

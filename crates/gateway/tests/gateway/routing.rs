@@ -52,6 +52,9 @@ async fn what_no_route_takes_is_a_problem() {
         raw(stage.address(), b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", |t| t.contains("}")).await;
     assert!(tunnel.starts_with("HTTP/1.1 501 "), "{tunnel}");
     assert_eq!(stage.handle.stats().by_class, [0, 1, 0, 4, 2]);
+    let asked = b"OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let able = raw(stage.address(), asked, |text| text.contains("\r\n\r\n")).await;
+    assert!(able.starts_with("HTTP/1.1 204 ") && able.contains("allow: GET, HEAD, POST"), "{able}");
     stage.stop().await;
 }
 
