@@ -29,6 +29,9 @@ pub struct Args {
     /// A folder with a madang.toml, or a manifest file [default: this folder].
     #[arg(short = 'C', long = "in", value_name = "PATH", global = true)]
     pub location: Option<PathBuf>,
+    /// The environment: the files named after it are laid over the others [default: $MADANG_ENV].
+    #[arg(long = "env", value_name = "NAME", global = true)]
+    pub environment: Option<String>,
     /// How to answer: `table` for people, `json` for scripts; what follows is one JSON document a line.
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Format::Table, global = true)]
     pub format: Format,
@@ -81,6 +84,9 @@ The answer says how often to repeat it; DELETE leaves at once.")]
     Routes(Which),
     /// Check the manifest and say what is wrong with it.
     Check(Check),
+    /// Show what holds for calls, and which line of the manifest says so.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Open the gateway in a browser.
     Open(Which),
     /// Print the completions for a shell.
@@ -198,6 +204,21 @@ pub enum Status {
     Ready,
     /// The system is gone.
     Down,
+}
+
+/// `madang policy`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Print every limit of the calls of one service to another, with the scope and the line that set it.
+    Explain {
+        /// Who calls: a service, or `gateway`.
+        caller: ServiceName,
+        /// Who is called.
+        callee: ServiceName,
+        /// Of the gateway: the path of the route, as the manifest writes it.
+        #[arg(long, value_name = "PATH")]
+        route: Option<String>,
+    },
 }
 
 /// `madang check`.

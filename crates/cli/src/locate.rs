@@ -11,19 +11,25 @@ use crate::failure::Failure;
 pub struct Location {
     given: PathBuf,
     root: PathBuf,
+    environment: Option<String>,
 }
 
 impl Location {
     /// From a folder with a manifest in it, or a manifest file. Neither is read: what runs may be asked about
     /// and stopped whatever became of its manifest.
-    pub fn find(given: &Path) -> Result<Self, Failure> {
+    pub fn find(given: &Path, environment: Option<String>) -> Result<Self, Failure> {
         let folder = match given.parent() {
             Some(parent) if !given.is_dir() => parent,
             _ => given,
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let root = folder.canonicalize().with_context(|| format!("failed to find {}", given.display()))?;
-        Ok(Self { given: given.to_owned(), root })
+        Ok(Self { given: given.to_owned(), root, environment })
+    }
+
+    /// The environment whose files are laid over those of the manifest.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
     }
 
     /// The path that the user gave.

@@ -1,15 +1,14 @@
 //! The manifest, as the commands that read it need it: loaded, or refused for a person to see why.
 
-use std::path::Path;
-
 use madang_model::manifest::{self, Errors, Loaded};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
-use crate::{failure::Failure, style::Style};
+use crate::{failure::Failure, locate::Location, style::Style};
 
-/// Loads the manifest that a path means, with the variables of this process.
-pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    manifest::load(path, &|name| std::env::var(name).ok()).map_err(Failure::Manifest)
+/// Loads the manifest of a system, with the variables of this process.
+pub fn load(location: &Location) -> Result<Loaded, Failure> {
+    manifest::load_in(location.given(), location.environment(), &|name| std::env::var(name).ok())
+        .map_err(Failure::Manifest)
 }
 
 /// Every problem with its lines, and how many there are.

@@ -84,6 +84,11 @@ fn as_text<S: Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok, S::Erro
     }
 }
 
+/// A value as a manifest says it: `{ last_good = "5m" }`.
+pub fn inline(value: &Value) -> String {
+    toml::Value::try_from(value).map_or_else(|_| value.to_string(), |value| value.to_string())
+}
+
 // === impl Scope ===
 
 impl Scope {

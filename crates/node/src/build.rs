@@ -44,6 +44,8 @@ use crate::{
 pub struct NodeConfig {
     /// The manifest file, absolute.
     pub manifest: PathBuf,
+    /// The environment whose files are laid over those of the manifest.
+    pub environment: Option<String>,
     /// How many threads answer requests; as many as the machine has cores if absent.
     pub workers: Option<NonZeroUsize>,
 }
@@ -54,7 +56,12 @@ impl Node {
     /// # Errors
     /// If the manifest is refused, the system is already run, or something that a node needs cannot be had.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let system = Arc::new(manifest::load(&config.manifest, &|name| std::env::var(name).ok())?.system);
+        let system = Arc::new(
+            manifest::load_in(&config.manifest, config.environment.as_deref(), &|name| {
+                std::env::var(name).ok()
+            })?
+            .system,
+        );
         let owner = Owner::take(&system.root).await?;
         let stopping = CancellationToken::new();
         let stopped = CancellationToken::new();
@@ -95,6 +102,7 @@ impl Node {
         let outside = Outside::new(switchboard.clone(), directory.clone());
         let shared = Arc::new(Shared {
             manifest: config.manifest,
+            environment: config.environment,
             system: system_now,
             directory,
             switchboard: switchboard.clone(),

@@ -34,6 +34,7 @@ pub struct Node {
 /// What the parts of a node share.
 pub(crate) struct Shared {
     pub(crate) manifest: PathBuf,
+    pub(crate) environment: Option<String>,
     pub(crate) system: watch::Sender<Arc<System>>,
     pub(crate) directory: Directory,
     pub(crate) switchboard: Arc<Switchboard>,
@@ -222,9 +223,11 @@ impl Shared {
 
     /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.
     pub(crate) async fn reload(&self) -> Reload {
-        let manifest = self.manifest.clone();
+        let (manifest, environment) = (self.manifest.clone(), self.environment.clone());
         let loaded = tokio::task::spawn_blocking(move || {
-            manifest::load(&manifest, &|name| std::env::var(name).ok()).map(|loaded| loaded.system)
+            let loaded =
+                manifest::load_in(&manifest, environment.as_deref(), &|name| std::env::var(name).ok());
+            loaded.map(|loaded| loaded.system)
         });
         let outcome = match loaded.await {
             Ok(Ok(system)) => {

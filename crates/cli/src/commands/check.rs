@@ -11,7 +11,7 @@ pub fn run(location: &Location, output: &Output, schema: bool, explain: bool) ->
     if schema {
         return output.json(&manifest::schema());
     }
-    let loaded = match crate::manifest::load(location.given()) {
+    let loaded = match crate::manifest::load(location) {
         Err(Failure::Manifest(errors)) if output.is_json() => {
             output.json(&problems(&errors))?;
             return Err(Failure::Manifest(errors));

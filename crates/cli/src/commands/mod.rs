@@ -7,6 +7,7 @@ mod down;
 mod exit;
 mod logs;
 mod open;
+mod policy;
 mod ps;
 mod restart;
 mod routes;
@@ -20,7 +21,7 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    args::{Args, Command, Which},
+    args::{Args, Command, Policy, Which},
     client::Client,
     failure::Failure,
     locate::Location,
@@ -39,7 +40,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
 async fn dispatch(args: Args) -> Result<(), Failure> {
     let output = Output::new(args.format);
     let here = args.location.unwrap_or_else(|| PathBuf::from("."));
-    let at = |which: Which| Location::find(&which.path.unwrap_or_else(|| here.clone()));
+    let environment =
+        args.environment.or_else(|| std::env::var("MADANG_ENV").ok()).filter(|name| !name.is_empty());
+    let at = |which: Which| Location::find(&which.path.unwrap_or_else(|| here.clone()), environment.clone());
     let client = |which: Which| Ok::<_, Failure>(Client::new(&at(which)?));
     let default = || Which { path: None };
     match args.command {
@@ -54,6 +57,9 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,
         Command::Check(check) => check::run(&at(check.which)?, &output, check.schema, check.explain),
+        Command::Policy(Policy::Explain { caller, callee, route }) => {
+            policy::explain(&at(default())?, &output, &caller, &callee, route.as_deref())
+        }
         Command::Open(which) => open::run(&client(which)?, &output).await,
         Command::Completions { shell } => completions::run(shell, &output),
     }

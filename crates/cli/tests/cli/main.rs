@@ -6,6 +6,7 @@ mod down;
 mod fake;
 mod logs;
 mod open;
+mod policy;
 mod ps;
 mod restart;
 mod routes;

@@ -88,12 +88,15 @@ async fn help_says_what_there_is() {
                                the system is gone
                   routes       List the routes of the gateway in the order of precedence
                   check        Check the manifest and say what is wrong with it
+                  policy       Show what holds for calls, and which line of the manifest says so
                   open         Open the gateway in a browser
                   completions  Print the completions for a shell
                   help         Print this message or the help of the given subcommand(s)
 
                 Options:
                   -C, --in <PATH>        A folder with a madang.toml, or a manifest file [default: this folder]
+                      --env <NAME>       The environment: the files named after it are laid over the others
+                                         [default: $MADANG_ENV]
                       --format <FORMAT>  How to answer: `table` for people, `json` for scripts; what follows is one
                                          JSON document a line [default: table]
                   -h, --help             Print help

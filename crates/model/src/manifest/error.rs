@@ -64,6 +64,7 @@ codes! {
     SAID_TWICE = "MDG-MF-032", "A setting is given twice in one place";
     CONTRADICTION = "MDG-MF-033", "Settings contradict each other";
     SELF_CALL = "MDG-MF-034", "A service calls itself";
+    NO_ENVIRONMENT = "MDG-MF-035", "There is no such environment";
 }
 
 /// One problem of a manifest, with its place.

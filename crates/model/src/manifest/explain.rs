@@ -205,7 +205,7 @@ fn as_written(group: &'static str, scope: Scope) -> &'static str {
 }
 
 fn inline(said: &Said) -> String {
-    toml::Value::try_from(said.value()).map_or_else(|_| said.value().to_string(), |value| value.to_string())
+    crate::inline(&said.value())
 }
 
 fn protocol(protocol: &Protocol) -> String {

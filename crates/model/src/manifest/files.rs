@@ -83,6 +83,30 @@ fn nothing(path: &Path, file: &Path) -> ManifestError {
     ManifestError::new(Code::NO_MANIFEST, message).hint(help)
 }
 
+/// The file that is laid over another in an environment: `madang.production.toml` over `madang.toml`.
+pub(super) fn overlay(base: &Path, environment: &str) -> PathBuf {
+    base.with_extension(format!("{environment}.toml"))
+}
+
+/// Whether a file is laid over another in some environment.
+pub(super) fn is_overlay(file: &Path, base: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(file_name), Some(base_name)) = (name(file), name(base)) else { return false };
+    let stem = base_name.strip_suffix(".toml").unwrap_or(&base_name);
+    let rest = file_name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('.'));
+    file.parent() == base.parent()
+        && rest.is_some_and(|rest| rest.len() > ".toml".len() && rest.ends_with(".toml"))
+}
+
+/// The environments for which a file has overlays beside it.
+pub(super) fn environments(base: &Path, files: &dyn Files) -> Vec<String> {
+    let (Some(folder), Some(stem)) = (base.parent(), base.file_stem()) else { return Vec::new() };
+    let prefix = format!("{}.", stem.to_string_lossy());
+    let names = files.list(folder).unwrap_or_default().into_iter();
+    let between = |name: String| Some(name.strip_prefix(&prefix)?.strip_suffix(".toml")?.to_owned());
+    names.filter_map(between).filter(|name| !name.is_empty() && !name.contains('.')).collect()
+}
+
 /// The files that a pattern means, in order; `*` stands for any part of one name, but for a leading dot.
 pub(super) fn matching(pattern: &str, root: &Path, files: &dyn Files) -> Vec<PathBuf> {
     let mut found = vec![root.to_owned()];

@@ -19,6 +19,8 @@ pub(super) struct Enclosing {
     service_file: bool,
     /// The line of the file's first header.
     first_header: Option<usize>,
+    /// The file, by its number.
+    file: usize,
 }
 
 impl Enclosing {
@@ -29,12 +31,19 @@ impl Enclosing {
             top: node.spot.range.is_empty(),
             service_file: std::ptr::eq(root, &SERVICE_FILE),
             first_header: first_header.map(Spot::line),
+            file: node.spot.source.index,
         }
     }
 
     /// The problem of a key that `table` does not have.
     pub fn unknown_key(&self, entry: &Entry, table: &'static Table) -> ManifestError {
         let (key, spot) = (entry.key.as_str(), &entry.key_spot);
+        if spot.source.index != self.file {
+            // It was laid over this table: where the table stands says nothing of where the key does.
+            let there =
+                Self { header: None, top: false, first_header: None, file: spot.source.index, ..*self };
+            return there.unknown_key(entry, table);
+        }
         let homes = self.homes(entry, table);
         let shown = if key.len() > 60 { quoted(key) } else { format!("`{key}`") };
         if !homes.is_empty() {

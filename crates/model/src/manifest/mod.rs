@@ -38,7 +38,7 @@ pub use files::find;
 pub use schema::schema;
 pub use variables::{UnknownPlaceholder, placeholders};
 
-use crate::{System, SystemName};
+use crate::{System, SystemName, nearest};
 use check::Check;
 use error::Found;
 use files::{Disk, Files};
@@ -64,18 +64,46 @@ impl Loaded {
     }
 }
 
-/// Loads the manifest that `path` means, a folder or a file; `env` gives the variables of the environment.
+/// Loads the manifest that `path` means, a folder or a file; `env` gives the variables of the process.
 /// Every problem found is reported, not just the first.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
-    load_from(&find(path)?, env, &Disk)
+    load_in(path, None, env)
+}
+
+/// The same in an environment, such as `production`: over each file is laid the one beside it that is named after
+/// the environment, `madang.production.toml` over `madang.toml`. Tables are merged, anything else is replaced.
+pub fn load_in(
+    path: &Path,
+    environment: Option<&str>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Errors> {
+    load_from(&find(path)?, environment, env, &Disk)
 }
 
 /// Loads the manifest at an absolute path, from anywhere.
-fn load_from(path: &Path, env: &dyn Fn(&str) -> Option<String>, files: &dyn Files) -> Result<Loaded, Errors> {
+fn load_from(
+    path: &Path,
+    environment: Option<&str>,
+    env: &dyn Fn(&str) -> Option<String>,
+    files: &dyn Files,
+) -> Result<Loaded, Errors> {
     let root = path.parent().unwrap_or(Path::new("/"));
-    let mut reader =
-        Reader { root, env, files, read: Vec::new(), raw: RawSystem::default(), found: Found::default() };
+    let mut reader = Reader {
+        root,
+        environment,
+        env,
+        files,
+        read: Vec::new(),
+        others: BTreeSet::new(),
+        overlaid: false,
+        raw: RawSystem::default(),
+        found: Found::default(),
+    };
     reader.manifest(path);
+    if let Some(environment) = environment.filter(|_| !reader.overlaid) {
+        let error = no_environment(environment, path, &reader.others);
+        reader.found.push(error);
+    }
     let Reader { read, raw, mut found, .. } = reader;
     let name = name(&raw, root, &mut found);
     rules::check(&raw, name.as_ref().map_or("system", |name| name.as_str()), root, &mut found);
@@ -92,9 +120,14 @@ fn load_from(path: &Path, env: &dyn Fn(&str) -> Option<String>, files: &dyn File
 /// Reads file after file into one raw system.
 struct Reader<'a> {
     root: &'a Path,
+    environment: Option<&'a str>,
     env: &'a dyn Fn(&str) -> Option<String>,
     files: &'a dyn Files,
     read: Vec<PathBuf>,
+    /// The environments that there are.
+    others: BTreeSet<String>,
+    /// Whether there was a file of the environment.
+    overlaid: bool,
     raw: RawSystem,
     found: Found,
 }
@@ -116,13 +149,27 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads, parses and checks a file. An overlay would be laid over the tree before it is checked.
+    /// Reads a file, lays what the environment changes over it, and checks the whole.
     fn file(
         &mut self,
         path: &Path,
         root: &'static Table,
         because: Option<&At<String>>,
     ) -> Option<tree::Node> {
+        let mut tree = self.parsed(path, because)?;
+        if let Some(environment) = self.environment {
+            let known = files::environments(path, self.files);
+            if known.iter().any(|known| known == environment) {
+                self.overlaid = true;
+                tree.overlay(self.parsed(&files::overlay(path, environment), None)?);
+            }
+            self.others.extend(known);
+        }
+        Check::file(&mut tree, root, self.env, &mut self.found);
+        Some(tree)
+    }
+
+    fn parsed(&mut self, path: &Path, because: Option<&At<String>>) -> Option<tree::Node> {
         let text = match self.files.read(path) {
             Ok(text) => text,
             Err(error) => {
@@ -140,17 +187,17 @@ impl Reader<'_> {
         };
         let source: Arc<Source> = Source::new(self.read.len(), path, self.root, text);
         self.read.push(path.to_owned());
-        let Some(mut tree) = tree::parse(&source, &mut self.found) else {
-            self.raw.incomplete = true;
-            return None;
-        };
-        Check::file(&mut tree, root, self.env, &mut self.found);
-        Some(tree)
+        let tree = tree::parse(&source, &mut self.found);
+        self.raw.incomplete |= tree.is_none();
+        tree
     }
 
     /// The files that a pattern means.
     fn included(&mut self, pattern: &At<String>) -> Vec<PathBuf> {
-        let files = files::matching(&pattern.value, self.root, self.files);
+        let mut files = files::matching(&pattern.value, self.root, self.files);
+        // What is laid over a file is no service of its own.
+        let bases = files.clone();
+        files.retain(|file| !bases.iter().any(|base| files::is_overlay(file, base)));
         if files.is_empty() {
             self.raw.incomplete = true;
             self.found.push(
@@ -184,6 +231,20 @@ fn name(raw: &RawSystem, root: &Path, found: &mut Found) -> Option<SystemName> {
         found.push(no_name(root));
     }
     name
+}
+
+fn no_environment(name: &str, manifest: &Path, known: &BTreeSet<String>) -> ManifestError {
+    let list = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let file = files::overlay(manifest, "NAME");
+    let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let make = format!("the file of an environment stands beside the one that it changes: {file}");
+    let help = match (nearest(name, known.iter().map(String::as_str)), list.is_empty()) {
+        (_, true) => make,
+        (Some(meant), false) => format!("did you mean \"{meant}\"? The environments are {list}"),
+        (None, false) => format!("the environments are {list}; {make}"),
+    };
+    ManifestError::new(Code::NO_ENVIRONMENT, format!("there is no environment {}", check::quoted(name)))
+        .hint(help)
 }
 
 fn no_name(root: &Path) -> ManifestError {

@@ -91,6 +91,32 @@ impl Node {
         matches!(self.value, Value::Table(_)) && self.spot.written().starts_with('[')
     }
 
+    /// Lays another tree over this one: tables are merged, and anything else is replaced.
+    pub fn overlay(&mut self, over: Node) {
+        match (&mut self.value, over.value) {
+            (Value::Table(entries), Value::Table(over)) => {
+                for entry in over {
+                    match entries.iter_mut().find(|under| under.key == entry.key) {
+                        Some(under) => {
+                            if !matches!(
+                                (&under.node.value, &entry.node.value),
+                                (Value::Table(_), Value::Table(_))
+                            ) {
+                                under.key_spot = entry.key_spot;
+                            }
+                            under.node.overlay(entry.node);
+                        }
+                        None => entries.push(entry),
+                    }
+                }
+            }
+            (value, over_value) => {
+                *value = over_value;
+                self.spot = over.spot;
+            }
+        }
+    }
+
     /// The first table header of the file, in this table or below it.
     pub fn first_header(&self) -> Option<&Spot> {
         let below: &mut dyn Iterator<Item = &Node> = match &self.value {
@@ -99,7 +125,7 @@ impl Node {
             _ => return None,
         };
         let below = below.filter_map(Node::first_header);
-        self.has_header().then_some(&self.spot).into_iter().chain(below).min_by_key(|spot| spot.range.start)
+        self.has_header().then_some(&self.spot).into_iter().chain(below).min_by_key(|spot| spot.order())
     }
 }
 

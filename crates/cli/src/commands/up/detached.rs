@@ -6,7 +6,6 @@ use std::{
         fd::OwnedFd,
         unix::{fs::FileExt, net::UnixStream as Pair},
     },
-    path::Path,
     process::Stdio,
 };
 
@@ -35,9 +34,9 @@ const EXCERPT: u64 = 4096;
 pub async fn run(location: &Location, format: Format) -> Result<(), Failure> {
     let client = Client::new(location);
     refuse_second(&client, location).await?;
-    let loaded = crate::manifest::load(location.given())?;
+    let loaded = crate::manifest::load(location)?;
     let log = journal::open(&location.logs()).context("failed to open the node's own log")?;
-    let mut node = Background::start(location.given(), log).await?;
+    let mut node = Background::start(location, log).await?;
     let mut events = match start::events(&client).await {
         Ok(events) => events,
         Err(Failure::NotRunning { .. }) => return Err(node.excerpt().await?),
@@ -86,13 +85,14 @@ struct Background {
 impl Background {
     /// Starts it and waits until it listens or is gone: it holds one end of a pair as its standard input, and
     /// closes it either way.
-    async fn start(manifest: &Path, log: File) -> Result<Self, Failure> {
+    async fn start(location: &Location, log: File) -> Result<Self, Failure> {
         let begins = log.metadata()?.len();
         let (ours, theirs) = Pair::pair()?;
         ours.set_nonblocking(true)?;
         let child = Command::new(std::env::current_exe()?)
             .args(["up", "--own-session"])
-            .arg(manifest)
+            .arg(location.given())
+            .args(location.environment().map(|name| format!("--env={name}")))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(log.try_clone()?)
             .stderr(log.try_clone()?)

@@ -22,11 +22,12 @@ pub async fn run(location: &Location, format: Format, own_session: bool) -> Resu
     if own_session {
         rustix::process::setsid().map_err(io::Error::from).context("failed to leave the session")?;
     }
-    let loaded = crate::manifest::load(location.given())?;
+    let loaded = crate::manifest::load(location)?;
     let manifest = manifest::find(location.given()).map_err(Failure::Manifest)?;
+    let environment = location.environment().map(str::to_owned);
     journal::start(&location.logs()).context("failed to open the node's own log")?;
     let signals = Signals::catch()?;
-    let node = Node::start(NodeConfig { manifest, workers: None }).await.map_err(not_started)?;
+    let node = Node::start(NodeConfig { manifest, environment, workers: None }).await.map_err(not_started)?;
     if own_session {
         let_go()?;
     }

@@ -1,5 +1,6 @@
 //! A manifest in memory, and what the tests ask of it.
 
+mod environments;
 mod errors;
 mod examples;
 mod keys;
@@ -31,7 +32,11 @@ impl Memory {
     }
 
     fn load(&self) -> Result<Loaded, Errors> {
-        load_from(&Path::new(ROOT).join("madang.toml"), &env, self)
+        self.load_in(None)
+    }
+
+    fn load_in(&self, environment: Option<&str>) -> Result<Loaded, Errors> {
+        load_from(&Path::new(ROOT).join("madang.toml"), environment, &env, self)
     }
 }
 

@@ -62,7 +62,7 @@ fn unreadable() {
     }
     let files = [("madang.toml", "system.include = [\"*/service.toml\"]\n"), ("orders/service.toml", "")];
     let manifest = Path::new(ROOT).join("madang.toml");
-    let errors = load_from(&manifest, &env, &Locked(Memory::new(files))).unwrap_err();
+    let errors = load_from(&manifest, None, &env, &Locked(Memory::new(files))).unwrap_err();
     expect![[r#"
         MDG-MF-002
 
@@ -75,7 +75,7 @@ fn unreadable() {
           help: a manifest's files are UTF-8 text of at most 1 MiB that the user of `madang` may read
     "#]]
     .assert_eq(&rendered(&errors));
-    let errors = load_from(&manifest, &env, &Memory::default()).unwrap_err();
+    let errors = load_from(&manifest, None, &env, &Memory::default()).unwrap_err();
     expect![[r#"
         MDG-MF-002
 

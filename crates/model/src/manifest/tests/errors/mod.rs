@@ -18,8 +18,9 @@ use crate::manifest::Code;
 #[test]
 fn every_code_has_a_message_and_a_page() {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let tests = fs::read_dir(crate_folder.join("src/manifest/tests/errors")).unwrap();
-    let tests: String = tests.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let folders = ["src/manifest/tests/errors", "src/manifest/tests"];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(crate_folder.join(folder)).unwrap());
+    let tests: String = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok()).collect();
     let pages = crate_folder.join("../../docs/errors");
     for code in Code::ALL {
         assert!(

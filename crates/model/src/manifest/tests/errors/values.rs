@@ -71,7 +71,7 @@ fn bad_name() {
         "#]],
     );
     let nameless = Memory([("/2/madang.toml".into(), "[services.a]\nrun = \"a\"\n".into())].into());
-    let errors = load_from(Path::new("/2/madang.toml"), &env, &nameless).unwrap_err();
+    let errors = load_from(Path::new("/2/madang.toml"), None, &env, &nameless).unwrap_err();
     expect![[r#"
         MDG-MF-008
 
