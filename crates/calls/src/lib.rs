@@ -33,6 +33,12 @@
 //! ([`Policy::breaker`]); both are tried again by single requests. An instance that hangs fails by the time limit
 //! of an attempt, which by default is that of the call: set [`Policy::attempt_timeout`] where that is too long to
 //! wait, or hedge.
+//!
+//! # Asking twice, and standing in
+//! With [`Policy::hedge`] a read that takes long is asked of another instance too, out of the retry budget; the first
+//! good answer counts. With [`Policy::fallback`] a fixed answer, or the last good one to the same request, stands in
+//! for no answer and for a 500, 502, 503 or 504; the header `madang-fallback` and the record say so, and all that
+//! counts failures counts it.
 
 mod answer;
 mod balance;
