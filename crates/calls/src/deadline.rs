@@ -229,6 +229,22 @@ mod tests {
         (begin.elapsed(), answer.is_ok())
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_the_caller_does_not_send_is_no_failure_of_the_service() {
+        let bench = Bench::new(Policy { idle_timeout: millis(1000), ..Policy::default() });
+        let (_sender, receiver) = tokio::sync::mpsc::channel(1);
+        let call = bench.call(Request::post("/").body(Body::new(Parts(receiver))).unwrap());
+        let exchange = call.exchange.clone();
+        let inner = service_fn(|call: Call| async move {
+            let mut body = Upload::send(&call.exchange);
+            while http_body_util::BodyExt::frame(&mut body).await.is_some() {}
+            Ok::<_, CallError>(status(200))
+        });
+        let error = super::total().layer(inner).call(call).await.unwrap_err();
+        assert!(matches!(error, CallError::Stalled { .. }), "{error:?}");
+        assert_eq!((error.code().status, exchange.upload.failed()), (408, true));
+    }
+
     struct Parts(tokio::sync::mpsc::Receiver<bytes::Bytes>);
 
     impl http_body::Body for Parts {

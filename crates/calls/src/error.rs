@@ -73,6 +73,14 @@ pub enum CallError {
         /// Why.
         source: BoxError,
     },
+    /// The time ran out while the service waited for more of the caller's body: the service is not to blame.
+    #[error("the body of the request to {service} did not come within {after:?}")]
+    Stalled {
+        /// The service called.
+        service: ServiceName,
+        /// The time that it had.
+        after: Duration,
+    },
     /// The caller does not declare the service.
     #[error("{caller} does not declare calls to {service}: add {service} to its `calls`")]
     Undeclared {
@@ -109,6 +117,7 @@ impl CallError {
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::BROKEN,
             Self::Upload { .. } => Code::BAD_REQUEST,
+            Self::Stalled { .. } => Code::STALLED,
             Self::Undeclared { .. } => Code::UNDECLARED,
             Self::Malformed { .. } => Code::INTERNAL,
             Self::Panic { .. } => Code::PANIC,
@@ -117,7 +126,14 @@ impl CallError {
 
     /// Whether the effect may have happened although no answer came.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Broken { .. } | Self::Upload { .. } | Self::Panic { .. })
+        matches!(
+            self,
+            Self::Timeout { .. }
+                | Self::Broken { .. }
+                | Self::Upload { .. }
+                | Self::Stalled { .. }
+                | Self::Panic { .. }
+        )
     }
 
     /// Whether the same call may be made again later because nothing of it happened.

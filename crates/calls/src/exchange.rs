@@ -219,7 +219,11 @@ impl Exchange {
 
     /// The error of a call whose time ran out.
     pub(crate) fn timeout(&self, started: Instant) -> CallError {
-        CallError::Timeout { service: self.upstream().name().clone(), after: started.elapsed() }
+        let (service, after) = (self.upstream().name().clone(), started.elapsed());
+        match self.upload.stalled() {
+            true => CallError::Stalled { service, after },
+            false => CallError::Timeout { service, after },
+        }
     }
 
     /// The first attempt at the call.

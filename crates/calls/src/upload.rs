@@ -34,6 +34,8 @@ pub(crate) struct Upload {
     last: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    /// Whether the current attempt waits for the caller to send more.
+    awaited: AtomicBool,
 }
 
 enum Source {
@@ -91,6 +93,7 @@ impl Upload {
             last: AtomicU64::new(0),
             ended: AtomicBool::new(ended),
             failed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +106,7 @@ impl Upload {
                 stream.reader += 1;
                 let reader = stream.reader;
                 exchange.upload.ended.store(false, Release);
+                exchange.upload.awaited.store(false, Relaxed);
                 Body::sending(Sending { exchange: exchange.clone(), reader, position: 0, sent: 0 })
             }
         }
@@ -129,6 +133,15 @@ impl Upload {
     /// Whether the caller's body broke off.
     pub(crate) fn failed(&self) -> bool {
         self.failed.load(Acquire)
+    }
+
+    /// Whether it is the caller that everybody waits for, now that the time is over; the body has then failed.
+    pub(crate) fn stalled(&self) -> bool {
+        let stalled = self.awaited.load(Relaxed);
+        if stalled {
+            self.failed.store(true, Release);
+        }
+        stalled
     }
 
     /// How far it has come, if its length is unknown.
@@ -202,7 +215,11 @@ impl Sending {
         let (polled, repeated) = match stream.kept.get(self.position) {
             Some(Kept::Bytes(bytes)) => (Some(Ok(Frame::data(bytes.clone()))), true),
             Some(Kept::Trailers(trailers)) => (Some(Ok(Frame::trailers(trailers.clone()))), true),
-            None => (std::task::ready!(Pin::new(&mut stream.rest).poll_frame(cx)), false),
+            None => {
+                let polled = Pin::new(&mut stream.rest).poll_frame(cx);
+                exchange.upload.awaited.store(polled.is_pending(), Relaxed);
+                (std::task::ready!(polled), false)
+            }
         };
         match &polled {
             Some(Ok(frame)) if !repeated => stream.keep(frame),

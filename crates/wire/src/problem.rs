@@ -40,6 +40,8 @@ codes! {
     BAD_REQUEST = "MDG-GW-003", 400, "The request is malformed";
     /// The request asks for something that the gateway does not do: a tunnel or a protocol upgrade.
     NOT_SERVED = "MDG-GW-005", 501, "The gateway does not serve this kind of request";
+    /// The client did not send the body of its request in time.
+    STALLED = "MDG-GW-006", 408, "The body of the request did not come in time";
     /// No instance became ready in time.
     NO_INSTANCE = "MDG-CALL-001", 503, "No instance of the service is ready";
     /// The connection to an instance could not be made.
