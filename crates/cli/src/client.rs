@@ -3,11 +3,11 @@
 use std::{io, marker::PhantomData, path::PathBuf, time::Duration};
 
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use madang_wire::Problem;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use crate::{failure::Failure, locate::Location};
@@ -43,36 +43,62 @@ impl Client {
 
     /// Reads one document.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let body = read(self.send(Method::GET, path).await?).await?;
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Sends one document and reads what is made of it.
+    pub async fn put_in<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let document = serde_json::to_vec(document).map_err(anyhow::Error::from)?;
+        self.ask(Method::POST, path, document.into()).await
+    }
+
+    /// Takes something away and reads what it was.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(Method::DELETE, path, Bytes::new()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        document: Bytes,
+    ) -> Result<T, Failure> {
+        let body = read(self.send(method, path, document).await?).await?;
         serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
     }
 
     /// Tells the node to do something.
     pub async fn post(&self, path: &str) -> Result<(), Failure> {
-        read(self.send(Method::POST, path).await?).await.map(drop)
+        read(self.send(Method::POST, path, Bytes::new()).await?).await.map(drop)
     }
 
     /// Has the node make something, and reads what it made.
     pub async fn make<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let body = read(self.send(Method::POST, path).await?).await?;
-        serde_json::from_slice(&body).map_err(|error| unexpected(path, &error))
+        self.ask(Method::POST, path, Bytes::new()).await
     }
 
     /// Reads documents as they come.
     pub async fn lines<T: DeserializeOwned>(&self, path: &str) -> Result<Lines<T>, Failure> {
-        let body = self.send(Method::GET, path).await?.into_body();
+        let body = self.send(Method::GET, path, Bytes::new()).await?.into_body();
         Ok(Lines { body, buffer: Vec::new(), documents: PhantomData })
     }
 
     /// A connection for each request: they are few, and a stream keeps its own.
-    async fn send(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, method: Method, path: &str, document: Bytes) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
         let exchange = async {
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            let request = Request::builder().method(method).uri(path).header(header::HOST, "madang");
-            Ok::<_, anyhow::Error>(sender.send_request(request.body(Empty::<Bytes>::new())?).await?)
+            let mut request = Request::builder().method(method).uri(path).header(header::HOST, "madang");
+            if !document.is_empty() {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+            }
+            Ok::<_, anyhow::Error>(sender.send_request(request.body(Full::new(document))?).await?)
         };
         let response = timeout(PATIENCE, exchange).await.map_err(|_| slow())?.map_err(broken)?;
         if response.status().is_success() {

@@ -153,6 +153,10 @@ fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::Refused => ("refused", Paint::Bad),
         EventKind::Degraded => ("degraded", Paint::Bad),
         EventKind::Recovered => ("recovered", Paint::Good),
+        EventKind::FaultAdded => ("fault added", Paint::Busy),
+        EventKind::FaultRemoved => ("fault removed", Paint::Good),
+        EventKind::FaultExpired => ("fault ended", Paint::Good),
+        EventKind::FaultFired => ("fault", Paint::Bad),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use madang_calls::{Directory, Lane, Origin, Policy};
-use madang_model::{Route, ServiceName, System};
+use madang_model::{Route, ServiceName, System, policy::Fault};
 use madang_wire::admin::{RouteView, TargetView};
 
 use crate::{Error, router::Router};
@@ -13,6 +13,17 @@ use crate::{Error, router::Router};
 pub struct Snapshot {
     pub(crate) fronts: BTreeMap<SocketAddr, Arc<Front>>,
     views: Arc<[RouteView]>,
+}
+
+/// The faults that calls from somewhere meet at a service, besides those of the manifest.
+pub type Faults<'a> = &'a dyn Fn(&Origin, &ServiceName) -> Vec<Fault>;
+
+/// What a snapshot is compiled from.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    system: &'a System,
+    directory: &'a Directory,
+    faults: Faults<'a>,
 }
 
 /// What a listener does with a request.
@@ -47,15 +58,16 @@ pub(crate) struct Destination {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Compiles the listeners and routes of a system.
+    /// Compiles the listeners and routes of a system, and the faults that are met there.
     ///
     /// # Errors
     /// If a route's path, method or header cannot be one, or a route leads nowhere.
-    pub fn compile(system: &System, directory: &Directory) -> Result<Self, Error> {
-        let table = Table::compile(system, directory)?;
+    pub fn compile(system: &System, directory: &Directory, faults: Faults<'_>) -> Result<Self, Error> {
+        let sources = Sources { system, directory, faults };
+        let table = Table::compile(sources)?;
         let views = table.router.order().iter().map(|&i| view(&system.routes[i])).collect();
         let services = system.services.values().filter_map(|service| {
-            let destination = Destination::new(system, directory, &service.name, None);
+            let destination = sources.of_route(&service.name, None);
             Some((service.listen?, Arc::new(Front::Service(Arc::new(destination)))))
         });
         let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
@@ -95,21 +107,22 @@ impl Front {
 // === impl Table ===
 
 impl Table {
-    fn compile(system: &System, directory: &Directory) -> Result<Self, Error> {
-        let routes = system.routes.iter().map(|route| Destinations::compile(system, directory, route));
-        Ok(Self { router: Router::compile(&system.routes)?, routes: routes.collect::<Result<_, _>>()? })
+    fn compile(sources: Sources<'_>) -> Result<Self, Error> {
+        let routes = &sources.system.routes;
+        let destinations = routes.iter().map(|route| Destinations::compile(sources, route));
+        Ok(Self { router: Router::compile(routes)?, routes: destinations.collect::<Result<_, _>>()? })
     }
 }
 
 // === impl Destinations ===
 
 impl Destinations {
-    fn compile(system: &System, directory: &Directory, route: &Route) -> Result<Self, Error> {
+    fn compile(sources: Sources<'_>, route: &Route) -> Result<Self, Error> {
         let mut total = 0;
         let mut shares = Vec::with_capacity(route.to.len());
         for target in route.to.iter().filter(|t| t.weight > 0) {
             total += u64::from(target.weight);
-            let destination = Destination::new(system, directory, &target.service, Some(route));
+            let destination = sources.of_route(&target.service, Some(route));
             shares.push((total, Arc::new(destination)));
         }
         if shares.is_empty() {
@@ -131,12 +144,16 @@ impl Destinations {
     }
 }
 
-// === impl Destination ===
+// === impl Sources ===
 
-impl Destination {
-    fn new(system: &System, directory: &Directory, name: &ServiceName, route: Option<&Route>) -> Self {
+impl Sources<'_> {
+    fn of_route(self, name: &ServiceName, route: Option<&Route>) -> Destination {
         let origin = route.map_or(Origin::Listener, |route| Origin::Route(route.identity().into()));
-        let policy = Arc::new(system.policy_of_route(route, name));
-        Self { lane: directory.lane(origin, name), policy }
+        self.destination(origin, name, self.system.policy_of_route(route, name))
+    }
+
+    fn destination(self, origin: Origin, name: &ServiceName, mut policy: Policy) -> Destination {
+        policy.faults.extend((self.faults)(&origin, name));
+        Destination { lane: self.directory.lane(origin, name), policy: Arc::new(policy) }
     }
 }

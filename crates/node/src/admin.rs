@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     extract::{Path, Query, RawQuery, State},
     response::Response,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
@@ -15,9 +15,9 @@ use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
-        AnswersView, BreakerState, BreakerView, Event, EventKind, HealthView, InstanceView, LimitView,
-        LogLine, RouteView, ServiceView, State as InstanceState, SystemView, TargetView, TokenView,
-        TrafficView,
+        AnswersView, BreakerState, BreakerView, Event, EventKind, FaultSpec, FaultView, HealthView,
+        InstanceView, LimitView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
+        TargetView, TokenView, TrafficView,
     },
 };
 use serde::Deserialize;
@@ -27,6 +27,7 @@ use tracing::warn;
 use utoipa::OpenApi;
 
 use crate::{
+    faults::{self, Peer},
     http::{Failure, lines, serve},
     node::Shared,
 };
@@ -37,7 +38,24 @@ type Answer<T> = Result<T, Failure>;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Madang admin API", description = "What a node's owner asks of it, over its unix socket."),
-    paths(system, instances, health, service, routes, logs, events, requests, traffic, restart, token, down),
+    paths(
+        system,
+        instances,
+        health,
+        service,
+        routes,
+        logs,
+        events,
+        requests,
+        traffic,
+        faults::list,
+        faults::add,
+        faults::remove,
+        faults::remove_all,
+        restart,
+        token,
+        down
+    ),
     components(schemas(
         SystemView,
         InstanceView,
@@ -56,6 +74,8 @@ type Answer<T> = Result<T, Failure>;
         RequestRecord,
         TokenView,
         TrafficView,
+        FaultSpec,
+        FaultView,
         Problem
     ))
 )]
@@ -77,12 +97,14 @@ pub(crate) async fn run(
         .route("/v1/events", get(events))
         .route("/v1/requests", get(requests))
         .route("/v1/traffic", get(traffic))
+        .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
+        .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/restart/{name}", post(restart))
         .route("/v1/tokens", post(token))
         .route("/v1/down", post(down))
         .route("/openapi.json", get(|| async { Json(AdminApi::openapi()) }))
         .with_state(shared);
-    serve(listener, router, shutdown).await
+    serve::<Peer, _>(listener, router, shutdown).await
 }
 
 /// The node and the system that it runs.

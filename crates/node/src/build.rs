@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use madang_calls::Directory;
+use madang_calls::{Directory, Killer};
 use madang_discovery::{Keeper, Registry};
 use madang_gateway::{Gateway, Snapshot};
 use madang_model::{System, manifest};
@@ -27,6 +27,7 @@ use crate::{
     StartError, admin, edits,
     elsewhere::Outside,
     environment::InstanceEnvironment,
+    faults::{self, Executioner, Faults},
     join,
     journal::Journal,
     left,
@@ -72,6 +73,7 @@ impl Node {
         let ports = KeptPorts::open(&state).await?;
         let registry = Registry::open(&state).await?;
         let directory = Directory::default();
+        let faults = Faults::open(&state).await?;
         let switchboard = Arc::new(Switchboard::new(registry.clone(), directory.clone()));
         switchboard.declare(system.services.keys().cloned());
         let keeper = Keeper::new(registry, state.clone());
@@ -93,7 +95,7 @@ impl Node {
         .await?;
 
         // The listeners for outside and for the owner, once there is somebody to answer.
-        let snapshot = Snapshot::compile(&system, &directory)?;
+        let snapshot = Snapshot::compile(&system, &directory, &|from, to| faults.at(from, to))?;
         let (gateway, gateway_handle) = Gateway::start(gateway_config(&config), snapshot).await?;
         let (socket_path, admin_listener) = bind_admin(&system)?;
 
@@ -105,6 +107,7 @@ impl Node {
             environment: config.environment,
             system: system_now,
             directory,
+            faults: faults.clone(),
             switchboard: switchboard.clone(),
             gateway: gateway_handle,
             supervisor: supervisor_handle,
@@ -116,10 +119,14 @@ impl Node {
             service_api,
             started_at: now(),
             refused: Mutex::default(),
+            applying: tokio::sync::Mutex::default(),
             stopping: stopping.clone(),
             stopped: stopped.clone(),
             hurry: CancellationToken::new(),
         });
+
+        let killer: Arc<dyn Killer> = Arc::new(Executioner(Arc::downgrade(&shared)));
+        shared.directory.kill_with(killer.clone());
 
         let mut node = Self::new(shared.clone());
         node.run("supervisor", endless(supervisor.run(stopped.clone())));
@@ -130,7 +137,8 @@ impl Node {
         let expire = join::expire(switchboard.clone(), journal.clone(), system_seen.clone(), stopped.clone());
         node.run("leases", endless(expire));
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));
-        let api = ServiceApi { switchboard, system: system_seen, tokens, journal };
+        node.run("faults", endless(faults::run(shared.clone())));
+        let api = ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer };
         node.run("service API", api.run(service_listener, stopped.clone()));
         node.run("admin API", {
             let shared = shared.clone();

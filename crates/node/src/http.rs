@@ -5,10 +5,10 @@ use std::{future::IntoFuture, io, time::Duration};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::Request,
+    extract::{Request, connect_info::Connected},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    serve::Listener,
+    serve::{IncomingStream, Listener},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -23,13 +23,15 @@ use tokio_util::sync::CancellationToken;
 /// not keep the node from ending.
 const READERS: Duration = Duration::from_secs(1);
 
-/// Serves an API until told to stop.
-pub(crate) async fn serve<L>(listener: L, api: Router, shutdown: CancellationToken) -> io::Result<()>
+/// Serves an API until told to stop. Its requests know who asks.
+pub(crate) async fn serve<P, L>(listener: L, api: Router, shutdown: CancellationToken) -> io::Result<()>
 where
+    P: for<'a> Connected<IncomingStream<'a, L>>,
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
     let api = api.fallback(unknown_path).layer(middleware::from_fn(as_problem));
+    let api = api.into_make_service_with_connect_info::<P>();
     let serving = axum::serve(listener, api).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = serving.into_future() => ended,

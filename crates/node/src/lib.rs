@@ -10,6 +10,7 @@ mod edits;
 mod elsewhere;
 mod environment;
 mod error;
+mod faults;
 mod hex;
 mod http;
 mod join;

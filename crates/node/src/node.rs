@@ -19,9 +19,11 @@ use tokio::{
     task::{self, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::{elsewhere::Outside, join, journal::Journal, rotation::Switchboard, tokens::Tokens};
+use crate::{
+    elsewhere::Outside, faults::Faults, join, journal::Journal, rotation::Switchboard, tokens::Tokens,
+};
 
 /// A running node. End it with [`Node::stop`] and [`Node::wait`]: dropping it kills whatever its units run.
 pub struct Node {
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) environment: Option<String>,
     pub(crate) system: watch::Sender<Arc<System>>,
     pub(crate) directory: Directory,
+    pub(crate) faults: Faults,
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) gateway: madang_gateway::Handle,
     pub(crate) supervisor: madang_supervisor::Handle,
@@ -48,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) service_api: SocketAddr,
     pub(crate) started_at: u64,
     pub(crate) refused: Mutex<Option<String>>,
+    /// Held while the gateway is told something else, so that nothing older comes after it.
+    pub(crate) applying: tokio::sync::Mutex<()>,
     /// Cancelled when the node is told to stop.
     pub(crate) stopping: CancellationToken,
     /// Cancelled when it must not wait for anybody's work to end.
@@ -269,12 +274,29 @@ impl Shared {
         if **self.system.borrow() == *system {
             return Ok(Reload::Same);
         }
-        let snapshot = Snapshot::compile(&system, &self.directory)?;
-        self.gateway.apply(snapshot).await?;
+        let _applying = self.applying.lock().await;
+        self.open(&system).await?;
         self.system.send_replace(system.clone());
         self.switchboard.declare(system.services.keys().cloned());
         self.supervisor.apply(system);
         Ok(Reload::Changed)
+    }
+
+    /// Has the gateway follow the faults in force; services that call others are told by the service API.
+    pub(crate) async fn follow_faults(&self) {
+        let _applying = self.applying.lock().await;
+        let system = self.system.borrow().clone();
+        if let Err(error) = self.open(&system).await
+            && !self.stopping.is_cancelled()
+        {
+            warn!(error = with_causes(&error), "the gateway does not follow the faults");
+        }
+    }
+
+    /// Has the gateway do what a system says, with the faults in force.
+    async fn open(&self, system: &System) -> Result<(), madang_gateway::Error> {
+        let faults = |origin: &_, callee: &_| self.faults.at(origin, callee);
+        self.gateway.apply(Snapshot::compile(system, &self.directory, &faults)?).await
     }
 
     fn announce(&self, kind: EventKind, message: &str) {

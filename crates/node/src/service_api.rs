@@ -1,20 +1,25 @@
 //! The service API: what an instance asks of its node over loopback, with its own token; `join.rs` is how one that
 //! others start comes into rotation.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::{FromRef, Query, State},
+    Json, Router,
+    extract::{FromRef, Path, Query, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use futures_util::stream;
-use http::{HeaderMap, header};
-use madang_model::{InstanceId, ServiceName, System};
+use http::{HeaderMap, StatusCode, header};
+use madang_calls::Killer;
+use madang_model::{
+    InstanceId, ServiceName, System,
+    policy::{Fault, FaultEffect},
+};
 use madang_wire::{
     Code, Problem,
-    service::{Endpoint, Endpoints, Join, Joined, Member, ServiceEndpoints},
+    admin::FaultView,
+    service::{Endpoint, Endpoints, Fired, Join, Joined, Member, ServiceEndpoints},
 };
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -22,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::{
+    faults::Faults,
     http::{Failure, lines, serve},
     join,
     journal::Journal,
@@ -39,8 +45,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
         title = "Madang service API",
         description = "What an instance asks of its node, at MADANG_URL, with `authorization: Bearer $MADANG_TOKEN`."
     ),
-    paths(endpoints, join::join, join::leave, join::list),
-    components(schemas(Endpoints, ServiceEndpoints, Endpoint, Join, Joined, Member, Problem))
+    paths(endpoints, join::join, join::leave, join::list, fired),
+    components(schemas(Endpoints, Fired, ServiceEndpoints, Endpoint, Join, Joined, Member, Problem))
 )]
 pub struct ServiceApiDocument;
 
@@ -50,6 +56,8 @@ pub(crate) struct ServiceApi {
     pub(crate) system: watch::Receiver<Arc<System>>,
     pub(crate) tokens: Tokens,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) faults: Faults,
+    pub(crate) killer: Arc<dyn Killer>,
 }
 
 /// What the handlers may ask for: the API, or the sign that it ends.
@@ -75,12 +83,13 @@ impl ServiceApi {
     /// Serves until told to stop; streams end then.
     pub(crate) async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
         let router = self.router(shutdown.clone());
-        serve(listener, router, shutdown).await
+        serve::<SocketAddr, _>(listener, router, shutdown).await
     }
 
     fn router(self, shutdown: CancellationToken) -> Router {
         Router::new()
             .route("/v1/endpoints", get(endpoints))
+            .route("/v1/faults/{id}/fired", post(fired))
             .merge(join::routes())
             .route("/openapi.json", get(|| async { axum::Json(ServiceApiDocument::openapi()) }))
             .with_state(ApiState { api: self, shutdown })
@@ -139,7 +148,9 @@ impl ServiceApi {
             if system.services.get(callee).is_some_and(|service| service.url().is_some()) {
                 entry.instances = self.way_outside(&system, callee).into_iter().collect();
             }
-            entry.policy = Some(system.policy_of_call(asker, callee));
+            let mut policy = system.policy_of_call(asker, callee);
+            policy.faults.extend(self.faults.of(Some(asker), callee));
+            entry.policy = Some(policy);
             services.insert(callee.clone(), entry);
         }
         Endpoints { version: known.version, services }
@@ -171,29 +182,64 @@ async fn endpoints(
     }
     let mut system = api.system.clone();
     system.mark_changed();
-    let watching = Watching { registry: api.switchboard.registry().watch(), system, api, asker, shutdown };
+    let (registry, faults) = (api.switchboard.registry().watch(), api.faults.watch());
+    let watching = Watching { registry, system, faults, api, asker, shutdown };
     Ok(lines(stream::unfold(watching, |mut watching| async {
         let next = watching.next().await?;
         Some((next, watching))
     })))
 }
 
+/// A fault of kind `kill` met a call of the asker's: the instance that it went to is killed, or else the asker.
+#[utoipa::path(post, path = "/v1/faults/{id}/fired", params(("id" = String, Path)), request_body = Fired,
+    responses((status = 202), (status = 401, body = Problem), (status = 404, body = Problem)))]
+async fn fired(
+    State(api): State<ServiceApi>,
+    Path(fault): Path<String>,
+    headers: HeaderMap,
+    Json(fired): Json<Fired>,
+) -> Result<StatusCode, Failure> {
+    let bearer = api.bearer(&headers)?;
+    let Fired { caller, service, instance } = fired;
+    let asker = api.asker(&bearer, Some(caller))?;
+    let unknown = |detail: String| Failure::from(Problem::new(Code::UNKNOWN_NAME).detail(detail));
+    let system = api.system.borrow().clone();
+    let kills = |it: &Fault| it.name() == fault && it.effect == FaultEffect::Kill;
+    if !api.faults.of_call(&system, &asker, &service).iter().any(kills) {
+        return Err(unknown(format!("no fault {fault} kills instances of {service} for {asker}")));
+    }
+    let known = api.switchboard.registry().snapshot();
+    let instances = known.services.get(&service).into_iter().flat_map(|service| &service.instances);
+    let own = match bearer {
+        Bearer::Instance { instance, .. } => Some(instance),
+        Bearer::Service(_) => None,
+    };
+    let met = instance.or(own).ok_or_else(|| unknown("say which instance the call went to".to_owned()))?;
+    if !instances.into_iter().any(|endpoint| endpoint.instance == met) {
+        return Err(unknown(format!("{met} is no ready instance of {service}")));
+    }
+    api.killer.kill(&fault, &service, Some(&met));
+    Ok(StatusCode::ACCEPTED)
+}
+
 /// One reader of `?watch=true`.
 struct Watching {
     registry: madang_discovery::Watch,
     system: watch::Receiver<Arc<System>>,
+    faults: watch::Receiver<Arc<Vec<FaultView>>>,
     api: ServiceApi,
     asker: ServiceName,
     shutdown: CancellationToken,
 }
 
 impl Watching {
-    /// Waits for a change of what is ready or of what is declared, or for the heartbeat.
+    /// Waits for a change of what is ready, of what is declared or of the faults in force, or for the heartbeat.
     async fn next(&mut self) -> Option<Endpoints> {
         let changed = async {
             tokio::select! {
                 next = self.registry.next() => next.map(drop),
                 changed = self.system.changed() => changed.ok(),
+                changed = self.faults.changed() => changed.ok(),
             }
         };
         tokio::select! {
@@ -209,6 +255,8 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use http::{Request, StatusCode};
     use http_body_util::BodyExt;
+    use std::sync::Mutex;
+
     use madang_calls::Directory;
     use madang_discovery::{Instance, Registry};
     use madang_model::{Protocol, UnitName};
@@ -239,7 +287,18 @@ mod tests {
         journal: Arc<Journal>,
         _system: watch::Sender<Arc<System>>,
         tokens: Tokens,
+        faults: Faults,
+        killed: Arc<Killed>,
         router: Router,
+    }
+
+    #[derive(Default)]
+    struct Killed(Mutex<Vec<String>>);
+
+    impl Killer for Killed {
+        fn kill(&self, fault: &str, service: &ServiceName, instance: Option<&InstanceId>) {
+            self.0.lock().unwrap().push(format!("{fault} {service} {}", instance.unwrap()));
+        }
     }
 
     async fn fixture() -> Fixture {
@@ -252,6 +311,8 @@ mod tests {
         let registry = Registry::open(&state).await.unwrap();
         let tokens = Tokens::open(&state, [1; crate::tokens::KEY]).await.unwrap();
         let (sender, seen) = watch::channel(system);
+        let faults = Faults::open(&state).await.unwrap();
+        let killed = Arc::new(Killed::default());
         let switchboard = Arc::new(Switchboard::new(registry, Directory::default()));
         switchboard.declare(seen.borrow().services.keys().cloned());
         let journal = Arc::new(Journal::new());
@@ -260,9 +321,11 @@ mod tests {
             system: seen,
             tokens: tokens.clone(),
             journal: journal.clone(),
+            faults: faults.clone(),
+            killer: killed.clone(),
         };
         let router = api.router(CancellationToken::new());
-        Fixture { _folder: folder, switchboard, journal, _system: sender, tokens, router }
+        Fixture { _folder: folder, switchboard, journal, _system: sender, tokens, faults, killed, router }
     }
 
     impl Fixture {
@@ -277,6 +340,7 @@ mod tests {
 
         async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> Response {
             let request = Request::builder().method(method).uri(path);
+            let request = request.header("content-type", "application/json");
             let request = request.header("authorization", format!("bearer {token}"));
             self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
         }
@@ -292,6 +356,27 @@ mod tests {
                 format!("{} {id} {:?}: {}", event.unit, event.kind, event.message)
             };
             events.iter().map(event).collect()
+        }
+
+        async fn fire(&self, fault: &str, token: &str, fired: &str) -> StatusCode {
+            let path = format!("/v1/faults/{fault}/fired");
+            self.send("POST", &path, token, fired).await.status()
+        }
+
+        async fn fault(&self, effect: FaultEffect) -> FaultView {
+            let view = FaultView {
+                id: String::new(),
+                caller: "orders".into(),
+                callee: "users".into(),
+                method: None,
+                path: None,
+                effect,
+                percent: 100,
+                since: 0,
+                until: u64::MAX,
+                by: String::new(),
+            };
+            self.faults.add(view).await.unwrap()
         }
 
         fn ready(&self, service: &str) {
@@ -334,6 +419,49 @@ mod tests {
         }
         let other = fixture.get("/v1/endpoints?service=users", &fixture.token("orders")).await;
         assert_eq!(other.status(), StatusCode::NOT_FOUND, "a service of another unit");
+    }
+
+    #[tokio::test]
+    async fn an_instance_has_those_killed_that_a_fault_of_its_own_met_and_nobody_else() {
+        let fixture = fixture().await;
+        fixture.ready("users");
+        fixture.ready("catalog");
+        let kill = fixture.fault(FaultEffect::Kill).await.id;
+        let hang = fixture.fault(FaultEffect::Hang).await.id;
+        let orders = fixture.token("orders");
+        let met = r#"{ "caller": "orders", "service": "users", "instance": "users-a" }"#;
+        for (fault, token, fired) in [
+            (&*kill, &*fixture.token("catalog"), met),
+            (&kill, &orders, r#"{ "caller": "orders", "service": "users", "instance": "catalog-a" }"#),
+            (&kill, &orders, r#"{ "caller": "orders", "service": "catalog", "instance": "catalog-a" }"#),
+            (&kill, &orders, r#"{ "caller": "orders", "service": "users" }"#),
+            (&hang, &orders, met),
+            ("f99", &orders, met),
+        ] {
+            assert_eq!(fixture.fire(fault, token, fired).await, StatusCode::NOT_FOUND, "{fault} {fired}");
+        }
+        assert_eq!(fixture.fire(&kill, "nobody", met).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(*fixture.killed.0.lock().unwrap(), [""; 0]);
+        assert_eq!(fixture.fire(&kill, &orders, met).await, StatusCode::ACCEPTED);
+        assert_eq!(*fixture.killed.0.lock().unwrap(), [format!("{kill} users users-a")]);
+    }
+
+    #[tokio::test]
+    async fn a_watch_tells_of_faults_too() {
+        let fixture = fixture().await;
+        let mut body = fixture.get("/v1/endpoints?watch=true", &fixture.token("orders")).await.into_body();
+        let mut until = async |count: usize| loop {
+            let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            let seen: Endpoints = serde_json::from_slice(&line).unwrap();
+            let faults = |service: &str| seen.services[service].policy.as_ref().unwrap().faults.clone();
+            assert!(faults("catalog").is_empty());
+            if faults("users").len() == count {
+                return faults("users");
+            }
+        };
+        until(0).await;
+        let fault = fixture.fault(FaultEffect::Hang).await;
+        assert_eq!(until(1).await[0].id, fault.id);
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use crate::{
     declared::Declared,
     discover::Reach,
     environment::Environment,
+    fired::Firing,
     front::{ask, unready},
     stack::{panic_message, stack},
 };
@@ -98,6 +99,8 @@ impl Host {
             match &environment.service_api {
                 None => known.standalone(&environment.services),
                 Some(api) => {
+                    let firing = Firing { caller: caller.clone(), api: api.clone() };
+                    directory.kill_with(Arc::new(firing));
                     let follow = known.follow(api.clone());
                     self.0.tasks.spawn(self.0.stopping.clone().run_until_cancelled_owned(follow));
                 }

@@ -94,6 +94,7 @@ mod discover;
 mod environment;
 mod error;
 mod extract;
+mod fired;
 mod front;
 pub mod grpc;
 mod host;

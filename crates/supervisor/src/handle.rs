@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use madang_model::{System, UnitName};
+use madang_model::{InstanceId, System, UnitName};
 use madang_wire::admin::{Event, InstanceView, State};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +67,17 @@ impl Handle {
     /// Kills every process without waiting for its work to end. [`Handle::stop`] then returns soon.
     pub fn kill_now(&self) {
         self.order(Order::Kill);
+    }
+
+    /// Kills the processes of one instance, as a failure would; whether it has any. What follows is what follows
+    /// every exit.
+    pub fn kill(&self, instance: &InstanceId) -> bool {
+        let rows = self.board.rows();
+        let pid = rows.iter().find(|row| row.name == *instance.0).and_then(|row| row.pid);
+        let leader =
+            pid.map(u32::cast_signed).filter(|pid| proc::stat(*pid).is_some_and(|stat| stat.group == *pid));
+        let group = leader.and_then(Pid::from_raw);
+        group.is_some_and(|group| kill_process_group(group, Signal::KILL).is_ok())
     }
 
     fn order(&self, order: Order) {

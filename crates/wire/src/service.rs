@@ -86,3 +86,19 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<Joined>,
 }
+
+/// A fault of kind `kill` met a call: `POST {MADANG_URL}/v1/faults/{id}/fired`. The node kills the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fired {
+    /// The service whose call it met, which the asker's unit hosts.
+    #[schema(value_type = String)]
+    pub caller: ServiceName,
+    /// The service that was called.
+    #[schema(value_type = String)]
+    pub service: ServiceName,
+    /// The instance that the call went to; the asker itself if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub instance: Option<InstanceId>,
+}

@@ -5,6 +5,7 @@ mod completions;
 mod describe;
 mod down;
 mod exit;
+mod fault;
 mod logs;
 mod open;
 mod policy;
@@ -56,6 +57,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Token { service } => token::run(&client(default())?, &output, &service).await,
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,
+        Command::Fault(fault) => fault::run(&client(default())?, &output, fault).await,
         Command::Check(check) => check::run(&at(check.which)?, &output, check.schema, check.explain),
         Command::Policy(Policy::Explain { caller, callee, route }) => {
             policy::explain(&at(default())?, &output, &caller, &callee, route.as_deref())

@@ -4,6 +4,7 @@ mod check;
 mod describe;
 mod down;
 mod fake;
+mod fault;
 mod logs;
 mod open;
 mod policy;

@@ -87,6 +87,7 @@ async fn help_says_what_there_is() {
                   wait         Wait until every unit is ready, also of a system that is yet to be started, or until
                                the system is gone
                   routes       List the routes of the gateway in the order of precedence
+                  fault        Make calls fail on purpose, for a while
                   check        Check the manifest and say what is wrong with it
                   policy       Show what holds for calls, and which line of the manifest says so
                   open         Open the gateway in a browser

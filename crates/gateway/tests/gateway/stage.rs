@@ -130,7 +130,7 @@ impl Stage {
             listeners.push(listener);
         }
         let directory = Directory::default();
-        let snapshot = Snapshot::compile(&system, &directory).unwrap();
+        let snapshot = Snapshot::compile(&system, &directory, &|_, _| Vec::new()).unwrap();
         let (gateway, handle) = Gateway::start_with(config, snapshot, listeners).await.unwrap();
         Self { system, directory, instances: BTreeMap::new(), handle, gateway, local, version: 0 }
     }
@@ -164,7 +164,7 @@ impl Stage {
 
     /// Puts the system as it is now into force.
     pub async fn apply(&self) -> Result<(), madang_gateway::Error> {
-        self.handle.apply(Snapshot::compile(&self.system, &self.directory)?).await
+        self.handle.apply(Snapshot::compile(&self.system, &self.directory, &|_, _| Vec::new())?).await
     }
 
     /// Where the gateway listens since it started.

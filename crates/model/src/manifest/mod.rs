@@ -64,6 +64,14 @@ impl Loaded {
     }
 }
 
+/// Whether a text is the path of a route: `/users/{id}`, `/users/**`.
+///
+/// # Errors
+/// Says what is wrong with it and what to write instead.
+pub fn check_path(text: &str) -> Result<(), String> {
+    pattern::check(text).map_err(|unfit| format!("{}: {}", unfit.why, unfit.help))
+}
+
 /// Loads the manifest that `path` means, a folder or a file; `env` gives the variables of the process.
 /// Every problem found is reported, not just the first.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Errors> {
