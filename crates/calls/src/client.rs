@@ -71,7 +71,7 @@ impl Client {
         Self { worker: Arc::new(worker) }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn worker(&self) -> Arc<Worker> {
         self.worker.clone()
     }

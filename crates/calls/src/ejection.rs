@@ -1,9 +1,10 @@
 //! Takes an instance out of use because of its answers, and back after a real request to it went well.
 //!
-//! Outlier detection as Envoy has it (failures in a row, success rate), with three differences. Rates are judged
-//! against a limit rather than against the other instances, so that two are enough. An instance comes back by one
-//! request that goes well, not by time alone, so that one that still hangs costs one caller and not all. And
-//! how many may be out of use at once is part of the data: a [`Rotation`] cannot be made otherwise.
+//! Outlier detection as Envoy has it (failures in a row, success rate), with three differences. An instance must
+//! be beyond a limit and worse than the others: two are enough to compare, and where all fail, because of what they
+//! all need or because they have too much to do, none is taken from the others' help. It comes back by one request
+//! that goes well, not by time alone, so that one that still hangs costs one caller and not all. And how many may be
+//! out of use at once is part of the data: a [`Rotation`] cannot be made otherwise.
 //!
 //! Instances that are out of use are in a list of their own. Choosing among the others costs nothing more.
 
@@ -181,6 +182,31 @@ impl Rotation {
         self.all.iter().map(|endpoint| endpoint.health.view(&endpoint.instance, clock)).collect()
     }
 
+    /// Whether the others are better: most of them do not fail as well, or not half as often.
+    fn is_outlier(&self, endpoint: &Arc<Endpoint>, reason: Reason, rules: &Ejection, now: Instant) -> bool {
+        let others = || self.used.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
+        let rate = |part: fn(&Sums) -> u32, own: &Sums| {
+            let (mut parts, mut answers) = (0_u64, 0_u64);
+            for other in others() {
+                let sums = other.health.tally.sums(rules.window, now);
+                parts += u64::from(part(&sums));
+                answers += u64::from(sums.answers);
+            }
+            parts * 2 * u64::from(own.answers) <= u64::from(part(own)) * answers
+        };
+        match &reason {
+            Reason::InARow(_) => {
+                let failing =
+                    |other: &&Arc<Endpoint>| other.health.tally.streak() >= (rules.failures / 2).max(1);
+                let failing = others().filter(failing).count();
+                failing == 0 || failing * 2 < others().count()
+            }
+            Reason::Failed(own) => rate(|sums| sums.failed, own),
+            Reason::Slow(own) => rate(|sums| sums.slow, own),
+            Reason::Probe => true,
+        }
+    }
+
     fn probe(&self, policy: &Policy, now: Instant) -> Option<Probe> {
         let patience = policy.attempt_timeout + PATIENCE;
         self.ejected.iter().find_map(|endpoint| {
@@ -258,6 +284,7 @@ impl Upstream {
             None => {
                 endpoint.health.ejected().is_none()
                     && rotation.ejected.len() < allowed(rotation.all.len(), rules.at_most)
+                    && rotation.is_outlier(endpoint, reason, rules, now)
             }
         };
         // Looked at first without the lock: where no more may be ejected, this happens at every failure.
@@ -504,6 +531,37 @@ mod tests {
         bench.upstream.endpoints()[2].reached();
         fail(&bench, 2, 5);
         assert_eq!(used(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_most_fail_none_is_to_blame() {
+        for count in [2, 4, 5] {
+            let bench = bench(Ejection::default());
+            bench.rotate(count);
+            for number in (0..count).cycle().take(100) {
+                fail(&bench, number.into(), 1);
+            }
+            assert_eq!(bench.upstream.endpoints.load().ejected(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_fails_twice_as_often_as_the_others_and_too_often_is_ejected() {
+        let ejected = |own: usize, others: usize| {
+            let bench = bench(Ejection::default());
+            bench.rotate(3);
+            for round in 0..60 {
+                for (number, endpoint) in bench.upstream.endpoints().into_iter().enumerate() {
+                    let every = if number == 0 { own } else { others };
+                    let sent = Sent { endpoint, probe: None, began: Instant::now() };
+                    answer(&bench, sent, round % every == 1, Duration::ZERO);
+                }
+            }
+            bench.upstream.endpoints.load().ejected()
+        };
+        assert_eq!(ejected(3, 100), 1, "a third");
+        assert_eq!(ejected(10, 100), 0, "a tenth is borne");
+        assert_eq!(ejected(3, 4), 0, "the others are hardly better");
     }
 
     #[tokio::test(start_paused = true)]

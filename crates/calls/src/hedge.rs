@@ -15,7 +15,7 @@ use std::{
 };
 
 use http::Response;
-use madang_model::policy::{Hedge, HedgeAfter};
+use madang_model::policy::{Hedge, HedgeAfter, RetryBudget};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -27,6 +27,9 @@ use crate::{
 
 /// The latencies after which a percentile of them is known well enough.
 const SAMPLES: u32 = 20;
+/// The most of the calls that are hedged, in percent, retries included (and one a second in quiet times): that more
+/// are slow means that the service has too much to do, or that some of its instances have and the others will.
+const MOST: u32 = 5;
 /// The least step of the estimate, as a share of itself.
 const STEP: f32 = 0.05;
 
@@ -159,8 +162,9 @@ fn second(exchange: &Arc<Exchange>) -> Option<Call> {
     let queues = exchange.lane.limiter.waiting() + upstream.limiter.waiting() > 0;
     let late = exchange.deadline().is_some_and(|deadline| deadline <= now);
     let fits = !queues && !late && upstream.has_other(first, now);
-    (fits && upstream.budget.withdraw(now, &exchange.policy.retry_budget))
-        .then(|| exchange.again(2, Some(first), false))
+    let RetryBudget { percent, floor } = exchange.policy.retry_budget;
+    let budget = RetryBudget { percent: percent.min(MOST), floor: floor.min(1) };
+    (fits && upstream.budget.withdraw(now, &budget)).then(|| exchange.again(2, Some(first), false))
 }
 
 fn good(answer: &Answer) -> bool {

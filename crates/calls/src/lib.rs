@@ -76,6 +76,8 @@ mod pool;
 mod random;
 mod record;
 mod retry;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod stack;
 mod tally;
 #[cfg(test)]

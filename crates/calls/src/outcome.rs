@@ -22,7 +22,6 @@ use std::{
 };
 
 use http::{HeaderMap, Response};
-use madang_model::Protocol;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -152,6 +151,7 @@ impl Attempt {
         let took = now - self.began;
         self.took = Some(took);
         self.exchange.trail.answered(took, now - self.exchange.started);
+        // A failure that comes fast must not attract calls.
         let (verdict, repels) = match result {
             Err(error) => (Some(self.of_error(error, took)), true),
             Ok(response) => {
@@ -162,7 +162,7 @@ impl Attempt {
                 let verdict = self.of_status(status, took);
                 // Good is only what is good to its end.
                 let early = grpc.is_some() || verdict != Verdict::Good;
-                (early.then_some(verdict), matches!(status, 429 | 502..=504))
+                (early.then_some(verdict), verdict == Verdict::Failed || status == 429)
             }
         };
         // That the caller's body broke off says nothing of the instance.
@@ -204,7 +204,7 @@ impl Attempt {
 
     /// Whether the server may have closed the connection for being idle, as the request went out.
     fn was_stale(&self) -> bool {
-        let http1 = self.in_flight.as_ref().is_some_and(|it| it.endpoint().protocol == Protocol::Http);
+        let http1 = self.in_flight.as_ref().is_some_and(|it| !self.exchange.over_http2(it.endpoint()));
         http1 && self.exchange.trail.reused()
     }
 

@@ -5,15 +5,25 @@ use tower::{Service, ServiceBuilder};
 
 use crate::{
     Body, CallError, breaker, deadline, exchange::Call, fallback, fault, hedge, hop, limit, outcome, park,
-    record, retry, transport,
+    record, retry, transport, transport::Outgoing,
 };
+
+/// The layers of a call over the network.
+pub(crate) fn stack()
+-> impl Service<Call, Response = Response<Body>, Error = CallError, Future: Send> + Clone + Send {
+    stack_over(transport::service())
+}
 
 /// The layers of a call, in the order in which it passes them. They hold nothing: what a client owns travels
 /// with the call, so that the stack costs nothing to make.
 ///
 /// Before it, at the gateway: identity, rate limit and cache, which decide whether there is a call at all.
-pub(crate) fn stack()
--> impl Service<Call, Response = Response<Body>, Error = CallError, Future: Send> + Clone + Send {
+pub(crate) fn stack_over<S>(
+    transport: S,
+) -> impl Service<Call, Response = Response<Body>, Error = CallError, Future: Send> + Clone + Send
+where
+    S: Service<Outgoing, Response = Response<Body>, Error = CallError, Future: Send> + Clone + Send + 'static,
+{
     ServiceBuilder::new()
         .layer(record::layer()) // outermost: sees every call, also one that its caller leaves
         .layer(fallback::layer()) // outside of all that can fail, inside the record, which says so
@@ -27,5 +37,5 @@ pub(crate) fn stack()
         .layer(outcome::layer()) // judges an instance by its answers, and the service; connecting included
         .layer(fault::layer()) // inside all that judges: injected as if the instance made them
         .layer(hop::layer()) // writes each attempt anew: its number, its span and the time left
-        .service(transport::service())
+        .service(transport)
 }
