@@ -100,7 +100,9 @@ impl Client {
             }
             Ok::<_, anyhow::Error>(sender.send_request(request.body(Full::new(document))?).await?)
         };
-        let response = timeout(PATIENCE, exchange).await.map_err(|_| slow())?.map_err(broken)?;
+        let response = timeout(PATIENCE, exchange).await.map_err(|_| slow())?;
+        let response =
+            response.map_err(|error| if died(&error) { self.not_running() } else { broken(error) })?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -112,16 +114,30 @@ impl Client {
         })
     }
 
+    fn not_running(&self) -> Failure {
+        Failure::NotRunning { place: self.place.clone(), up: self.up.clone() }
+    }
+
     fn no_connection(&self, error: io::Error) -> Failure {
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Failure::NotRunning { place: self.place.clone(), up: self.up.clone() }
-            }
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => self.not_running(),
             _ => Failure::Failed(
                 anyhow::Error::new(error).context(format!("failed to connect to {}", self.socket.display())),
             ),
         }
     }
+}
+
+/// Whether the node is gone, killed before it could answer.
+fn died(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    error.chain().any(|cause| {
+        match (cause.downcast_ref::<hyper::Error>(), cause.downcast_ref::<io::Error>()) {
+            (Some(error), _) => error.is_incomplete_message() || error.is_canceled(),
+            (_, Some(error)) => matches!(error.kind(), BrokenPipe | ConnectionReset),
+            _ => false,
+        }
+    })
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    StartError, admin, edits,
+    StartError, admin, disk, edits,
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::{self, Executioner, Faults},
@@ -120,6 +120,7 @@ impl Node {
             started_at: now(),
             refused: Mutex::default(),
             applying: tokio::sync::Mutex::default(),
+            degraded: Mutex::default(),
             stopping: stopping.clone(),
             stopped: stopped.clone(),
             hurry: CancellationToken::new(),
@@ -131,6 +132,8 @@ impl Node {
         let mut node = Self::new(shared.clone());
         node.run("supervisor", endless(supervisor.run(stopped.clone())));
         node.run("events", endless(record_events(shared.clone(), unit_events)));
+        let disk = disk::run(shared.clone(), owner.data().to_owned(), state.clone());
+        node.run("watch of the disk", endless(disk));
         node.run("request records", endless(drain_records(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));

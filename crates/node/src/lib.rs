@@ -6,6 +6,7 @@
 
 mod admin;
 mod build;
+mod disk;
 mod edits;
 mod elsewhere;
 mod environment;

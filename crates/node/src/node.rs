@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) refused: Mutex<Option<String>>,
     /// Held while the gateway is told something else, so that nothing older comes after it.
     pub(crate) applying: tokio::sync::Mutex<()>,
+    /// What cannot be had, see [`crate::disk`].
+    pub(crate) degraded: Mutex<Option<String>>,
     /// Cancelled when the node is told to stop.
     pub(crate) stopping: CancellationToken,
     /// Cancelled when it must not wait for anybody's work to end.
@@ -155,6 +157,7 @@ impl Shared {
             started_at: self.started_at,
             ready: *self.supervisor.ready().borrow(),
             manifest_error: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            degraded: self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             requests: stats.requests,
             records_dropped: stats.records_dropped,
         }
@@ -299,8 +302,8 @@ impl Shared {
         self.gateway.apply(Snapshot::compile(system, &self.directory, &faults)?).await
     }
 
-    fn announce(&self, kind: EventKind, message: &str) {
-        info!(?kind, message, "manifest read again");
+    pub(crate) fn announce(&self, kind: EventKind, message: &str) {
+        info!(?kind, message, "system changed");
         let unit = self.system.borrow().name.to_string();
         self.journal.record(Event { at: now(), unit, instance: None, kind, message: message.to_owned() });
     }
@@ -329,7 +332,7 @@ pub(crate) enum Reload {
 }
 
 /// An error with all that caused it.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -31,6 +31,7 @@ struct Inner {
     thread: Option<JoinHandle<()>>,
     readers: Readers,
     commits: Arc<AtomicU64>,
+    failing: Arc<Mutex<Option<Error>>>,
 }
 
 // === impl Store ===
@@ -46,13 +47,15 @@ impl Store {
         let connection = file::open_writer(&path)?;
         let commits = Arc::new(AtomicU64::new(0));
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let writer = Writer { path: path.clone(), jobs, commits: commits.clone() };
+        let failing = Arc::default();
+        let writer =
+            Writer { path: path.clone(), jobs, commits: commits.clone(), failing: Arc::clone(&failing) };
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
             .spawn(move || writer.run(connection))
             .map_err(|source| Error::Thread { source: Arc::new(source) })?;
         let readers = Readers::new(path.clone());
-        let inner = Inner { path, queue: Some(queue), thread: Some(thread), readers, commits };
+        let inner = Inner { path, queue: Some(queue), thread: Some(thread), readers, commits, failing };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -96,6 +99,23 @@ impl Store {
         let engine = engine.to_owned();
         let migrations: Vec<String> = migrations.iter().map(|&sql| sql.to_owned()).collect();
         self.write(move |tx| migrate::migrate(tx, &engine, &migrations)).await?
+    }
+
+    /// Why the last commit failed, if it did: because the disk is full, mostly.
+    pub fn failing(&self) -> Option<Error> {
+        self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Finds out whether it can be written, by writing what changes nothing.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn check(&self) -> Result<(), Error> {
+        let same = |tx: &Transaction<'_>| {
+            let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            tx.pragma_update(None, "user_version", version)
+        };
+        self.write(same).await
     }
 
     /// How many commits there were since it was opened.

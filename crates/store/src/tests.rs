@@ -164,6 +164,9 @@ async fn a_full_disk_fails_loudly_and_is_got_over() {
         let Err(Error::Commit { source }) = outcome else { panic!("there was room") };
         assert_eq!(source.sqlite_error_code(), Some(ErrorCode::DiskFull));
     }
+    assert!(matches!(store.failing(), Some(Error::Commit { .. })));
+    store.check().await.unwrap();
+    assert!(store.failing().is_none());
     note(&store, "room again").await.unwrap();
     assert_eq!(notes(&store).await, ["room again"]);
 }

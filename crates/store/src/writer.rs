@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -43,6 +43,7 @@ pub(crate) struct Writer {
     pub(crate) path: PathBuf,
     pub(crate) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(crate) commits: Arc<AtomicU64>,
+    pub(crate) failing: Arc<Mutex<Option<Error>>>,
 }
 
 /// A job, and where its result will be.
@@ -106,6 +107,7 @@ impl Writer {
                 group.push(next);
             }
             let committed = self.commit(&mut connection, &mut group);
+            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = committed.clone().err();
             if let Err(error) = &committed {
                 error!(writes = group.len(), %error, source = ?std::error::Error::source(error), "commit failed");
                 // What the connection believes about the file is not trusted after that.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{events::Events, instance::Order, proc};
+use crate::{events::Events, instance::Order, proc, store::Records};
 
 /// Tells a supervisor what to do, and shows what it does. Cloning gives the same. No call waits for a process,
 /// apart from [`Handle::stop`].
@@ -19,6 +19,7 @@ use crate::{events::Events, instance::Order, proc};
 pub struct Handle {
     pub(crate) told: watch::Sender<Told>,
     pub(crate) board: Arc<Board>,
+    pub(crate) records: Records,
 }
 
 /// Everything that a supervisor was told, as a whole: what is told twice in between is told once.
@@ -95,6 +96,14 @@ impl Handle {
             }
         }
         rows
+    }
+
+    /// Records of instances what could not be recorded, because the disk was full.
+    ///
+    /// # Errors
+    /// If it still cannot be.
+    pub async fn record(&self) -> Result<(), madang_store::Error> {
+        self.records.flush().await
     }
 
     /// Everything that happens from now on.

@@ -96,8 +96,9 @@ impl Supervisor {
         let found = takeover::find(&around, &system, &spec::specs(&system)).await?;
         let board = Arc::new(Board::new());
         let told = watch::Sender::new(Told { system, restarts: BTreeMap::new(), order: Order::Run });
+        let records = around.records.clone();
         let supervisor = Self { around, board: board.clone(), found, told: told.clone() };
-        Ok((supervisor, Handle { told, board }))
+        Ok((supervisor, Handle { told, board, records }))
     }
 
     /// Runs the system until it is told to stop, by the handle or by `shutdown`, and nothing is left of it.

@@ -26,6 +26,9 @@ pub struct SystemView {
     /// Why the manifest as it is on disk is not in force; absent if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_error: Option<String>,
+    /// What Madang needs for itself and cannot have now, and what goes on without; absent if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
     /// Requests that the gateway and the listeners of services finished since the node started.
     pub requests: u64,
     /// Request records dropped because nobody drained them in time.

@@ -32,11 +32,13 @@ pub async fn run(location: &Location, output: &Output) -> Result<(), Failure> {
     }
     output.table(&table(&instances))?;
     let system: SystemView = client.get("/v1/system").await?;
-    if let Some(reason) = system.manifest_error {
-        let head = Style::of(&std::io::stderr())
-            .paint(Paint::Busy, "the manifest as edited is not in force:")
-            .into_owned();
-        eprintln!("{head} {reason}");
+    let troubles =
+        [("the manifest as edited is not in force:", system.manifest_error), ("degraded:", system.degraded)];
+    let style = Style::of(&std::io::stderr());
+    for (head, reason) in troubles {
+        if let Some(reason) = reason {
+            eprintln!("{} {reason}", style.paint(Paint::Busy, head));
+        }
     }
     Ok(())
 }

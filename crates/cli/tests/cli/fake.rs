@@ -198,6 +198,7 @@ pub fn system(pid: u32, ready: bool) -> SystemView {
         started_at: 1_000,
         ready,
         manifest_error: None,
+        degraded: None,
         requests: 0,
         records_dropped: 0,
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::{
         fd::OwnedFd,
         unix::{fs::FileExt, net::UnixStream as Pair},
@@ -11,6 +12,7 @@ use std::{
 
 use anyhow::Context;
 use madang_wire::admin::{Event, SystemView};
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
@@ -22,12 +24,11 @@ use crate::{
     args::Format,
     client::{Client, Lines},
     failure::Failure,
-    journal,
     locate::Location,
     screen::Screen,
 };
 
-/// How much of the node's log is shown if it does not start, in bytes.
+/// How much of what the node said is shown if it does not start, in bytes.
 const EXCERPT: u64 = 4096;
 
 /// Starts a node in the background and shows what it does until every unit is ready.
@@ -35,8 +36,7 @@ pub async fn run(location: &Location, format: Format) -> Result<(), Failure> {
     let client = Client::new(location);
     refuse_second(&client, location).await?;
     let loaded = crate::manifest::load(location)?;
-    let log = journal::open(&location.logs()).context("failed to open the node's own log")?;
-    let mut node = Background::start(location, log).await?;
+    let mut node = Background::start(location).await?;
     let mut events = match start::events(&client).await {
         Ok(events) => events,
         Err(Failure::NotRunning { .. }) => return Err(node.excerpt().await?),
@@ -75,9 +75,8 @@ async fn refuse_second(client: &Client, location: &Location) -> Result<(), Failu
 /// The process in the background.
 struct Background {
     child: Child,
-    log: File,
-    /// Where in the log this process begins.
-    begins: u64,
+    /// What it says until it listens: kept in memory, as it may be that the disk is full.
+    said: File,
 }
 
 // === impl Background ===
@@ -85,8 +84,9 @@ struct Background {
 impl Background {
     /// Starts it and waits until it listens or is gone: it holds one end of a pair as its standard input, and
     /// closes it either way.
-    async fn start(location: &Location, log: File) -> Result<Self, Failure> {
-        let begins = log.metadata()?.len();
+    async fn start(location: &Location) -> Result<Self, Failure> {
+        let said = memfd_create("madang-up", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
+        let said = File::from(said);
         let (ours, theirs) = Pair::pair()?;
         ours.set_nonblocking(true)?;
         let child = Command::new(std::env::current_exe()?)
@@ -94,21 +94,21 @@ impl Background {
             .arg(location.given())
             .args(location.environment().map(|name| format!("--env={name}")))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(log.try_clone()?)
-            .stderr(log.try_clone()?)
+            .stdout(said.try_clone()?)
+            .stderr(said.try_clone()?)
             .spawn()
             .context("failed to start a process in the background")?;
         UnixStream::from_std(ours)?.read_u8().await.err();
-        Ok(Self { child, log, begins })
+        Ok(Self { child, said })
     }
 
     /// What it said before it ended without ever listening.
     async fn excerpt(&mut self) -> Result<Failure, Failure> {
         let status = self.child.wait().await?;
-        let size = self.log.metadata()?.len();
-        let start = self.begins.max(size.saturating_sub(EXCERPT));
+        let size = self.said.metadata()?.len();
+        let start = size.saturating_sub(EXCERPT);
         let mut excerpt = vec![0; (size - start) as usize];
-        self.log.read_exact_at(&mut excerpt, start)?;
+        self.said.read_exact_at(&mut excerpt, start)?;
         let excerpt = String::from_utf8_lossy(&excerpt);
         Ok(Failure::message(format!("the node did not start ({status}):\n{}", excerpt.trim_end())))
     }

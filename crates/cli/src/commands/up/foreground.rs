@@ -29,7 +29,7 @@ pub async fn run(location: &Location, format: Format, own_session: bool) -> Resu
     let signals = Signals::catch()?;
     let node = Node::start(NodeConfig { manifest, environment, workers: None }).await.map_err(not_started)?;
     if own_session {
-        let_go()?;
+        let_go(location)?;
     }
     let screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str()));
     Running { node, signals, screen, client: Client::new(location) }.run(location).await
@@ -132,9 +132,10 @@ fn not_started(error: StartError) -> Failure {
 }
 
 /// Lets go of stdin, so that whoever holds its other end learns that the node listens, and of stdout: what is
-/// shown there is in the node's log. What is said on stderr, a panic at the worst, still goes there.
-fn let_go() -> Result<(), Failure> {
+/// shown there is in the node's log. What is said on stderr, a panic at the worst, goes there too from now on.
+fn let_go(location: &Location) -> Result<(), Failure> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).map_err(io::Error::from)?;
-    Ok(rustix::stdio::dup2_stdout(&null).map_err(io::Error::from)?)
+    rustix::stdio::dup2_stderr(journal::open(&location.logs())?).map_err(io::Error::from)?;
+    rustix::stdio::dup2_stdout(&null).map_err(io::Error::from)?;
+    Ok(rustix::stdio::dup2_stdin(&null).map_err(io::Error::from)?)
 }

@@ -20,13 +20,15 @@ pub async fn events(client: &Client) -> Result<Lines<Event>, Failure> {
     client.lines("/v1/events?follow=true&recent=true").await
 }
 
-/// Shows what happens until every unit is ready.
+/// Shows what happens until every unit is ready; or until one cannot be, in a system that was taken over: what went
+/// on without a node does not end because of it.
 ///
 /// # Errors
 /// If a unit cannot be built or started, or the node ends.
 pub async fn follow(client: &Client, events: &mut Lines<Event>, screen: &mut Screen) -> Result<(), Failure> {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taken_over = false;
     loop {
         tokio::select! {
             event = events.next() => {
@@ -34,6 +36,10 @@ pub async fn follow(client: &Client, events: &mut Lines<Event>, screen: &mut Scr
                     return Err(Failure::message("the node ended before every unit was ready"));
                 };
                 screen.event(&event)?;
+                taken_over |= event.kind == EventKind::Adopted;
+                if is_fatal(event.kind) && taken_over {
+                    return Ok(());
+                }
                 if is_fatal(event.kind) {
                     return Err(Failure::message(format!("{} did not start", event.unit)));
                 }

@@ -24,8 +24,11 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
         services.push(client.get(&format!("/v1/services/{name}")).await?);
     }
     let took = elapsed(now().saturating_sub(system.started_at));
-    let mut lines =
-        vec![String::new(), format!("{} is {} after {took}", system.name, style.paint(Paint::Good, "ready"))];
+    let state = match system.ready {
+        true => style.paint(Paint::Good, "ready"),
+        false => style.paint(Paint::Busy, "not quite ready"),
+    };
+    let mut lines = vec![String::new(), format!("{} is {state} after {took}", system.name)];
     lines.extend(render(&system.gateway, &services, &routes, style));
     let logs = location.logs();
     let hint = style
