@@ -110,6 +110,7 @@ impl Drop for Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Identity;
 
     #[tokio::test]
     async fn a_port_is_given_to_one_at_a_time_and_not_when_somebody_listens() {
@@ -135,6 +136,25 @@ mod tests {
         ] {
             assert_eq!(outside(20000..=29999, ephemeral), expected, "{ephemeral:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_listens_in_the_place_of_an_instance_is_named_and_the_instance_is_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut command = std::process::Command::new("sleep");
+        command.arg("60");
+        let process = crate::process::Process::spawn(command).unwrap();
+        let me = std::process::id().cast_signed();
+        let text = intruder(port, &Family::of_group(process.identity())).unwrap();
+        assert!(text.contains(&format!("(pid {me})")), "{text}");
+        // One that came later may listen for it.
+        let started = proc::stat(me).unwrap().started;
+        let older = Identity { started, ..process.identity() };
+        assert_eq!(intruder(port, &Family::of_group(older)), None);
+        drop(listener);
+        assert_eq!(intruder(port, &Family::of_group(process.identity())), None);
+        process.reap();
     }
 
     #[test]
