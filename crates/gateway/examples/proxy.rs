@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let service: ServiceName = "bytes".parse()?;
     let directory = Directory::default();
-    let snapshot = Snapshot::compile(&system(listen?, &service)?, &directory, &|_, _| Vec::new())?;
+    let snapshot = Snapshot::compile(&system(listen?, &service)?, &directory, &[], &|_, _| Vec::new())?;
     let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
     let (_gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance =

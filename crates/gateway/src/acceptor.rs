@@ -33,7 +33,9 @@ pub(crate) struct Opened {
 pub(crate) struct Crew {
     pub(crate) workers: Arc<[(Arc<Worker>, mpsc::UnboundedSender<Accepted>)]>,
     /// One permit for each connection that may still open: what bounds the queues too.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) outside: Arc<Semaphore>,
+    /// The same for the system's own services, to which a crowd outside must leave room.
+    pub(crate) inside: Arc<Semaphore>,
 }
 
 /// Accepts on every listener that is opened, until no more can be and all have been stopped.
@@ -69,7 +71,7 @@ async fn accept(opened: Opened, crew: Crew) {
         }
     }
     // Whoever connected before the end is served, as far as there is room.
-    while let Ok(permit) = crew.room.clone().try_acquire_owned()
+    while let Ok(permit) = crew.room(&port).try_acquire_owned()
         && let Ok((stream, peer)) = listener.accept_waiting()
     {
         crew.hand_over(Accepted { stream, peer, port: port.clone(), permit });
@@ -81,7 +83,7 @@ async fn accept(opened: Opened, crew: Crew) {
 impl Crew {
     /// Accepts one connection, once there is room for it.
     async fn accept(&self, socket: &TcpListener, port: &Arc<Port>) -> io::Result<()> {
-        let Ok(permit) = self.room.clone().acquire_owned().await else {
+        let Ok(permit) = self.room(port).acquire_owned().await else {
             return std::future::pending().await;
         };
         match socket.accept().await {
@@ -95,6 +97,11 @@ impl Crew {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn room(&self, port: &Port) -> Arc<Semaphore> {
+        let room = if port.front.load().is_inside() { &self.inside } else { &self.outside };
+        room.clone()
     }
 
     fn hand_over(&self, accepted: Accepted) {

@@ -7,7 +7,8 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 pub struct Config {
     /// How many threads answer requests; one per core if absent.
     pub workers: Option<NonZeroUsize>,
-    /// How many connections may be open at once; further ones wait in the listener's queue.
+    /// How many connections may be open at once from outside, and as many from services; further ones wait in the
+    /// listener's queue.
     pub connections: usize,
     /// How many request records each worker keeps until somebody takes them.
     pub records: usize,

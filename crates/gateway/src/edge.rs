@@ -15,7 +15,7 @@ use crate::{
     connection::{AnswerBody, Connection, InFlight},
     inspect,
     router::{Found, Router, Target},
-    snapshot::{Destination, Front},
+    snapshot::{Destination, Front, Ways},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
@@ -88,6 +88,7 @@ impl Asked<'_> {
     fn route(&mut self, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Refusal> {
         let table = match &**front {
             Front::Service(destination) => return Ok(destination.clone()),
+            Front::Door(ways) => return Ok(self.enter(ways)),
             Front::Gateway(table) => table,
         };
         let route = match table.router.find(self.target(&table.router)) {
@@ -97,6 +98,13 @@ impl Asked<'_> {
         };
         self.context.route = Some(route.template.clone());
         Ok(route.choose(rand::random).clone())
+    }
+
+    /// Whoever names itself as the caller is known by the door only.
+    fn enter(&mut self, ways: &Ways) -> Arc<Destination> {
+        let way = ways.of(self.context.caller.as_ref());
+        self.context.caller = Some(way.caller.clone());
+        way.destination.clone()
     }
 
     fn call(self, destination: &Destination) -> impl Answering + use<> {
@@ -124,11 +132,16 @@ impl Asked<'_> {
 }
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a
-/// service's own listener a caller may shorten its time and say that it matters less, which can harm nobody else.
+/// service's own listener a caller may shorten its time and say that it matters less, which can harm nobody else. A door
+/// is for the services of one unit, which say themselves for which request they call, and how much it matters; the count
+/// of attempts begins here.
 fn context(front: &Front, request: &Request<Body>) -> Context {
     let given = request.headers();
+    if matches!(front, Front::Door(_)) {
+        return Context { attempt: 1, ..Context::from_headers(given, true) };
+    }
     let mut context = Context::from_headers(given, false);
-    if front.is_door() {
+    if front.is_inside() {
         let priority = given.get(headers::PRIORITY).and_then(|value| value.to_str().ok());
         context.priority = priority.map_or(Priority::Normal, Priority::from_label).min(Priority::Normal);
         context.deadline = Deadline::from_headers(given);

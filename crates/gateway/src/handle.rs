@@ -36,20 +36,20 @@ impl Handle {
     /// Puts a snapshot into force. Listeners that are new open, those that stay are not touched, those that are
     /// gone stop accepting and their connections end after the requests in flight; when this returns their
     /// addresses are free. Requests that come after it take the new routes. Where a listener that goes is in the
-    /// way of one that comes, it goes first, and connecting fails for a moment.
+    /// way of one that comes, it goes first, and connecting fails for a moment. Sockets that are open already are used
+    /// for the addresses that they listen on.
     ///
     /// # Errors
     /// If an address cannot be listened on, or the gateway drains or has stopped; then nothing has changed.
-    pub async fn apply(&self, snapshot: Snapshot) -> Result<(), Error> {
+    pub async fn apply(&self, snapshot: Snapshot, listeners: Vec<Listener>) -> Result<(), Error> {
         // A task of its own, because a caller that leaves must not leave it half done.
         let handle = self.clone();
-        let applied = tokio::spawn(async move { handle.apply_with(snapshot, Vec::new()).await }).await;
+        let applied = tokio::spawn(async move { handle.change(snapshot, listeners).await }).await;
         applied
             .unwrap_or_else(|lost| lost.try_into_panic().map_or(Err(Error::Stopped), |it| resume_unwind(it)))
     }
 
-    /// The same, with sockets that are open already.
-    pub(crate) async fn apply_with(&self, snapshot: Snapshot, given: Vec<Listener>) -> Result<(), Error> {
+    pub(crate) async fn change(&self, snapshot: Snapshot, given: Vec<Listener>) -> Result<(), Error> {
         self.shared.listeners.lock().await.change(&snapshot.fronts, given).await?;
         *self.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         Ok(())

@@ -31,6 +31,6 @@ pub use error::Error;
 pub use handle::Handle;
 pub use listener::Listener;
 pub use service::Gateway;
-pub use snapshot::{Faults, Snapshot};
+pub use snapshot::{Door, Faults, Snapshot};
 pub use stats::Stats;
 pub use template::InvalidTemplate;

@@ -62,11 +62,11 @@ impl Listeners {
         Ok(())
     }
 
-    /// Closes the gateway's own listeners and has no more opened; those of services stay. What is returned
+    /// Closes the gateway's own listeners and has no more opened; those for services stay. What is returned
     /// resolves as the connections end that are left of listeners that are gone.
     pub(crate) async fn close_gateway(&mut self) -> Vec<oneshot::Receiver<()>> {
         self.stopping = true;
-        let gone = self.open.extract_if(.., |_, listener| !listener.port.front.load().is_door());
+        let gone = self.open.extract_if(.., |_, listener| !listener.port.front.load().is_inside());
         let gone = gone.map(|(_, listener)| listener).collect();
         self.close(gone).await;
         std::mem::take(&mut self.ending)

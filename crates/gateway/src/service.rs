@@ -52,14 +52,14 @@ impl Gateway {
             workers.push((worker, queue));
         }
         let handles = workers.iter().map(|(worker, _)| worker.clone()).collect();
-        let room = Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS)));
+        let room = || Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS)));
         let (opened, to_open) = mpsc::unbounded_channel();
         // The acceptor holds the only senders, so that its end tells the workers that no more will come.
-        let crew = Crew { workers: workers.into(), room };
+        let crew = Crew { workers: workers.into(), outside: room(), inside: room() };
         let acceptor = Thread::start("gateway-accept".to_owned(), acceptor::run(to_open, crew))?;
 
         let handle = Handle::new(handles, snapshot.clone(), opened);
-        handle.apply_with(snapshot, listeners).await?;
+        handle.change(snapshot, listeners).await?;
         Ok((Self { handle: handle.clone(), acceptor, workers: threads }, handle))
     }
 

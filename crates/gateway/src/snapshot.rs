@@ -15,6 +15,17 @@ pub struct Snapshot {
     views: Arc<[RouteView]>,
 }
 
+/// Where the services of a unit call one other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The service that it leads to.
+    pub callee: ServiceName,
+    /// Those of the unit that call it, the first for all requests that name none of them; without any, there is no door.
+    pub callers: Vec<ServiceName>,
+}
+
 /// The faults that calls from somewhere meet at a service, besides those of the manifest.
 pub type Faults<'a> = &'a dyn Fn(&Origin, &ServiceName) -> Vec<Fault>;
 
@@ -32,6 +43,20 @@ pub(crate) enum Front {
     Gateway(Table),
     /// A listener of one service: everything leads to it.
     Service(Arc<Destination>),
+    /// A unit's door to one service.
+    Door(Ways),
+}
+
+/// The ways of the services of a unit to one other.
+pub(crate) struct Ways {
+    first: Way,
+    others: Box<[Way]>,
+}
+
+/// The way of one service to another.
+pub(crate) struct Way {
+    pub(crate) caller: ServiceName,
+    pub(crate) destination: Arc<Destination>,
 }
 
 /// The routes, ready to be looked up.
@@ -58,11 +83,16 @@ pub(crate) struct Destination {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Compiles the listeners and routes of a system, and the faults that are met there.
+    /// Compiles the listeners and routes of a system, these doors, and the faults that are met there.
     ///
     /// # Errors
     /// If a route's path, method or header cannot be one, or a route leads nowhere.
-    pub fn compile(system: &System, directory: &Directory, faults: Faults<'_>) -> Result<Self, Error> {
+    pub fn compile(
+        system: &System,
+        directory: &Directory,
+        doors: &[Door],
+        faults: Faults<'_>,
+    ) -> Result<Self, Error> {
         let sources = Sources { system, directory, faults };
         let table = Table::compile(sources)?;
         let views = table.router.order().iter().map(|&i| view(&system.routes[i])).collect();
@@ -70,8 +100,12 @@ impl Snapshot {
             let destination = sources.of_route(&service.name, None);
             Some((service.listen?, Arc::new(Front::Service(Arc::new(destination)))))
         });
+        let doors = doors.iter().filter_map(|door| {
+            let ways = Ways::new(sources, door)?;
+            Some((door.address, Arc::new(Front::Door(ways))))
+        });
         let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
-        Ok(Self { fronts: services.chain([gateway]).collect(), views })
+        Ok(Self { fronts: doors.chain(services).chain([gateway]).collect(), views })
     }
 
     /// The routes in order of precedence.
@@ -98,9 +132,27 @@ fn view(route: &Route) -> RouteView {
 // === impl Front ===
 
 impl Front {
-    /// Whether it leads to one service only.
-    pub(crate) fn is_door(&self) -> bool {
-        matches!(self, Self::Service(_))
+    /// Whether it is for the system's own services, which need it until they have stopped.
+    pub(crate) fn is_inside(&self) -> bool {
+        matches!(self, Self::Service(_) | Self::Door(_))
+    }
+}
+
+// === impl Ways ===
+
+impl Ways {
+    fn new(sources: Sources<'_>, door: &Door) -> Option<Self> {
+        let mut ways = door.callers.iter().map(|caller| {
+            let destination = Arc::new(sources.of_call(caller, &door.callee));
+            Way { caller: caller.clone(), destination }
+        });
+        Some(Self { first: ways.next()?, others: ways.collect() })
+    }
+
+    /// The way of the service of this name, or else of the first. A name that is none of the unit's is no mistake: who
+    /// passes on the headers of the request that it answers names its own caller.
+    pub(crate) fn of(&self, named: Option<&ServiceName>) -> &Way {
+        self.others.iter().find(|way| Some(&way.caller) == named).unwrap_or(&self.first)
     }
 }
 
@@ -155,5 +207,9 @@ impl Sources<'_> {
     fn destination(self, origin: Origin, name: &ServiceName, mut policy: Policy) -> Destination {
         policy.faults.extend((self.faults)(&origin, name));
         Destination { lane: self.directory.lane(origin, name), policy: Arc::new(policy) }
+    }
+
+    fn of_call(self, caller: &ServiceName, callee: &ServiceName) -> Destination {
+        self.destination(Origin::Caller(caller.clone()), callee, self.system.policy_of_call(caller, callee))
     }
 }

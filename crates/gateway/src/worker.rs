@@ -186,7 +186,7 @@ impl Worker {
     /// What calls are made with that come in at such a front.
     pub(crate) fn client(&self, front: &Front) -> &Client {
         let clients = self.clients.get().expect("the clients are made before the first connection is taken");
-        if front.is_door() { &clients.door } else { &clients.gateway }
+        if front.is_inside() { &clients.door } else { &clients.gateway }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
 };
 
@@ -33,15 +33,6 @@ pub struct System {
 }
 
 impl System {
-    /// An address that a service keeps over restarts: where Madang itself listens for it, or else the port that
-    /// its program insists on.
-    pub fn lasting_address(&self, service: &Service) -> Option<SocketAddr> {
-        service.listen.or_else(|| match self.units.get(service.unit()?)?.port {
-            PortRule::Fixed(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
-            PortRule::Assigned | PortRule::None => None,
-        })
-    }
-
     /// What holds for requests from outside to this service, over this route.
     pub fn policy_of_route(&self, route: Option<&Route>, service: &ServiceName) -> Policy {
         self.route_layers(route, service).policy()

@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    StartError, admin, disk, edits,
+    StartError, admin, disk,
+    doors::Doors,
+    edits,
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::{self, Executioner, Faults},
@@ -80,11 +82,17 @@ impl Node {
         let journal = Arc::new(Journal::new());
         let (system_now, system_seen) = watch::channel(system.clone());
 
-        // The listener of services, where those that are left know it; then the units, whoever is left of them first.
+        // The listener of services and their doors, where those that are left know them; then the units, whoever is
+        // left of them first.
         let (service_listener, _) =
             ports.listener("service-api", &system).await.map_err(StartError::ServiceApi)?;
         let service_api = service_listener.local_addr().map_err(StartError::ServiceApi)?;
-        let environment = InstanceEnvironment { tokens: tokens.clone(), service_api };
+        let doors = Doors::new(ports);
+        let plan = doors.plan(&system, &[]).await?;
+        let snapshot = Snapshot::compile(&system, &directory, &plan.doors, &|from, to| faults.at(from, to))?;
+        let (listeners, open) = plan.split();
+        doors.opened(open);
+        let environment = InstanceEnvironment { tokens: tokens.clone(), service_api, doors: doors.clone() };
         let (supervisor, supervisor_handle) = Supervisor::start(
             supervisor_config(&owner),
             system.clone(),
@@ -95,8 +103,8 @@ impl Node {
         .await?;
 
         // The listeners for outside and for the owner, once there is somebody to answer.
-        let snapshot = Snapshot::compile(&system, &directory, &|from, to| faults.at(from, to))?;
-        let (gateway, gateway_handle) = Gateway::start(gateway_config(&config), snapshot).await?;
+        let (gateway, gateway_handle) =
+            Gateway::start_with(gateway_config(&config), snapshot, listeners).await?;
         let (socket_path, admin_listener) = bind_admin(&system)?;
 
         let unit_events = supervisor_handle.subscribe();
@@ -109,6 +117,7 @@ impl Node {
             directory,
             faults: faults.clone(),
             switchboard: switchboard.clone(),
+            doors,
             gateway: gateway_handle,
             supervisor: supervisor_handle,
             logs: Logs::new(owner.data().join("logs")),
@@ -135,6 +144,7 @@ impl Node {
         let disk = disk::run(shared.clone(), owner.data().to_owned(), state.clone());
         node.run("watch of the disk", endless(disk));
         node.run("request records", endless(drain_records(shared.clone())));
+        node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));
         let expire = join::expire(switchboard.clone(), journal.clone(), system_seen.clone(), stopped.clone());
@@ -177,6 +187,20 @@ async fn stop(shared: Arc<Shared>, gateway: Gateway) -> io::Result<()> {
     shared.drain_records();
     shared.stopped.cancel();
     Ok(())
+}
+
+/// Closes the doors that nobody is told of any more.
+async fn close_doors(shared: Arc<Shared>) {
+    let mut told = shared.supervisor.told_from();
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            changed = told.changed() => match changed {
+                Ok(()) => shared.settle_doors().await,
+                Err(_) => return shared.stopping.cancelled().await,
+            },
+        }
+    }
 }
 
 async fn endless(part: impl Future<Output = ()>) -> io::Result<()> {

@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use madang_model::{InstanceId, System, Unit, UnitName};
+use madang_model::{InstanceId, ServiceName, UnitName};
 use madang_supervisor::{Environment, InstanceRef};
 
-use crate::tokens::{Bearer, Tokens};
+use crate::{
+    doors::Doors,
+    tokens::{Bearer, Tokens},
+};
 
 /// The environment of instances, each from the system of which its release was made.
 pub(crate) struct InstanceEnvironment {
     pub(crate) tokens: Tokens,
     pub(crate) service_api: SocketAddr,
+    pub(crate) doors: Doors,
 }
 
 impl Environment for InstanceEnvironment {
@@ -33,7 +37,7 @@ impl Environment for InstanceEnvironment {
             };
             env.push((variable, database.url()));
         }
-        env.extend(callees(system, unit));
+        env.extend(callees(&self.doors.of(system, unit)));
         env
     }
 
@@ -52,17 +56,12 @@ pub(crate) fn bearer(tokens: &Tokens, environment: &[(String, String)]) -> Optio
     }
 }
 
-/// Where the services are that a unit declares calls to, for programs that do not ask the service API: under both
-/// names that such programs look for.
-fn callees(system: &System, unit: &Unit) -> BTreeMap<String, String> {
-    let callers = unit.services.iter().filter_map(|name| system.services.get(name));
-    let callees = callers.flat_map(|caller| caller.calls.keys()).filter_map(|name| system.services.get(name));
-    callees
-        .filter_map(|callee| Some((&callee.name, format!("http://{}", system.lasting_address(callee)?))))
-        .flat_map(|(name, url)| {
-            [(format!("{}_URL", name.env_prefix()), url.clone()), (format!("services__{name}__http__0"), url)]
-        })
-        .collect()
+/// The doors of a unit, under both names that programs without the SDK look for.
+fn callees(doors: &BTreeMap<ServiceName, SocketAddr>) -> impl Iterator<Item = (String, String)> {
+    doors.iter().flat_map(|(name, address)| {
+        let url = format!("http://{address}");
+        [(format!("{}_URL", name.env_prefix()), url.clone()), (format!("services__{name}__http__0"), url)]
+    })
 }
 
 #[cfg(test)]
@@ -70,25 +69,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_told_where_the_services_are_that_it_declares() {
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = r#"
-            services.orders = { run = "orders", calls = { gift-cards = {}, mail = {}, users = {} } }
-            services.gift-cards = { run = "cards", listen = 3005 }
-            services.users = { run = "users", port = 3001 }
-            services.mail = { run = "mail" }
-            services.payments = { run = "payments", listen = 3006 }
-        "#;
-        std::fs::write(folder.path().join("madang.toml"), manifest).unwrap();
-        let system = madang_model::manifest::load(folder.path(), &|_| None).unwrap().system;
-        let told = callees(&system, &system.units["orders"]);
+    fn a_program_is_told_its_doors_under_both_names() {
+        let door = |name: &str, port: u16| (name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], port)));
+        let told: Vec<_> = callees(&[door("gift-cards", 30005), door("users", 30001)].into()).collect();
         let expected = [
-            ("GIFT_CARDS_URL", "http://127.0.0.1:3005"),
-            ("USERS_URL", "http://127.0.0.1:3001"),
-            ("services__gift-cards__http__0", "http://127.0.0.1:3005"),
-            ("services__users__http__0", "http://127.0.0.1:3001"),
+            ("GIFT_CARDS_URL", "http://127.0.0.1:30005"),
+            ("services__gift-cards__http__0", "http://127.0.0.1:30005"),
+            ("USERS_URL", "http://127.0.0.1:30001"),
+            ("services__users__http__0", "http://127.0.0.1:30001"),
         ];
         assert!(told.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{told:?}");
-        assert!(callees(&system, &system.units["users"]).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::owner::OwnerError;
+use crate::{DoorError, owner::OwnerError};
 
 /// Why a node did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum StartError {
     /// A listener or route cannot be had.
     #[error("failed to open the gateway")]
     Gateway(#[from] madang_gateway::Error),
+    /// A door cannot be had.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The service API cannot listen.
     #[error("failed to listen for services on loopback")]
     ServiceApi(#[source] io::Error),

@@ -7,6 +7,7 @@
 mod admin;
 mod build;
 mod disk;
+mod doors;
 mod edits;
 mod elsewhere;
 mod environment;
@@ -27,6 +28,7 @@ mod tokens;
 
 pub use admin::AdminApi;
 pub use build::NodeConfig;
+pub use doors::DoorError;
 pub use error::StartError;
 pub use left::Leftovers;
 pub use node::{Node, PartFailed};

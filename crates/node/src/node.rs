@@ -22,7 +22,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    elsewhere::Outside, faults::Faults, join, journal::Journal, rotation::Switchboard, tokens::Tokens,
+    doors::{DoorError, Doors, Plan},
+    elsewhere::Outside,
+    faults::Faults,
+    join,
+    journal::Journal,
+    rotation::Switchboard,
+    tokens::Tokens,
 };
 
 /// A running node. End it with [`Node::stop`] and [`Node::wait`]: dropping it kills whatever its units run.
@@ -41,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) faults: Faults,
     pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) doors: Doors,
     pub(crate) gateway: madang_gateway::Handle,
     pub(crate) supervisor: madang_supervisor::Handle,
     pub(crate) logs: Logs,
@@ -273,12 +280,12 @@ impl Shared {
     }
 
     /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.
-    async fn apply(&self, system: Arc<System>) -> Result<Reload, madang_gateway::Error> {
+    async fn apply(&self, system: Arc<System>) -> Result<Reload, Hindrance> {
         if **self.system.borrow() == *system {
             return Ok(Reload::Same);
         }
         let _applying = self.applying.lock().await;
-        self.open(&system).await?;
+        self.open(&system, self.plan(&system).await?).await?;
         self.system.send_replace(system.clone());
         self.switchboard.declare(system.services.keys().cloned());
         self.supervisor.apply(system);
@@ -287,19 +294,43 @@ impl Shared {
 
     /// Has the gateway follow the faults in force; services that call others are told by the service API.
     pub(crate) async fn follow_faults(&self) {
+        self.refresh("the gateway does not follow the faults", |_| true).await;
+    }
+
+    /// Closes the doors that nobody is told of any more.
+    pub(crate) async fn settle_doors(&self) {
+        self.refresh("doors stay open that are not used any more", |plan| plan.differs(&self.doors)).await;
+    }
+
+    /// Has the gateway do what the system in force says, if it is worth it with the doors that there should be.
+    async fn refresh(&self, failed: &str, worth_it: impl FnOnce(&Plan) -> bool) {
         let _applying = self.applying.lock().await;
         let system = self.system.borrow().clone();
-        if let Err(error) = self.open(&system).await
+        let outcome = match self.plan(&system).await {
+            Ok(plan) if !worth_it(&plan) => return,
+            Ok(plan) => self.open(&system, plan).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome
             && !self.stopping.is_cancelled()
         {
-            warn!(error = with_causes(&error), "the gateway does not follow the faults");
+            warn!(error = with_causes(&error), failed, "the gateway does not follow");
         }
     }
 
-    /// Has the gateway do what a system says, with the faults in force.
-    async fn open(&self, system: &System) -> Result<(), madang_gateway::Error> {
+    async fn plan(&self, system: &System) -> Result<Plan, DoorError> {
+        let told = self.supervisor.told_from().borrow().clone();
+        self.doors.plan(system, &told).await
+    }
+
+    /// Has the gateway do what a system says, with the faults in force and these doors.
+    async fn open(&self, system: &System, plan: Plan) -> Result<(), Hindrance> {
         let faults = |origin: &_, callee: &_| self.faults.at(origin, callee);
-        self.gateway.apply(Snapshot::compile(system, &self.directory, &faults)?).await
+        let snapshot = Snapshot::compile(system, &self.directory, &plan.doors, &faults)?;
+        let (listeners, open) = plan.split();
+        self.gateway.apply(snapshot, listeners).await?;
+        self.doors.opened(open);
+        Ok(())
     }
 
     pub(crate) fn announce(&self, kind: EventKind, message: &str) {
@@ -329,6 +360,14 @@ pub(crate) enum Reload {
     Refused,
     /// It is valid, but something on this machine is in its way: a port that somebody else holds.
     Hindered,
+}
+
+/// What is in the way of a manifest that is valid.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum Hindrance {
+    Gateway(#[from] madang_gateway::Error),
+    Door(#[from] DoorError),
 }
 
 /// An error with all that caused it.

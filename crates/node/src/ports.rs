@@ -107,7 +107,7 @@ async fn choose(taken: &BTreeSet<u16>) -> io::Result<(TcpListener, u16)> {
 }
 
 /// The ports that a program or a listener of a system insists on.
-fn insisted_on(system: &System) -> BTreeSet<u16> {
+pub(crate) fn insisted_on(system: &System) -> BTreeSet<u16> {
     let fixed = system.units.values().filter_map(|unit| match unit.port {
         PortRule::Fixed(port) => Some(port),
         _ => None,

@@ -135,7 +135,7 @@ impl ServiceApi {
     fn way_outside(&self, system: &System, callee: &ServiceName) -> Option<Endpoint> {
         let service = system.services.get(callee)?;
         let instance = InstanceId(format!("{callee}-listener").into());
-        Some(Endpoint { instance, address: system.lasting_address(service)?, protocol: service.protocol })
+        Some(Endpoint { instance, address: service.listen?, protocol: service.protocol })
     }
 
     /// What the asker declares, with its own limits; versions come from the registry.

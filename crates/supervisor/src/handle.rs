@@ -36,6 +36,7 @@ pub(crate) struct Board {
     pub(crate) events: Events,
     pub(crate) rows: Mutex<Vec<InstanceView>>,
     pub(crate) ready: watch::Sender<bool>,
+    pub(crate) told_from: watch::Sender<Vec<(UnitName, Arc<System>)>>,
     pub(crate) ended: CancellationToken,
 }
 
@@ -115,6 +116,12 @@ impl Handle {
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.board.ready.subscribe()
     }
+
+    /// From which systems the instances of each unit were told what they know, or would be if one started now: that
+    /// in force, or an older one as long as something of it runs or its successor could not be built.
+    pub fn told_from(&self) -> watch::Receiver<Vec<(UnitName, Arc<System>)>> {
+        self.board.told_from.subscribe()
+    }
 }
 
 impl std::fmt::Debug for Handle {
@@ -131,6 +138,7 @@ impl Board {
             events: Events::new(),
             rows: Mutex::default(),
             ready: watch::Sender::new(false),
+            told_from: watch::Sender::default(),
             ended: CancellationToken::new(),
         }
     }
@@ -142,5 +150,15 @@ impl Board {
     pub(crate) fn show(&self, rows: Vec<InstanceView>, ready: bool) {
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
         self.ready.send_if_modified(|shown| std::mem::replace(shown, ready) != ready);
+    }
+
+    pub(crate) fn tell_from(&self, systems: Vec<(UnitName, Arc<System>)>) {
+        self.told_from.send_if_modified(|told| {
+            let mut pairs = told.iter().zip(&systems);
+            let same =
+                told.len() == systems.len() && pairs.all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1));
+            *told = systems;
+            !same
+        });
     }
 }

@@ -258,6 +258,7 @@ impl Loop {
         let say = self.world.say_waits(now, &self.board.events);
         let (rows, ready) = views::rows(&self.world, now);
         self.board.show(rows, ready);
+        self.board.tell_from(self.world.told_from());
         say.map_or(wake, |say| wake.min(say))
     }
 

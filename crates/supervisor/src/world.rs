@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use madang_model::{InstanceId, PortRule, UnitName};
+use madang_model::{InstanceId, PortRule, System, UnitName};
 use madang_wire::admin::EventKind;
 use tokio::{sync::watch, time::Instant};
 
@@ -129,6 +129,23 @@ impl World {
             settled: unit.settled,
         };
         Observed { units: self.units.iter().map(|(name, unit)| (name.clone(), seen(unit))).collect() }
+    }
+
+    /// From which systems what runs of each unit, or would be started, is told what it knows.
+    pub(crate) fn told_from(&self) -> Vec<(UnitName, Arc<System>)> {
+        let mut systems: Vec<(UnitName, Arc<System>)> = Vec::new();
+        for (name, unit) in &self.units {
+            let active = unit.active.iter().map(|(_, release)| release);
+            for release in active.chain(unit.instances.values().map(|instance| &instance.release)) {
+                let system = &release.spec.system;
+                let known =
+                    |(unit, other): &(UnitName, Arc<System>)| unit == name && Arc::ptr_eq(other, system);
+                if !systems.iter().any(known) {
+                    systems.push((name.clone(), system.clone()));
+                }
+            }
+        }
+        systems
     }
 
     /// A preparation ended; one that nobody wants any more is forgotten. `told` gives the digests of what an instance

@@ -74,7 +74,7 @@ const ROOMS: &[Room] = &[
         "who runs where: registry, versions, watch",
         &[MODEL, WIRE, STORE, CALLS],
     ),
-    Room::new("crates/gateway", GATEWAY, "listeners, workers, routes", &[MODEL, WIRE, CALLS]),
+    Room::new("crates/gateway", GATEWAY, "listeners, workers, routes, doors", &[MODEL, WIRE, CALLS]),
     Room::new("crates/telemetry", TELEMETRY, "log files and request records", &[MODEL, WIRE, STORE]),
     Room::new(
         "crates/supervisor",

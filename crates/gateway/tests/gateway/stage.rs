@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, Directory};
-use madang_gateway::{Config, Gateway, Handle, Listener, Snapshot};
+use madang_gateway::{Config, Door, Gateway, Handle, Listener, Snapshot};
 use madang_model::{
     Gateway as FrontDoor, HeaderMatch, InstanceId, Limits, Place, Placement, Protocol, Route, Service,
     ServiceName, System, Target,
@@ -36,6 +36,7 @@ use tokio::{
 /// A gateway with what it routes to; changed by changing `system` or `instances` and applying it.
 pub struct Stage {
     pub system: System,
+    pub doors: Vec<Door>,
     pub directory: Directory,
     pub instances: BTreeMap<ServiceName, Vec<Endpoint>>,
     pub handle: Handle,
@@ -130,9 +131,10 @@ impl Stage {
             listeners.push(listener);
         }
         let directory = Directory::default();
-        let snapshot = Snapshot::compile(&system, &directory, &|_, _| Vec::new()).unwrap();
+        let snapshot = Snapshot::compile(&system, &directory, &[], &|_, _| Vec::new()).unwrap();
         let (gateway, handle) = Gateway::start_with(config, snapshot, listeners).await.unwrap();
-        Self { system, directory, instances: BTreeMap::new(), handle, gateway, local, version: 0 }
+        let (doors, instances) = (Vec::new(), BTreeMap::new());
+        Self { system, doors, directory, instances, handle, gateway, local, version: 0 }
     }
 
     /// Puts an instance of a service into rotation.
@@ -164,7 +166,22 @@ impl Stage {
 
     /// Puts the system as it is now into force.
     pub async fn apply(&self) -> Result<(), madang_gateway::Error> {
-        self.handle.apply(Snapshot::compile(&self.system, &self.directory, &|_, _| Vec::new())?).await
+        self.apply_with(Vec::new()).await
+    }
+
+    async fn apply_with(&self, listeners: Vec<Listener>) -> Result<(), madang_gateway::Error> {
+        let snapshot = Snapshot::compile(&self.system, &self.directory, &self.doors, &|_, _| Vec::new())?;
+        self.handle.apply(snapshot, listeners).await
+    }
+
+    /// Opens a door for these callers.
+    pub async fn open_door(&mut self, callers: &[&str], callee: &str) -> SocketAddr {
+        let listener = Listener::from_std(std::net::TcpListener::bind(ANY).unwrap()).unwrap();
+        let address = listener.local_addr();
+        let callers = callers.iter().map(|name| name.parse().unwrap()).collect();
+        self.doors.push(Door { address, callee: callee.parse().unwrap(), callers });
+        self.apply_with(vec![listener]).await.unwrap();
+        address
     }
 
     /// Where the gateway listens since it started.
