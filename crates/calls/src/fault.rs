@@ -133,9 +133,15 @@ where
             exchange.worker.timer.sleep_until(later(Instant::now(), time)).await;
             inner.call(call).await
         }
-        FaultEffect::Status(status) => Ok(injected(&exchange, status, &name)),
-        // Its caller gives up, or its time runs out: then this is dropped.
-        FaultEffect::Hang => pending().await,
+        FaultEffect::Status(status) => {
+            begin(&call);
+            Ok(injected(&exchange, status, &name))
+        }
+        FaultEffect::Hang => {
+            begin(&call);
+            // Its caller gives up, or its time runs out: then this is dropped.
+            pending().await
+        }
         FaultEffect::LoseReply => {
             taken_whole(inner.call(call).await?.into_body()).await;
             // It is no keep-alive that ran out, after which an attempt would not count.
@@ -152,6 +158,13 @@ where
                 None => answering.await,
             }
         }
+    }
+}
+
+/// Counts an attempt that the hop never sees: the next one had better go to another instance.
+fn begin(call: &Call) {
+    if let Some(target) = &call.target {
+        call.exchange.trail.begin(0, target);
     }
 }
 
@@ -290,9 +303,13 @@ mod tests {
     async fn a_status_is_answered_as_a_problem_that_names_the_fault() {
         let bench = bench(fault(FaultEffect::Status(418)));
         let (reached, instance) = counting();
-        let call = bench.get();
+        bench.rotate(1);
+        let mut call = bench.get();
+        call.target = Some(Target::Remote(bench.upstream.endpoints()[0].clone()));
         let exchange = call.exchange.clone();
         let response = layer().layer(instance.clone()).call(call).await.unwrap();
+        assert_eq!(exchange.trail.attempts(), 1);
+        assert!(exchange.trail.endpoint().is_some(), "the next attempt goes elsewhere");
         assert_eq!((response.status().as_u16(), reached.load(Relaxed)), (418, 0));
         assert_eq!(response.headers()["madang-fault"], "f7");
         assert_eq!(exchange.trail.fault().as_deref(), Some("f7"));

@@ -13,6 +13,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
@@ -245,6 +247,28 @@ impl TestSystem {
     pub async fn ps(&self) -> Vec<InstanceView> {
         let shown = self.run(&["ps", "--format", "json"]).await;
         serde_json::from_str(&shown).unwrap_or_else(|error| panic!("ps: {error}: {shown}"))
+    }
+
+    /// What the admin API answers to this path.
+    ///
+    /// # Panics
+    /// If it answers no JSON.
+    pub async fn admin(&self, path: &str) -> Value {
+        // The folder is this system's own, and its only socket the node's.
+        let sockets = fs::read_dir(self.path().join("run/madang")).expect("the folder of the socket");
+        let socket = sockets
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|it| it == "sock"));
+        let mut stream = UnixStream::connect(socket.expect("a socket")).await.expect("the admin API listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: madang\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads the request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("it answers");
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let body = &answer[head..];
+        serde_json::from_slice(body)
+            .unwrap_or_else(|error| panic!("{path}: {error}: {}", String::from_utf8_lossy(&answer)))
     }
 
     /// The process ids of a unit's ready instances.
