@@ -117,7 +117,7 @@ impl Node {
             directory,
             faults: faults.clone(),
             switchboard: switchboard.clone(),
-            doors,
+            doors: doors.clone(),
             gateway: gateway_handle,
             supervisor: supervisor_handle,
             logs: Logs::new(owner.data().join("logs")),
@@ -151,7 +151,7 @@ impl Node {
         node.run("leases", endless(expire));
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));
         node.run("faults", endless(faults::run(shared.clone())));
-        let api = ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer };
+        let api = ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer, doors };
         node.run("service API", api.run(service_listener, stopped.clone()));
         node.run("admin API", {
             let shared = shared.clone();

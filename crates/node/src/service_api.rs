@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 use crate::{
+    doors::Doors,
     faults::Faults,
     http::{Failure, lines, serve},
     join,
@@ -58,6 +59,7 @@ pub(crate) struct ServiceApi {
     pub(crate) journal: Arc<Journal>,
     pub(crate) faults: Faults,
     pub(crate) killer: Arc<dyn Killer>,
+    pub(crate) doors: Doors,
 }
 
 /// What the handlers may ask for: the API, or the sign that it ends.
@@ -130,12 +132,16 @@ impl ServiceApi {
         })
     }
 
-    /// Where a service that runs elsewhere is called by those who cannot call it themselves, for want of TLS: at
-    /// Madang's own listener for it, which answers whatever its servers speak.
-    fn way_outside(&self, system: &System, callee: &ServiceName) -> Option<Endpoint> {
+    /// Where a service that runs elsewhere is called by those who cannot call it themselves, for want of TLS: at the
+    /// door of the asker's unit, or else at Madang's own listener for the service.
+    fn way_outside(&self, system: &System, asker: &ServiceName, callee: &ServiceName) -> Option<Endpoint> {
         let service = system.services.get(callee)?;
-        let instance = InstanceId(format!("{callee}-listener").into());
-        Some(Endpoint { instance, address: service.listen?, protocol: service.protocol })
+        let unit = system.services.get(asker)?.unit().and_then(|unit| system.units.get(unit));
+        let door = unit.and_then(|unit| self.doors.of(system, unit).get(callee).copied());
+        let instance =
+            InstanceId(format!("{callee}-{}", if door.is_some() { "door" } else { "listener" }).into());
+        let address = door.or(service.listen)?;
+        Some(Endpoint { instance, address, protocol: service.protocol })
     }
 
     /// What the asker declares, with its own limits; versions come from the registry.
@@ -145,11 +151,15 @@ impl ServiceApi {
         let mut services = BTreeMap::new();
         for callee in system.services.get(asker).into_iter().flat_map(|service| service.calls.keys()) {
             let mut entry = known.services.get(callee).cloned().unwrap_or_default();
-            if system.services.get(callee).is_some_and(|service| service.url().is_some()) {
-                entry.instances = self.way_outside(&system, callee).into_iter().collect();
-            }
             let mut policy = system.policy_of_call(asker, callee);
-            policy.faults.extend(self.faults.of(Some(asker), callee));
+            if system.services.get(callee).is_some_and(|service| service.url().is_some()) {
+                entry.instances = self.way_outside(&system, asker, callee).into_iter().collect();
+                // Whoever listens there tries again, and has the faults: twice is too much of both.
+                policy.attempts = 1;
+                policy.faults.clear();
+            } else {
+                policy.faults.extend(self.faults.of(Some(asker), callee));
+            }
             entry.policy = Some(policy);
             services.insert(callee.clone(), entry);
         }
@@ -278,13 +288,14 @@ mod tests {
         calls = ["users", "mail"]
         [services.orders]
         run = "orders"
-        calls = { users = {}, catalog = { timeout = "500ms" } }
+        calls = { users = {}, catalog = { timeout = "500ms" }, mail = {} }
     "#;
 
     struct Fixture {
         _folder: tempfile::TempDir,
         switchboard: Arc<Switchboard>,
         journal: Arc<Journal>,
+        doors: Doors,
         _system: watch::Sender<Arc<System>>,
         tokens: Tokens,
         faults: Faults,
@@ -313,6 +324,9 @@ mod tests {
         let (sender, seen) = watch::channel(system);
         let faults = Faults::open(&state).await.unwrap();
         let killed = Arc::new(Killed::default());
+        let doors = Doors::new(crate::ports::KeptPorts::open(&state).await.unwrap());
+        let (_, open) = doors.plan(&seen.borrow().clone(), &[]).await.unwrap().split();
+        doors.opened(open);
         let switchboard = Arc::new(Switchboard::new(registry, Directory::default()));
         switchboard.declare(seen.borrow().services.keys().cloned());
         let journal = Arc::new(Journal::new());
@@ -323,9 +337,20 @@ mod tests {
             journal: journal.clone(),
             faults: faults.clone(),
             killer: killed.clone(),
+            doors: doors.clone(),
         };
         let router = api.router(CancellationToken::new());
-        Fixture { _folder: folder, switchboard, journal, _system: sender, tokens, faults, killed, router }
+        Fixture {
+            _folder: folder,
+            switchboard,
+            journal,
+            doors,
+            _system: sender,
+            tokens,
+            faults,
+            killed,
+            router,
+        }
     }
 
     impl Fixture {
@@ -400,7 +425,7 @@ mod tests {
         let seen: Endpoints =
             serde_json::from_slice(&to_bytes(answer.into_body(), 9999).await.unwrap()).unwrap();
         let names: Vec<&str> = seen.services.keys().map(ServiceName::as_str).collect();
-        assert_eq!(names, ["catalog", "users"], "orders itself is not declared");
+        assert_eq!(names, ["catalog", "mail", "users"], "orders itself is not declared");
         assert_eq!(seen.services["users"].instances.len(), 1);
         assert_eq!(seen.services["users"].policy.as_ref().unwrap().timeout, Duration::from_secs(2));
         assert_eq!(seen.services["catalog"].policy.as_ref().unwrap().timeout, Duration::from_millis(500));
@@ -606,6 +631,13 @@ mod tests {
             "what has a url is called over Madang"
         );
         assert_eq!(mail.len(), 1);
+        let seen: Endpoints = json(fixture.get("/v1/endpoints", &fixture.token("orders")).await).await;
+        let (door, system) = (&seen.services["mail"].instances, fixture._system.borrow().clone());
+        assert_eq!(
+            door[0].address,
+            fixture.doors.of(&system, &system.units["orders"])["mail"],
+            "a unit has a door"
+        );
         let other = fixture.get("/v1/endpoints?service=orders", &fixture.token_of("pos")).await;
         assert_eq!(other.status(), StatusCode::NOT_FOUND);
     }
