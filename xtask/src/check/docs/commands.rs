@@ -18,7 +18,7 @@ const OTHERS: &[&str] = &["curl ", "git clone ", "kill "];
 pub fn refused(command: &str) -> Option<String> {
     let command = command.split(" #").next().unwrap_or(command).trim();
     let written = command.replacen("cargo run --release -- ", "madang ", 1);
-    let words: Vec<_> = written.split_whitespace().collect();
+    let words = words(&written);
     match words.as_slice() {
         ["cargo", "xtask", ..] => misunderstood(command, Task::try_parse_from(&words[1..]).err()),
         ["madang", subcommand, ..] => misunderstood(command, madang::Args::try_parse_from(&words).err())
@@ -26,6 +26,14 @@ pub fn refused(command: &str) -> Option<String> {
         _ if OTHERS.iter().any(|start| command.starts_with(start)) => None,
         _ => Some(format!("nothing tells whether `{command}` works")),
     }
+}
+
+/// The words that a shell would make of it: what stands in double quotes is one.
+fn words(written: &str) -> Vec<&str> {
+    let parts = written.split('"').enumerate();
+    parts
+        .flat_map(|(n, part)| if n % 2 == 1 { vec![part] } else { part.split_whitespace().collect() })
+        .collect()
 }
 
 fn misunderstood(command: &str, error: Option<clap::Error>) -> Option<String> {
@@ -70,6 +78,8 @@ mod tests {
     fn commands_of_madang_are_written_as_it_takes_them() {
         check("madang routes shop", None);
         check("cargo run --release -- logs -f -C shop --since 5m users", None);
+        check("madang fault add orders --on \"payments POST /charges\" --hang", None);
+        check("madang fault add orders --on payments POST --hang", Some("'POST'"));
         check("madang up --frobnicate", Some("--frobnicate"));
         check("cargo run --release -- up shop --own", Some("--own"));
         check("madang logs --lines many", Some("many"));
