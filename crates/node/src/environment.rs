@@ -41,6 +41,12 @@ impl Environment for InstanceEnvironment {
         env
     }
 
+    fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String> {
+        let system = &*instance.system;
+        let doors = self.doors.of(system, system.units.get(&instance.unit)?);
+        doors.get(service).map(url)
+    }
+
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
         bearer(&self.tokens, environment)
     }
@@ -59,9 +65,13 @@ pub(crate) fn bearer(tokens: &Tokens, environment: &[(String, String)]) -> Optio
 /// The doors of a unit, under both names that programs without the SDK look for.
 fn callees(doors: &BTreeMap<ServiceName, SocketAddr>) -> impl Iterator<Item = (String, String)> {
     doors.iter().flat_map(|(name, address)| {
-        let url = format!("http://{address}");
+        let url = url(address);
         [(format!("{}_URL", name.env_prefix()), url.clone()), (format!("services__{name}__http__0"), url)]
     })
+}
+
+fn url(door: &SocketAddr) -> String {
+    format!("http://{door}")
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct InstanceRef {
 pub trait Environment: Send + Sync {
     /// Names and values. The unit's own `env` wins over them, and `MADANG_INSTANCE` and its like over both.
     fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)>;
+    /// The URL at which an instance calls a service; none for one that its unit does not declare.
+    fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String>;
     /// The instance of this system, whichever node started it, that a process with this environment is of. `None`
     /// for anybody else's, also if it says otherwise.
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)>;

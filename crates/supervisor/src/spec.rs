@@ -201,15 +201,6 @@ impl Slice {
     }
 }
 
-/// Puts the values of `${self.*}` into a text. Names that do not exist were refused with the manifest.
-pub(crate) fn resolve(text: &str, values: &[(&str, &str)]) -> String {
-    let mut resolved = text.to_owned();
-    for (name, value) in values {
-        resolved = resolved.replace(&format!("${{self.{name}}}"), value);
-    }
-    resolved
-}
-
 #[cfg(test)]
 mod tests {
     use madang_model::Limits;
@@ -290,14 +281,5 @@ mod tests {
         let spec = &specs(&system)[&"users".parse::<UnitName>().unwrap()];
         assert_eq!(Spec::remembered(&spec.unit.name, spec.slice.text(), &system).as_ref(), Some(&**spec));
         assert_eq!(Spec::remembered(&spec.unit.name, "", &system), None);
-    }
-
-    #[test]
-    fn values_of_the_instance_are_put_in() {
-        let values = [("port", "20001"), ("unit", "users")];
-        assert_eq!(
-            resolve("--port=${self.port} ${self.unit}${self.port}", &values),
-            "--port=20001 users20001"
-        );
     }
 }

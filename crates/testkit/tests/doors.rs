@@ -75,6 +75,37 @@ async fn a_program_reaches_what_it_declares_with_the_context_of_its_request() {
     assert_eq!(trace, Some("of-the-client"));
 }
 
+/// For a program that looks for it under a name of its own, and also for a service that runs elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manifest_says_where_else_the_url_of_a_door_stands() {
+    let elsewhere = start("services.users = { run = 'python3 service.py', routes = ['/**'] }\ngateway.listen = '127.0.0.1:{gateway}'").await;
+    let manifest = SYSTEM.replace(
+        "[services.mail]\n    run = \"python3 service.py\"",
+        "[services.mail]\n    url = \"{mail}\"",
+    );
+    let manifest = manifest.replace("{mail}", &format!("http://{}", elsewhere.gateway_address())).replace(
+        r#"calls = { users = { timeout = "5s" } }"#,
+        r#"calls = { users = {}, mail = {} }
+           env = { USERS_API = "${services.users.url}/v1", POST_URL = "${services.mail.url}" }"#,
+    );
+    let system = start(&manifest).await;
+    let url = told(&system, "USERS_URL").await.expect("the door");
+    assert_eq!(told(&system, "USERS_API").await, Some(format!("{url}/v1")));
+    assert_eq!(told(&system, "POST_URL").await, told(&system, "MAIL_URL").await);
+    let answer = system.get("/call/post/7").await;
+    assert_eq!(
+        (answer.status, answer.json()["path"].as_str()),
+        (StatusCode::OK, Some("/7")),
+        "{}",
+        answer.text()
+    );
+
+    let without = manifest.replace("calls = { users = {}, mail = {} }", "calls = { mail = {} }");
+    let check = prepared(&without).madang(&["check"]).output().await.unwrap();
+    let printed = String::from_utf8_lossy(&check.stderr);
+    assert!(check.status.code() == Some(3) && printed.contains("MDG-MF-036"), "{printed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callee_that_is_killed_is_waited_for() {
     let system = start(SYSTEM).await;

@@ -19,11 +19,11 @@ fn with(workers: &str) -> Fake {
 
 const TWO: &str = r#"
 [services.first]
-run = "echo $$ > first.pid; exec sleep 100"
+run = "echo $$$$ > first.pid; exec sleep 100"
 port = false
 
 [services.second]
-run = "echo $$ > second.pid; exec sleep 100"
+run = "echo $$$$ > second.pid; exec sleep 100"
 port = false
 depends_on = ["first"]
 "#;
@@ -110,7 +110,7 @@ async fn a_second_signal_does_not_wait_for_work_to_end() {
     let fake = with(
         r#"
 [services.stubborn]
-run = "trap '' TERM; echo $$ > stubborn.pid; while :; do sleep 100; done"
+run = "trap '' TERM; echo $$$$ > stubborn.pid; while :; do sleep 100; done"
 port = false
 "#,
     );

@@ -266,6 +266,9 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestE
                 .at(spot, "no such placeholder")
                 .hint(help)
         }
+        Fault::UnknownOfService => ManifestError::new(Code::PLACEHOLDER, format!("{what} is not known"))
+            .at(spot, "no such placeholder")
+            .hint("of a service there is ${services.NAME.url}, the URL at which this program calls it"),
         Fault::Secret => ManifestError::new(Code::PLACEHOLDER, "secrets are not supported yet")
             .at(spot, "cannot be filled in")
             .hint("until they are, pass the value in a variable of the environment of `madang`: ${NAME}"),

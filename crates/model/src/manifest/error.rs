@@ -65,6 +65,7 @@ codes! {
     CONTRADICTION = "MDG-MF-033", "Settings contradict each other";
     SELF_CALL = "MDG-MF-034", "A service calls itself";
     NO_ENVIRONMENT = "MDG-MF-035", "There is no such environment";
+    UNDECLARED_CALL = "MDG-MF-036", "A program asks for the URL of a service that it does not call";
 }
 
 /// One problem of a manifest, with its place.

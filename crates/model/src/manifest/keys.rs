@@ -218,13 +218,13 @@ const SERVICE_KEYS: &[Key] = &[
 const SERVICE_RUN: &[Key] = &[key(
     "run",
     Shape::AnyOf(&[Shape::Text(Format::Deferred), Shape::False]),
-    "The command that runs it, in the folder of this file, or `false` if others start it and its instances join. `${self.port}` and the like are filled in when an instance starts.",
+    "The command that runs it, in the folder of this file, or `false` if others start it and its instances join. `${self.port}`, `${services.NAME.url}` and the like are filled in when an instance starts.",
 )];
 
 const UNIT_RUN: &[Key] = &[key(
     "run",
     Shape::Text(Format::Deferred),
-    "The command that runs it, in the folder of this file. `${self.port}` and the like are filled in when an instance starts.",
+    "The command that runs it, in the folder of this file. `${self.port}`, `${services.NAME.url}` and the like are filled in when an instance starts.",
 )];
 
 /// The rest of what is run, for a unit and for a service that is its own unit.
@@ -244,7 +244,7 @@ const PROGRAM_KEYS: &[Key] = &[
     key(
         "env",
         Shape::Map(Format::Variable, &Shape::Text(Format::Deferred)),
-        "Environment of its own. `${self.port}` and the like are filled in when an instance starts.",
+        "Environment of its own. `${self.port}`, `${services.NAME.url}` and the like are filled in when an instance starts.",
     ),
     key("depends_on", SERVICES, "The services that must be ready before it starts."),
 ];

@@ -36,7 +36,7 @@ pub use error::{Code, Errors, ManifestError};
 pub use explain::{Explained, Origin};
 pub use files::find;
 pub use schema::schema;
-pub use variables::{UnknownPlaceholder, placeholders};
+pub use variables::{Placeholder, UnknownPlaceholder, placeholders};
 
 use crate::{System, SystemName, nearest};
 use check::Check;

@@ -8,6 +8,7 @@ use std::{
 use super::{
     raw::{RawProgram, RawRoute, RawService, RawSystem},
     source::{At, Spot},
+    variables::{self, Placeholder},
 };
 use crate::{ServiceName, UnitName};
 
@@ -97,6 +98,20 @@ impl<'a> Planned<'a> {
     pub fn env(&self) -> BTreeMap<&'a str, &'a At<String>> {
         let hosted = self.services.iter().flat_map(|service| &service.program.env);
         hosted.chain(&self.program.env).map(|(name, value)| (name.as_str(), value)).collect()
+    }
+
+    /// What is filled in when an instance of it starts: the key, the placeholder and its place.
+    pub fn placeholders(&self) -> Vec<(&'static str, Placeholder<'a>, Spot)> {
+        // The program of a service that is its own unit is the unit's.
+        let hosted = if self.placed { self.services.as_slice() } else { &[] };
+        let programs = std::iter::once(self.program).chain(hosted.iter().map(|service| &service.program));
+        let env = programs.flat_map(|program| &program.env).map(|(_, text)| ("`env`", text));
+        let texts = self.program.run.iter().map(|text| ("`run`", text)).chain(env);
+        let found = texts.flat_map(|(key, At { value: text, spot })| {
+            let found = variables::placeholders_in(text);
+            found.map(move |(written, placeholder)| (key, placeholder, spot.narrowed(written)))
+        });
+        found.collect()
     }
 
     /// The keys of its program in the manifest: `units.core` or `services.orders`.

@@ -1,8 +1,10 @@
-//! `${NAME}` and `${NAME:-default}` when the manifest is loaded, `${self.…}` when a unit starts; `$$` is a
-//! dollar sign.
+//! `${NAME}` and `${NAME:-default}` when the manifest is loaded, `${self.…}` and `${services.…}` when a unit starts;
+//! `$$` is a dollar sign.
 //!
 //! A text of `run` or `env` passes both: what the first leaves for the second stays escaped, also when it
 //! came out of a variable, so that a value is never read as a placeholder.
+
+use crate::ServiceName;
 
 /// What a unit knows of itself when it starts: `${self.port}` and so on.
 pub(super) const SELF: [&str; 5] = ["port", "unit", "service", "instance", "release"];
@@ -14,10 +16,12 @@ pub(super) enum Fault {
     Unset(String),
     /// It is not a variable: no end, an empty name, a strange character.
     Malformed,
-    /// `${self.…}` where only values known at load can stand.
+    /// `${self.…}` or `${services.…}` where only values known at load can stand.
     TooEarly,
     /// `${self.x}` with an `x` that nobody knows.
     UnknownSelf(String),
+    /// `${services.…}` that is not `${services.NAME.url}`.
+    UnknownOfService,
     /// `${secret.…}`.
     Secret,
 }
@@ -87,12 +91,14 @@ fn resolve(
     deferred: bool,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<String>, Fault> {
-    if let Some(name) = body.strip_prefix("self.") {
-        return match SELF.contains(&name) {
-            false => Err(Fault::UnknownSelf(name.to_owned())),
-            true if deferred => Ok(None),
-            true => Err(Fault::TooEarly),
-        };
+    match Placeholder::of(body) {
+        Some(Placeholder::Own(name)) if !SELF.contains(&name) => {
+            return Err(Fault::UnknownSelf(name.to_owned()));
+        }
+        Some(_) if deferred => return Ok(None),
+        Some(_) => return Err(Fault::TooEarly),
+        None if body.starts_with("services.") => return Err(Fault::UnknownOfService),
+        None => {}
     }
     if body.starts_with("secret.") {
         return Err(Fault::Secret);
@@ -119,16 +125,40 @@ pub(super) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A placeholder that has no value when a unit starts.
+/// A value in `run` or `env` that is known only when an instance starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placeholder<'a> {
+    /// `${self.port}` and the like: something that the instance knows of itself.
+    Own(&'a str),
+    /// `${services.users.url}`: the URL at which its unit calls a service.
+    Url(ServiceName),
+}
+
+impl<'a> Placeholder<'a> {
+    /// The placeholder that stands in braces, if it is one.
+    fn of(body: &'a str) -> Option<Self> {
+        let of_service = || body.strip_prefix("services.")?.strip_suffix(".url")?.parse().ok();
+        body.strip_prefix("self.").map(Self::Own).or_else(|| of_service().map(Self::Url))
+    }
+}
+
+/// The placeholders of a text, each with how it is written.
+pub(super) fn placeholders_in(text: &str) -> impl Iterator<Item = (&str, Placeholder<'_>)> {
+    parts(text).into_iter().filter_map(|part| match part {
+        Part::Reference(written, body) => Some((written, Placeholder::of(body)?)),
+        _ => None,
+    })
+}
+
+/// A placeholder that has no value when an instance starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no value for the placeholder {0}")]
 pub struct UnknownPlaceholder(String);
 
-/// Resolves the placeholders of a unit's `run` or `env` when an instance starts: `lookup` gets the name
-/// inside the braces, such as `self.port`. `$$` becomes a dollar sign.
+/// Resolves the placeholders of a unit's `run` or `env` when an instance starts. `$$` becomes a dollar sign.
 pub fn placeholders(
     text: &str,
-    lookup: impl Fn(&str) -> Option<String>,
+    lookup: impl Fn(&Placeholder) -> Option<String>,
 ) -> Result<String, UnknownPlaceholder> {
     let mut out = String::with_capacity(text.len());
     for part in parts(text) {
@@ -136,7 +166,7 @@ pub fn placeholders(
             Part::Text(text) => out.push_str(text),
             Part::Dollar => out.push('$'),
             Part::Open(written) => return Err(UnknownPlaceholder(written.to_owned())),
-            Part::Reference(written, body) => match lookup(body) {
+            Part::Reference(written, body) => match Placeholder::of(body).as_ref().and_then(&lookup) {
                 Some(value) => out.push_str(&value),
                 None => return Err(UnknownPlaceholder(written.to_owned())),
             },
@@ -175,8 +205,12 @@ mod tests {
 
     #[test]
     fn faults_are_all_named() {
-        let faults =
-            substitute("${A} ${self.prot} ${secret.k} ${} ${self.port} ${B", false, &env).unwrap_err();
+        let faults = substitute(
+            "${A} ${self.prot} ${secret.k} ${} ${self.port} ${services.a.url} ${services.a} ${B",
+            false,
+            &env,
+        )
+        .unwrap_err();
         let faults: Vec<_> =
             faults.into_iter().map(|(written, fault)| format!("{written} {fault:?}")).collect();
         assert_eq!(
@@ -187,6 +221,8 @@ mod tests {
                 "${secret.k} Secret",
                 "${} Malformed",
                 "${self.port} TooEarly",
+                "${services.a.url} TooEarly",
+                "${services.a} UnknownOfService",
                 "${B Malformed"
             ]
         );
@@ -194,15 +230,19 @@ mod tests {
 
     #[test]
     fn a_value_is_never_read_as_a_placeholder() {
-        let text = "${COST} costs $$1 at ${self.port}, $HOME";
+        let text = "${COST} costs $$1 at ${self.port} ${services.a.url}, $HOME";
         let loaded = substitute(text, true, &env).unwrap();
-        let started = placeholders(&loaded, |name| (name == "self.port").then(|| "80$$".to_owned()));
-        assert_eq!(started.as_deref(), Ok("$5 ${self.port} costs $1 at 80$$, $HOME"));
+        let started = placeholders(&loaded, |one| match one {
+            Placeholder::Own(name) => (*name == "port").then(|| "80$$".to_owned()),
+            Placeholder::Url(name) => Some(format!("http://{name}")),
+        });
+        assert_eq!(started.as_deref(), Ok("$5 ${self.port} costs $1 at 80$$ http://a, $HOME"));
     }
 
     #[test]
     fn an_unknown_placeholder_is_refused_at_start() {
         assert_eq!(placeholders("${self.x}", |_| None), Err(UnknownPlaceholder("${self.x}".into())));
+        assert!(placeholders("${HOME}", |_| Some(String::new())).is_err(), "it is none");
         assert!(placeholders("${self", |_| Some(String::new())).is_err());
     }
 }

@@ -25,17 +25,14 @@ async fn only_the_edited_unit_is_replaced_and_the_new_one_is_ready_first() {
 }
 
 #[tokio::test]
-async fn where_a_service_listens_replaces_those_that_call_it_and_nobody_else() {
+async fn whom_a_unit_calls_replaces_it_and_nobody_else() {
     let mut running = run(["users", "orders", "payments"].map(|name| unit(name, "sleep 60"))).await;
     running.ready().await;
+    let pids = |running: &Running| ["users", "payments"].map(|unit| running.row(unit).pid);
+    let others = pids(&running);
     let service = |name: &str| name.parse().unwrap();
     running.system.services.get_mut(&service("orders")).unwrap().calls =
         [(service("users"), Limits::default())].into();
-    running.edit(|_| {});
-    running.event("orders", EventKind::Stopped).await;
-    let pids = |running: &Running| ["users", "payments"].map(|unit| running.row(unit).pid);
-    let others = pids(&running);
-    running.system.services.get_mut(&service("users")).unwrap().listen = Some(([127, 0, 0, 1], 3001).into());
     running.edit(|_| {});
     running.event("orders", EventKind::Stopped).await;
     assert_eq!(pids(&running), others);

@@ -13,7 +13,8 @@ use std::{
 };
 
 use madang_model::{
-    Database, Gateway, InstanceId, Limits, Placement, PortRule, Protocol, Service, System, Unit, UnitName,
+    Database, Gateway, InstanceId, Limits, Placement, PortRule, Protocol, Service, ServiceName, System, Unit,
+    UnitName,
 };
 use madang_store::Store;
 use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
@@ -189,6 +190,10 @@ impl Environment for Told {
             ("OURS".to_owned(), "x".to_owned()),
             ("OF".to_owned(), self.0.display().to_string()),
         ]
+    }
+
+    fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String> {
+        (service.as_str() == "users").then(|| format!("http://{service}.of.{}", instance.unit))
     }
 
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {

@@ -31,6 +31,7 @@ async fn instances_are_told_who_they_are_and_where_to_listen() {
     users.env = [
         ("SERVER_PORT".to_owned(), "${self.port}".to_owned()),
         ("NAME".to_owned(), "${self.unit}/${self.service}/${self.instance}".to_owned()),
+        ("PEER".to_owned(), "${services.users.url}/v1 costs $$1".to_owned()),
         ("OURS".to_owned(), "y".to_owned()),
         ("MADANG_INSTANCE".to_owned(), "somebody else".to_owned()),
     ]
@@ -46,6 +47,7 @@ async fn instances_are_told_who_they_are_and_where_to_listen() {
     for line in [
         format!("SERVER_PORT={port}"),
         format!("NAME=users/users/{id}"),
+        "PEER=http://users.of.users/v1 costs $1".to_owned(),
         format!("TOLD={id} of users"),
         "OURS=y".to_owned(),
         "MADANG_UNIT=users".to_owned(),

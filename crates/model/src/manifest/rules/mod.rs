@@ -8,6 +8,7 @@ mod policies;
 mod ports;
 mod routes;
 mod services;
+mod urls;
 
 use super::{error::Found, raw::RawSystem};
 pub(super) use databases::{database, masked};
@@ -22,5 +23,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     order::check(raw, found);
     routes::check(raw, found);
     env::check(raw, found);
+    urls::check(raw, found);
     databases::check(raw, system, root, found);
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use crate::{
     PortRule, ServiceName, UnitName,
     manifest::{
-        DEFAULT_LISTEN,
+        DEFAULT_LISTEN, Placeholder,
         error::{Code, Found, ManifestError},
         plan::{self, Planned},
         raw::RawSystem,
@@ -148,6 +148,10 @@ fn workers(raw: &RawSystem, units: &[Planned], found: &mut Found) {
         let Some(At { value: PortRule::None, spot }) = &unit.program.port else { continue };
         if let Some(health) = &unit.program.health {
             found.push(no_port("`health` is asked over HTTP", &health.spot, &unit.name, spot));
+        }
+        for (key, _, at) in unit.placeholders().iter().filter(|(_, one, _)| *one == Placeholder::Own("port"))
+        {
+            found.push(no_port(&format!("{key} has a port in it"), at, &unit.name, spot));
         }
         workers.extend(unit.services.iter().map(|service| (&service.name.value, (&unit.name, spot))));
     }

@@ -41,7 +41,8 @@ pub(super) fn names(raw: &RawSystem, found: &mut Found) {
     }
 }
 
-fn unknown<'a>(
+/// The problem of a name that no service has.
+pub(super) fn unknown<'a>(
     what: &str,
     name: &At<ServiceName>,
     known: impl Iterator<Item = &'a str> + Clone,

@@ -270,7 +270,8 @@ database = 2020-01-01
              5 │ port = "3001"
                ╰────
               help: `run`: The command that runs it, in the folder of this file, or `false` if others start it and its
-                    instances join. `${self.port}` and the like are filled in when an instance starts
+                    instances join. `${self.port}`, `${services.NAME.url}` and the like are filled in when an instance
+                    starts
             MDG-MF-006
 
               × `port` takes a whole number or `false`
@@ -336,7 +337,8 @@ database = 2020-01-01
                 ·          ╰── this is an array
              11 │ calls = [1]
                 ╰────
-              help: `env`: Environment of its own. `${self.port}` and the like are filled in when an instance starts
+              help: `env`: Environment of its own. `${self.port}`, `${services.NAME.url}` and the like are filled in
+                    when an instance starts
             MDG-MF-006
 
               × `calls` takes a text

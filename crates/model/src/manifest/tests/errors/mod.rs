@@ -8,6 +8,7 @@ mod policies;
 mod ports;
 mod routes;
 mod services;
+mod urls;
 mod values;
 
 use std::{fs, path::Path};

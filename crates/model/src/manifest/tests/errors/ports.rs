@@ -2,7 +2,10 @@
 
 use expect_test::expect;
 
-use crate::manifest::tests::refused;
+use crate::{
+    PortRule,
+    manifest::tests::{loaded, refused},
+};
 
 #[test]
 fn port_taken() {
@@ -194,4 +197,48 @@ fn no_port() {
               help: remove `port = false` if the program serves HTTP, or remove this
         "#]],
     );
+}
+
+#[test]
+fn a_worker_is_told_no_port() {
+    refused(
+        "[services.w]\nrun = \"w --port ${self.port}\"\nport = false\nenv = { NAME = \"${self.unit}\", AT = \":${self.port}\" }\n",
+        expect![[r#"
+            MDG-MF-028
+
+              × `run` has a port in it, but "w" has no port
+               ╭─[madang.toml:2:17]
+             1 │ [services.w]
+             2 │ run = "w --port ${self.port}"
+               ·                 ──────┬─────
+               ·                       ╰── nothing listens there
+             3 │ port = false
+               ·        ──┬──
+               ·          ╰── a worker without a port
+             4 │ env = { NAME = "${self.unit}", AT = ":${self.port}" }
+               ╰────
+              help: remove `port = false` if the program serves HTTP, or remove this
+            MDG-MF-028
+
+              × `env` has a port in it, but "w" has no port
+               ╭─[madang.toml:4:39]
+             2 │ run = "w --port ${self.port}"
+             3 │ port = false
+               ·        ──┬──
+               ·          ╰── a worker without a port
+             4 │ env = { NAME = "${self.unit}", AT = ":${self.port}" }
+               ·                                       ──────┬─────
+               ·                                             ╰── nothing listens there
+               ╰────
+              help: remove `port = false` if the program serves HTTP, or remove this
+        "#]],
+    );
+}
+
+/// Madang listens there, and each instance on a port of its own.
+#[test]
+fn listen_with_replicas_is_fine() {
+    let system = loaded("[services.a]\nrun = \"a\"\nlisten = 4000\nreplicas = 2\n").system;
+    assert_eq!(system.services["a"].listen, Some(([127, 0, 0, 1], 4000).into()));
+    assert_eq!((system.units["a"].port, system.units["a"].replicas), (PortRule::Assigned, 2));
 }
