@@ -34,6 +34,7 @@ pub enum Placement {
 pub struct Prepared {
     folder: TempDir,
     gateway: SocketAddr,
+    environment: Option<String>,
 }
 
 /// A running system.
@@ -95,7 +96,14 @@ impl Prepared {
 
     fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("madang-test-").tempdir().expect("a temporary folder");
-        Self { folder, gateway: SocketAddr::from(([127, 0, 0, 1], free_port())) }
+        Self { folder, gateway: SocketAddr::from(([127, 0, 0, 1], free_port())), environment: None }
+    }
+
+    /// The same, to be started in an environment, such as `production`.
+    #[must_use]
+    pub fn in_environment(mut self, name: &str) -> Self {
+        self.environment = Some(name.to_owned());
+        self
     }
 
     /// The system's folder.
@@ -148,7 +156,7 @@ impl Prepared {
     pub fn madang(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary("madang"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null()).kill_on_drop(false);
-        command.env("XDG_RUNTIME_DIR", self.path().join("run")).env("NO_COLOR", "1");
+        command.env("XDG_RUNTIME_DIR", self.path().join("run")).env("NO_COLOR", "1").env_remove("MADANG_ENV");
         fs::create_dir_all(self.path().join("run")).expect("a folder for the socket");
         command
     }
@@ -199,6 +207,7 @@ impl TestSystem {
         let output = fs::File::create(self.path().join("up.log")).expect("a file for the output");
         let errors = output.try_clone().expect("the same file");
         let mut command = self.madang(&["up", manifest]);
+        command.args(self.environment.iter().flat_map(|name| ["--env", name]));
         self.node = Some(command.stdout(output).stderr(errors).spawn().expect("madang starts"));
         let ready = self.madang(&["wait", "--timeout", "60s"]).output().await.expect("madang wait runs");
         assert!(ready.status.success(), "not ready: {}\n{}", text(&ready), self.output());

@@ -103,7 +103,7 @@ impl Fake {
             .current_dir(self.root.path())
             .env("XDG_RUNTIME_DIR", self.runtime.path())
             .env("TZ", "UTC");
-        command.env_remove("NO_COLOR").stdin(Stdio::null()).kill_on_drop(true);
+        command.env_remove("NO_COLOR").env_remove("MADANG_ENV").stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 

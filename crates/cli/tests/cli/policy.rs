@@ -1,6 +1,6 @@
 use expect_test::expect;
 
-use crate::fake::Fake;
+use crate::fake::{Fake, Ran};
 
 const MANIFEST: &str = r#"[policy]
 retries = 1
@@ -113,5 +113,30 @@ async fn what_cannot_be_explained_says_why() {
 #[tokio::test]
 async fn an_unknown_environment_is_refused() {
     let ran = system().run("check --env prodution").await;
+    assert!(ran.code == 3 && ran.stderr.contains("did you mean \"production\"?"), "{ran}");
+}
+
+/// Runs the binary with a value of MADANG_ENV.
+async fn in_environment<'a>(name: &str, args: impl IntoIterator<Item = &'a str>) -> Ran {
+    let fake = system();
+    let mut command = fake.command(args);
+    command.env("MADANG_ENV", name);
+    fake.ran(command).await
+}
+
+#[tokio::test]
+async fn the_environment_may_be_named_by_a_variable_and_an_option_wins() {
+    for (variable, option, timeout) in [
+        ("production", None, "2s"),
+        ("production", Some("--env="), "3s"),
+        ("", None, "3s"),
+        ("nowhere", Some("--env=production"), "2s"),
+    ] {
+        let explain = "policy explain orders payments --format json".split_whitespace();
+        let ran = in_environment(variable, explain.chain(option)).await;
+        let limits: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran}"));
+        assert_eq!(limits[0]["value"], timeout, "{variable:?} {option:?}");
+    }
+    let ran = in_environment("prodution", ["check"]).await;
     assert!(ran.code == 3 && ran.stderr.contains("did you mean \"production\"?"), "{ran}");
 }
