@@ -92,7 +92,8 @@ impl Background {
         let child = Command::new(std::env::current_exe()?)
             .args(["up", "--own-session"])
             .arg(location.given())
-            .args(location.environment().map(|name| format!("--env={name}")))
+            // Also none: MADANG_ENV is not asked again.
+            .arg(format!("--env={}", location.environment().unwrap_or_default()))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(said.try_clone()?)
             .stderr(said.try_clone()?)
