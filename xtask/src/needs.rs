@@ -29,6 +29,26 @@ pub const POSTGRESQL: Need = Need {
     found: postgresql,
 };
 
+/// Runs services of the example in several languages.
+pub const PYTHON: Need = Need {
+    name: "python3",
+    purpose: "tests of services in Python",
+    package: "python3",
+    found: || on_path("python3"),
+};
+
+/// Runs a service of the example in several languages.
+pub const NODE: Need =
+    Need { name: "node", purpose: "tests of services in Node", package: "nodejs", found: || on_path("node") };
+
+/// Runs a service of the example in several languages, from its source.
+pub const JAVA: Need = Need {
+    name: "java",
+    purpose: "tests of services in Java",
+    package: "default-jdk-headless",
+    found: || on_path("javac"),
+};
+
 /// Measured beside Madang.
 pub const NGINX: Need =
     Need { name: "nginx", purpose: "bench gateway", package: "nginx-light", found: || on_path("nginx") };

@@ -16,11 +16,11 @@ use crate::{
 
 /// What tests run that is not part of the repository. The C compiler that builds SQLite is not here: the linker
 /// that built this program is the same one.
-const NEEDS: &[needs::Need] = &[needs::POSTGRESQL];
+const NEEDS: &[needs::Need] = &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::JAVA];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.
 const PROGRAMS: &[&str] =
-    &["madang-cli", "shop", "shop-catalog", "shop-orders", "shop-payments", "shop-users"];
+    &["madang-cli", "polyglot-rust", "shop", "shop-catalog", "shop-orders", "shop-payments", "shop-users"];
 
 /// The packages whose tests run those programs.
 const END_TO_END: &[&str] = &["madang-cli", "madang-testkit"];

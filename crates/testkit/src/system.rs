@@ -84,6 +84,20 @@ impl Prepared {
         prepared
     }
 
+    /// The example of services in several languages, on ports of its own.
+    ///
+    /// # Panics
+    /// If its files cannot be copied.
+    pub fn polyglot() -> Self {
+        let example = repository().join("examples/polyglot");
+        let prepared = Self::empty();
+        prepared.copy(&example.join("madang.toml"), "madang.toml");
+        for program in ["node/main.js", "python/main.py", "java/Main.java"] {
+            prepared.write(program, &fs::read_to_string(example.join(program)).expect("a program"));
+        }
+        prepared
+    }
+
     /// A system with this manifest, in which `{gateway}` stands for the gateway's port.
     ///
     /// # Panics

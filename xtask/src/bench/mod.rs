@@ -2,6 +2,7 @@
 
 mod bare;
 mod copy;
+mod doors;
 mod first_build;
 mod gateway;
 mod process;
@@ -20,6 +21,8 @@ pub enum Bench {
     FirstBuild(first_build::Options),
     /// What a request costs at the gateway, beside a bare hyper proxy, nginx and HAProxy.
     Gateway(gateway::Options),
+    /// What a call costs through the SDK and through a door, beside a direct one.
+    Doors(doors::Options),
     /// Runs the bare hyper proxy.
     #[command(hide = true)]
     BareProxy(bare::Options),
@@ -35,6 +38,7 @@ impl Bench {
             Self::Start(options) => start::run(&options),
             Self::FirstBuild(options) => first_build::run(&options),
             Self::Gateway(options) => gateway::run(&options),
+            Self::Doors(options) => doors::run(&options),
             Self::BareProxy(options) => bare::run(&options),
             Self::Upstream(options) => gateway::upstream::run(&options),
         }

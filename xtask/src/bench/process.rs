@@ -1,6 +1,6 @@
-//! What the kernel knows of a process: its memory.
+//! What the kernel knows of a process: its memory and its time.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -21,6 +21,18 @@ pub fn memory(pid: u32) -> Result<Memory> {
         kibibytes(&text, key).with_context(|| format!("{path} has no {key}"))
     };
     Ok(Memory { resident: read("status", "VmRSS:")?, proportional: read("smaps_rollup", "Pss:")? })
+}
+
+/// The time that a process ran on a core so far, in user and system mode, over all its threads.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let mut nanos = 0;
+    for task in fs::read_dir(&folder).with_context(|| format!("failed to read {folder}"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        let ran = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+        nanos += ran.with_context(|| format!("{folder} tells no time"))?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// The bytes that a line such as `VmRSS:   123 kB` tells.

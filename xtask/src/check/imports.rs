@@ -111,6 +111,12 @@ const ROOMS: &[Room] = &[
         "any subset of the shop in one process",
         &[SDK, USERS, CATALOG, ORDERS, PAYMENTS],
     ),
+    Room::new(
+        "examples/polyglot/rust",
+        "polyglot-rust",
+        "a stop of the example in several languages, without the SDK",
+        &[],
+    ),
     Room::new("xtask", "xtask", "checks, benches and chores of the repository", &[MODEL]),
 ];
 

@@ -168,14 +168,7 @@ impl Running {
 
     /// The time that it ran on a core so far, in user and system mode, over all its threads.
     pub fn cpu(&self) -> Result<Duration> {
-        let folder = format!("/proc/{}/task", self.child.id());
-        let mut nanos = 0;
-        for task in fs::read_dir(&folder).with_context(|| format!("failed to read {folder}"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let ran = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
-            nanos += ran.with_context(|| format!("{folder} tells no time"))?;
-        }
-        Ok(Duration::from_nanos(nanos))
+        process::cpu(self.child.id())
     }
 
     /// Has it end by itself, with time to write what it counted.

@@ -1,0 +1,98 @@
+//! Services in several languages with nothing of Madang's in them, each calling each through its doors.
+
+use std::{collections::BTreeSet, env, path::PathBuf, process::Stdio, time::Duration};
+
+use http::StatusCode;
+use madang_testkit::{Answer, Client, Placement, Prepared, TestSystem};
+use serde_json::Value;
+
+/// The services of the example, each with the program that its language takes.
+const LANGUAGES: [(&str, Option<&str>); 4] =
+    [("java", Some("java")), ("node", Some("node")), ("python", Some("python3")), ("rust", None)];
+
+fn installed(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn stops(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let stops = answer.json();
+    let stops = stops["stops"].as_array().expect("stops").iter();
+    stops.map(|stop| stop["service"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// The records of one request from outside and of the calls made for it.
+async fn records_of(system: &TestSystem, id: &str) -> Vec<Value> {
+    let records = system.admin("/v1/requests?n=500").await;
+    let records = records.as_array().expect("a list").iter();
+    records.filter(|record| record["request_id"] == id).cloned().collect()
+}
+
+#[tokio::test]
+async fn each_language_calls_each_other_through_its_doors() {
+    for (service, program) in LANGUAGES {
+        let missing = program.filter(|program| installed(program).is_none());
+        assert!(missing.is_none(), "{service} needs {missing:?}, which `cargo xtask test` installs");
+    }
+    let mut system = Prepared::polyglot().start(Placement::Processes).await;
+    for (from, _) in LANGUAGES {
+        for (to, _) in LANGUAGES.into_iter().filter(|(to, _)| *to != from) {
+            let answer = system.get(&format!("/{from}/trip/{to}")).await;
+            assert_eq!(stops(&answer), [from, to]);
+        }
+    }
+
+    // One trip is one trace, whoever passes it on, and every leg of it is recorded with its caller.
+    let answer = system.get("/node/trip/python/java/rust/node").await;
+    assert_eq!(stops(&answer), ["node", "python", "java", "rust", "node"]);
+    let id = answer.headers["x-request-id"].to_str().unwrap();
+    let trip = records_of(&system, id).await;
+    let text = |record: &Value, field: &str| record[field].as_str().unwrap_or_default().to_owned();
+    let traces: BTreeSet<_> = trip.iter().map(|record| text(record, "trace_id")).collect();
+    assert_eq!((trip.len(), traces.len()), (5, 1), "{trip:?}");
+    let doors = trip.iter().filter(|record| record["hop"] == "door");
+    let legs: BTreeSet<_> =
+        doors.map(|record| text(record, "caller") + "-" + &text(record, "service")).collect();
+    assert!(legs.iter().eq(["java-rust", "node-python", "python-java", "rust-node"]), "{legs:?}");
+    system.down().await;
+}
+
+/// Whoever lacks a language has the rest: what is missing is named, and its callers are told.
+#[tokio::test]
+async fn a_language_that_is_not_installed_is_named_and_left_out() {
+    let prepared = Prepared::polyglot();
+    let programs = prepared.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    // What is found may be a script that chooses among versions, which needs more than itself.
+    let python = ["-c", "import sys; print(sys.executable)"];
+    let python = std::process::Command::new("python3").args(python).output().unwrap();
+    let python = PathBuf::from(String::from_utf8(python.stdout).unwrap().trim());
+    for (name, program) in [("node", installed("node").unwrap()), ("python3", python)] {
+        std::os::unix::fs::symlink(program, programs.join(name)).unwrap();
+    }
+    let log = std::fs::File::create(prepared.path().join("up.log")).unwrap();
+    let mut node = prepared
+        .madang(&["up"])
+        .env("PATH", &programs)
+        .stdout(log.try_clone().unwrap())
+        .stderr(Stdio::from(log))
+        .spawn()
+        .unwrap();
+    let begun = tokio::time::Instant::now();
+    let answer = loop {
+        let asked = Client::new(prepared.gateway_address()).get("/rust/trip/python/node").await;
+        match asked {
+            Ok(answer) if answer.status == StatusCode::OK => break answer,
+            other => assert!(begun.elapsed() < Duration::from_secs(30), "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(stops(&answer), ["rust", "python", "node"]);
+    let printed = std::fs::read_to_string(prepared.path().join("up.log")).unwrap();
+    let named = printed.lines().any(|line| line.contains("java") && line.contains("no such program"));
+    let down = prepared.madang(&["down"]).output().await.unwrap();
+    assert!(down.status.success());
+    node.wait().await.unwrap();
+    assert!(named, "{printed}");
+}
