@@ -3,13 +3,7 @@
 //! All three are made by the same program under the same node (`crates/sdk/examples/calling.rs`), in turn in each
 //! round; a difference is taken within a round and the median of the differences is shown.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -19,7 +13,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{process, running::Running};
 use crate::command::{self, cargo};
