@@ -56,7 +56,7 @@ struct Measured {
 /// One who asks.
 enum Asker {
     Connection { sender: SendRequest<Empty<Bytes>>, host: String },
-    Calls(Calls),
+    Calls(Box<Calls>),
 }
 
 fn main() {
@@ -119,7 +119,7 @@ async fn measure(Query(how): Query<Measure>, calls: Calls) -> Result<Json<Measur
 impl Asker {
     async fn connect(how: &Measure, calls: &Calls) -> Result<Self> {
         let address = match how.way {
-            Way::Sdk => return Ok(Self::Calls(calls.clone())),
+            Way::Sdk => return Ok(Self::Calls(Box::new(calls.clone()))),
             Way::Direct => how.callee.to_string(),
             Way::Door => {
                 let url = env::var("CALLEE_URL").map_err(Error::internal)?;
