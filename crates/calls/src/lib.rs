@@ -100,7 +100,7 @@ pub use directory::Directory;
 pub use elsewhere::Elsewhere;
 pub use error::CallError;
 pub use fault::Killer;
-pub use grpc::{grpc_timeout, is_grpc};
+pub use grpc::grpc_timeout;
 pub use lane::{Lane, Origin};
 pub use local::LocalService;
 pub use madang_model::Policy;

@@ -14,7 +14,7 @@ use madang_wire::{Code, Problem};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgPool, SqlitePool};
 
-use crate::{Calls, Error, Resources, Result};
+use crate::{Calls, Error, Resources, Result, grpc};
 
 /// A JSON body, of a request or of a response.
 #[derive(Debug, Clone, Copy, Default)]
@@ -158,7 +158,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Sqlite {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        resources(parts)?.sqlite().map(Self)
+        grpc::resources(&parts.extensions)?.sqlite().map(Self)
     }
 }
 
@@ -166,7 +166,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Postgres {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        resources(parts)?.postgres().map(Self)
+        grpc::resources(&parts.extensions)?.postgres().map(Self)
     }
 }
 
@@ -174,8 +174,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Calls {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        let context = parts.extensions.get::<madang_calls::Context>().cloned();
-        Ok(Calls::on_behalf(resources(parts)?.outbound().clone(), context))
+        grpc::calls(&parts.extensions)
     }
 }
 
@@ -183,12 +182,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Resources {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        resources(parts).cloned()
+        grpc::resources(&parts.extensions).cloned()
     }
-}
-
-fn resources(parts: &Parts) -> Result<&Resources> {
-    parts.extensions.get().ok_or_else(|| Error::internal("the routes are served outside of a madang service"))
 }
 
 // === refusals ===

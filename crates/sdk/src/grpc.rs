@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 use madang_calls::{Body, BoxError, Deadline, Form, grpc_timeout};
 use tower::Service;
 
@@ -135,7 +135,7 @@ pub(crate) fn health(ready: bool) -> Response<Body> {
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let frames = [http_body::Frame::data(message.freeze()), http_body::Frame::trailers(trailers)];
     let frames = futures_util::stream::iter(frames.map(Ok::<_, Infallible>));
-    let mut response = Response::new(Body::new(StreamBody::new(frames).boxed_unsync()));
+    let mut response = Response::new(Body::new(StreamBody::new(frames)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
