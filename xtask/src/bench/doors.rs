@@ -3,9 +3,9 @@
 //! All three are made by the same program under the same node (`crates/sdk/examples/calling.rs`), in turn in each
 //! round; a difference is taken within a round and the median of the differences is shown.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use clap::Args;
 use http::Request;
@@ -13,9 +13,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::net::TcpStream;
 
-use super::{process, running::Running};
+use super::{
+    gateway::median,
+    process,
+    running::{Running, madang},
+};
 use crate::command::{self, cargo};
 
 /// What the design promises of the median, in µs above a direct call.
@@ -66,7 +70,6 @@ struct Measured {
 #[derive(Deserialize)]
 struct Instance {
     unit: String,
-    state: String,
     url: Option<String>,
 }
 
@@ -84,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     );
     fs::write(folder.path().join("madang.toml"), manifest).context("failed to write the manifest")?;
     let running = Running::start(madang(folder.path())?.arg("up"), folder.path())?;
-    let (callee, caller) = (ready(folder.path(), "callee")?, ready(folder.path(), "caller")?);
+    let (callee, caller) = ready(folder.path())?;
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
         let measure = |way: &&str| measure(options, way, callee, caller, running.pid());
@@ -110,10 +113,9 @@ fn show(options: &Options, rounds: &[Vec<Measured>]) -> bool {
     );
     let mut met = true;
     for (index, way) in WAYS.iter().enumerate() {
-        let of =
-            |value: fn(&Measured) -> f64| median(rounds.iter().map(|round| value(&round[index])).collect());
+        let of = |value: fn(&Measured) -> f64| median(rounds.iter().map(|round| value(&round[index])));
         let above = |value: fn(&Measured) -> f64| {
-            median(rounds.iter().map(|round| value(&round[index]) - value(&round[0])).collect())
+            median(rounds.iter().map(|round| value(&round[index]) - value(&round[0])))
         };
         let target = match index {
             1 => Some(SDK),
@@ -138,11 +140,6 @@ fn show(options: &Options, rounds: &[Vec<Measured>]) -> bool {
     met
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn measure(
     options: &Options,
     way: &str,
@@ -163,27 +160,17 @@ fn measure(
     Ok(measured)
 }
 
-/// Where the unit's instance listens, once it is ready.
-fn ready(folder: &Path, unit: &str) -> Result<SocketAddr> {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
-        if let Ok(shown) = command::output(madang(folder)?.args(["ps", "--format", "json"])) {
-            let instances: Vec<Instance> =
-                serde_json::from_str(&shown).context("`madang ps` printed no JSON")?;
-            let ready = instances.iter().find(|it| it.unit == unit && it.state == "ready");
-            if let Some(url) = ready.and_then(|instance| instance.url.as_deref()) {
-                return url.trim_start_matches("http://").parse().context("its URL has no address");
-            }
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    bail!("{unit} does not become ready")
-}
-
-fn madang(folder: &Path) -> Result<Command> {
-    let mut command = Command::new(command::target()?.join("release/madang"));
-    command.current_dir(folder).env("XDG_RUNTIME_DIR", folder);
-    Ok(command)
+/// Where the instances of the callee and of the caller listen, once both are ready.
+fn ready(folder: &Path) -> Result<(SocketAddr, SocketAddr)> {
+    command::run(madang(folder)?.args(["wait", "--timeout", "30s"]))?;
+    let shown = command::output(madang(folder)?.args(["ps", "--format", "json"]))?;
+    let instances: Vec<Instance> = serde_json::from_str(&shown).context("`madang ps` printed no JSON")?;
+    let address = |unit: &str| {
+        let url = instances.iter().find(|it| it.unit == unit).and_then(|it| it.url.as_deref());
+        let url = url.with_context(|| format!("{unit} listens nowhere"))?;
+        url.trim_start_matches("http://").parse().with_context(|| format!("{url} has no address"))
+    };
+    Ok((address("callee")?, address("caller")?))
 }
 
 fn get(address: SocketAddr, path: &str) -> Result<Bytes> {

@@ -203,7 +203,7 @@ fn above(row: &Measured, base: &Measured) -> f64 {
 }
 
 /// The middle value; the mean of the middle two of an even number.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     let half = values.len() / 2;

@@ -20,6 +20,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::command;
+
 /// How long a system may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -98,6 +100,13 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// The release build of `madang` in a system's folder, its socket there too.
+pub fn madang(folder: &Path) -> Result<Command> {
+    let mut command = Command::new(command::target()?.join("release/madang"));
+    command.current_dir(folder).env("XDG_RUNTIME_DIR", folder);
+    Ok(command)
 }
 
 /// Places the smallest order over a connection of its own.

@@ -1,7 +1,7 @@
 //! From `madang up shop`, everything built and nothing stored yet, to the first order; and the memory of each
 //! process after it.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     copy,
     process::{Memory, memory},
-    running::Running,
+    running::{Running, madang},
 };
 use crate::{command, test::build_programs};
 
@@ -90,13 +90,6 @@ fn start() -> Result<Start> {
     let processes = processes(folder.path(), running.pid())?;
     running.stop()?;
     Ok(Start { time, processes })
-}
-
-/// The release build of `madang` in a system's folder, its socket there too.
-fn madang(folder: &Path) -> Result<Command> {
-    let mut command = Command::new(command::target()?.join("release/madang"));
-    command.current_dir(folder).env("XDG_RUNTIME_DIR", folder);
-    Ok(command)
 }
 
 /// The memory of `madang` and of each instance.
