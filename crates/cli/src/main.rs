@@ -18,6 +18,11 @@ mod units;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+/// A request takes some twenty short-lived allocations: see `docs/adr/0039-the-allocator-of-the-node.md`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match commands::run(args::Args::parse()) {

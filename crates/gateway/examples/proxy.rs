@@ -14,7 +14,12 @@ use madang_model::{
     System, Target,
 };
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
+use mimalloc::MiMalloc;
 use tracing::subscriber::NoSubscriber;
+
+/// As in a node.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
