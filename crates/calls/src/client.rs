@@ -1,8 +1,14 @@
 //! What one worker owns, and the calls that it makes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use madang_model::ServiceName;
 use madang_wire::{Code, Hop, RequestRecord};
 use tokio::time::Instant;
@@ -42,6 +48,15 @@ pub(crate) struct Worker {
     pub(crate) timer: Timer,
     pub(crate) ledger: Ledger,
     pub(crate) random: Random,
+}
+
+pin_project_lite::pin_project! {
+    /// A call under way: completes with the answer.
+    pub struct Calling<F> {
+        #[pin]
+        answer: F,
+        exchange: Arc<Exchange>,
+    }
 }
 
 // === impl ClientConfig ===
@@ -91,7 +106,8 @@ impl Client {
     ) -> Result<Response<Body>, CallError> {
         let context = request.extensions_mut().remove::<Context>();
         let context = context.unwrap_or_else(|| Context::from_headers(request.headers(), false));
-        self.call_in(context, lane, policy, request).await
+        let (head, body) = request.into_parts();
+        self.call_in(context, lane, policy, head, body).await
     }
 
     /// The same in a context that is given apart from the request, which saves looking for it. The call begins
@@ -101,10 +117,11 @@ impl Client {
         context: Context,
         lane: &Arc<Lane>,
         policy: &Arc<Policy>,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Body>, CallError>> + Send + use<> {
-        let exchange = Exchange::new(self.worker.clone(), lane.clone(), policy.clone(), context, request);
-        stack().call(exchange.first())
+        head: Parts,
+        body: Body,
+    ) -> Calling<impl Future<Output = Result<Response<Body>, CallError>> + Send + use<>> {
+        let exchange = Exchange::new(self.worker.clone(), lane.clone(), policy.clone(), context, head, body);
+        Calling { answer: stack().call(exchange.clone().first()), exchange }
     }
 
     /// Leaves a record of a request that was answered here with a problem and led to no call.
@@ -120,6 +137,23 @@ impl Client {
     /// What this client counted of its calls to each service since it was made.
     pub fn counters(&self) -> BTreeMap<ServiceName, Counters> {
         self.worker.ledger.counters()
+    }
+}
+
+// === impl Calling ===
+
+impl<F> Calling<F> {
+    /// What travels with it; also when it is over.
+    pub fn context(&self) -> &Context {
+        &self.exchange.context
+    }
+}
+
+impl<F: Future> Future for Calling<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        self.project().answer.poll(cx)
     }
 }
 

@@ -94,7 +94,12 @@ where
             Scope::Total => (exchange.started, timeout),
             Scope::Attempt => (call.began, attempt_timeout),
         };
-        // An attempt that may last as long as the whole call needs no timer of its own.
+        // An attempt that may last as long as the whole call needs no timer of its own; one that begins with it and
+        // has as much time has been looked at already.
+        if self.scope == Scope::Attempt && started == exchange.started && limit >= timeout {
+            let inner = self.inner.call(call);
+            return Limited { inner, exchange, started, limit, scope: self.scope, sleep: None, late: false };
+        }
         let needed = self.scope == Scope::Total
             || exchange.deadline().is_none_or(|deadline| later(started, limit) < deadline);
         let due = exchange.due(started, limit, call.began);
@@ -112,44 +117,45 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if *this.late {
-            return Poll::Ready(Err(this.exchange.timeout(*this.started)));
-        }
-        if let Poll::Ready(answer) = this.inner.poll(cx) {
-            return Poll::Ready(answer.map(|response| match this.sleep.take() {
-                Some(sleep) => {
-                    watched(response, this.exchange, sleep, *this.started, *this.limit, *this.scope)
+        let late = || Poll::Ready(Err(this.exchange.timeout(*this.started)));
+        let mut polled = if *this.late { late() } else { this.inner.poll(cx) };
+        match &mut polled {
+            Poll::Ready(Ok(response)) => {
+                if let Some(sleep) = this.sleep.take() {
+                    watch(response, this.exchange, sleep, *this.started, *this.limit, *this.scope);
                 }
-                None => response,
-            }));
-        }
-        let Some(sleep) = this.sleep else { return Poll::Pending };
-        while Pin::new(&mut *sleep).poll(cx).is_ready() {
-            match this.exchange.due(*this.started, *this.limit, Instant::now()) {
-                Some(due) => sleep.reset(due),
-                None => return Poll::Ready(Err(this.exchange.timeout(*this.started))),
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                if let Some(sleep) = this.sleep {
+                    while polled.is_pending() && Pin::new(&mut *sleep).poll(cx).is_ready() {
+                        match this.exchange.due(*this.started, *this.limit, Instant::now()) {
+                            Some(due) => sleep.reset(due),
+                            None => polled = late(),
+                        }
+                    }
+                }
             }
         }
-        Poll::Pending
+        polled
     }
 }
 
-/// The answer, its body under the limit too; or, if it streams, watched for silence.
-fn watched(
-    mut response: Response<Body>,
+/// Puts the answer's body under the limit too; or, if it streams, watches it for silence.
+fn watch(
+    response: &mut Response<Body>,
     exchange: &Arc<Exchange>,
     sleep: Sleep,
     started: Instant,
     limit: Duration,
     scope: Scope,
-) -> Response<Body> {
+) {
     let body = response.body_mut();
     if body.size_hint().exact().is_some() {
         body.watch(|| Watch::total(exchange.clone(), sleep, started, limit));
     } else if scope == Scope::Total {
         body.watch(|| Watch::idle(exchange.clone()));
     }
-    response
 }
 
 #[cfg(test)]

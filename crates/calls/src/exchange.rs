@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Method, Request, Uri, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request::Parts};
 use madang_model::{InstanceId, policy::Priority};
 use madang_wire::Fallback;
 use tokio::time::Instant;
@@ -61,11 +61,19 @@ pub(crate) struct Exchange {
     pub(crate) uri: Uri,
     /// Whether it is a call of gRPC, which there is over HTTP/2 only.
     pub(crate) grpc: bool,
-    /// As they were given, for the next attempt.
-    headers: Mutex<HeaderMap>,
+    idempotent: bool,
+    fields: Mutex<Fields>,
     pub(crate) upload: Upload,
     pub(crate) started: Instant,
     pub(crate) trail: Trail,
+}
+
+/// The fields of the request.
+enum Fields {
+    /// As they were given.
+    Given(HeaderMap),
+    /// A copy of them for the next attempt, which most calls do not make: not in a form that takes time to build.
+    Copied(Box<[(HeaderName, HeaderValue)]>),
 }
 
 /// What became of a call so far, for its record and for the decision to try again.
@@ -102,17 +110,32 @@ impl Exchange {
         lane: Arc<Lane>,
         policy: Arc<Policy>,
         context: Context,
-        request: Request<Body>,
+        head: Parts,
+        body: Body,
     ) -> Arc<Self> {
         // The extensions end here: nothing of this process's may reach the other side, even if that side is in
         // this process.
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let Parts { method, uri, headers, .. } = head;
         let grpc = method == Method::POST && Form::of(&headers) == Form::Grpc;
         let started = Instant::now();
         let upload = Upload::new(body, started);
         let trail = Trail::default();
-        let headers = Mutex::new(headers);
-        Arc::new(Self { worker, lane, policy, context, method, uri, grpc, headers, upload, started, trail })
+        let idempotent = is_idempotent(&method) || headers.contains_key(IDEMPOTENCY_KEY);
+        let fields = Mutex::new(Fields::Given(headers));
+        Arc::new(Self {
+            worker,
+            lane,
+            policy,
+            context,
+            method,
+            uri,
+            grpc,
+            idempotent,
+            fields,
+            upload,
+            started,
+            trail,
+        })
     }
 
     /// Whether an attempt there goes over HTTP/2.
@@ -128,14 +151,12 @@ impl Exchange {
     /// Whether doing it twice has the same effect as doing it once (RFC 9110, section 9.2.2), by its method or
     /// because the service knows it again by its key.
     pub(crate) fn idempotent(&self) -> bool {
-        const IDEMPOTENT: [Method; 6] =
-            [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE, Method::TRACE];
-        IDEMPOTENT.contains(&self.method) || self.headers().contains_key(IDEMPOTENCY_KEY)
+        self.idempotent
     }
 
     /// Whether it only asks for something, so that two attempts at once do no harm.
     pub(crate) fn reads(&self) -> bool {
-        [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method) && self.upload.is_empty()
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS) && self.upload.is_empty()
     }
 
     /// How much the call matters. A policy of normal priority says nothing of it; then it is the request's that
@@ -148,12 +169,27 @@ impl Exchange {
         }
     }
 
-    /// The headers, for an attempt to change. The first gets those that came, which have room for more; the copy
-    /// that stays for the next attempt needs none.
-    pub(crate) fn take_headers(&self) -> HeaderMap {
-        let mut headers = self.headers();
-        let copy = headers.clone();
-        mem::replace(&mut headers, copy)
+    /// The fields of the request, for an attempt to change.
+    pub(crate) fn take_fields(&self) -> HeaderMap {
+        let mut fields = self.fields();
+        match &*fields {
+            Fields::Given(given) => {
+                let copy = given.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                match mem::replace(&mut *fields, Fields::Copied(copy)) {
+                    Fields::Given(given) => given,
+                    Fields::Copied(_) => HeaderMap::new(),
+                }
+            }
+            Fields::Copied(copy) => copy.iter().cloned().collect(),
+        }
+    }
+
+    /// Looks at the fields of the request.
+    pub(crate) fn with_fields<T>(&self, look: impl FnOnce(&HeaderMap) -> T) -> T {
+        match &*self.fields() {
+            Fields::Given(given) => look(given),
+            Fields::Copied(copy) => look(&copy.iter().cloned().collect()),
+        }
     }
 
     /// What the caller understands.
@@ -161,9 +197,9 @@ impl Exchange {
         if self.grpc { Form::Grpc } else { Form::Problem }
     }
 
-    pub(crate) fn headers(&self) -> MutexGuard<'_, HeaderMap> {
-        // Replaced as a whole, so that it is whole whatever happens.
-        self.headers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fields(&self) -> MutexGuard<'_, Fields> {
+        // Replaced as a whole, so that they are whole whatever happens.
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When a limit that began at `started` is reached, as far as can be said at `now`: the time to look
@@ -238,6 +274,14 @@ impl Exchange {
         let (exchange, began) = (self.clone(), Instant::now());
         Call { exchange, attempt, began, avoid, fresh, target: None, probes: Probes::default() }
     }
+}
+
+/// Methods that do the same however often they are sent (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
 }
 
 // === impl Trail ===

@@ -6,7 +6,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{
@@ -95,11 +95,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.inner.poll(cx));
-        Poll::Ready(match this.net.take() {
-            Some(net) => net.catch(answer),
-            None => answer,
-        })
+        let mut polled = this.inner.poll(cx);
+        if let Poll::Ready(answer) = &mut polled
+            && let Some(net) = this.net.take()
+        {
+            net.catch(answer);
+        }
+        polled
     }
 }
 
@@ -118,26 +120,27 @@ impl Net {
         Some(Self { exchange: exchange.clone(), key })
     }
 
-    fn catch(self, answer: Result<Response<Body>, CallError>) -> Result<Response<Body>, CallError> {
-        let failed = match &answer {
+    /// Puts something else in place of a failure, and keeps what is good for the next one.
+    fn catch(self, answer: &mut Result<Response<Body>, CallError>) {
+        let failed = match answer {
             Ok(response) => matches!(response.status().as_u16(), 500 | 502 | 503 | 504),
             // The caller is to blame for the others, and must know.
             Err(error) => error.code().status >= 500 && !matches!(error, CallError::Malformed { .. }),
         };
         if !failed {
-            return answer.map(|response| match self.key {
-                Some(key) => keep(&self.exchange, key, response),
-                None => response,
-            });
+            if let (Some(key), Ok(response)) = (self.key, answer) {
+                keep(&self.exchange, key, response);
+            }
+            return;
         }
-        let Some((kind, mut response)) = self.stand_in() else { return answer };
+        let Some((kind, mut response)) = self.stand_in() else { return };
         let marker = match kind {
             Fallback::Static => "static",
             Fallback::LastGood => "last-good",
         };
         response.headers_mut().insert(FALLBACK, HeaderValue::from_static(marker));
-        self.exchange.trail.falls_back(kind, answer.err().map(|error| error.code().id));
-        Ok(response)
+        let failure = std::mem::replace(answer, Ok(response));
+        self.exchange.trail.falls_back(kind, failure.err().map(|error| error.code().id));
     }
 
     fn stand_in(&self) -> Option<(Fallback, Response<Body>)> {

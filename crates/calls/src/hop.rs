@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -87,16 +87,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        strip(response.headers_mut());
-        if *this.elsewhere {
-            nothing_of_ours(response.headers_mut());
+        let mut polled = this.inner.poll(cx);
+        if let Poll::Ready(Ok(response)) = &mut polled {
+            strip(response.headers_mut());
+            if *this.elsewhere {
+                nothing_of_ours(response.headers_mut());
+            }
+            if *this.local {
+                // As the server of another process would have written it.
+                state_length(&response.body().size_hint().exact(), response.headers_mut());
+            }
         }
-        if *this.local {
-            // As the server of another process would have written it.
-            state_length(&response.body().size_hint().exact(), response.headers_mut());
-        }
-        Poll::Ready(Ok(response))
+        polled
     }
 }
 
@@ -104,7 +106,7 @@ where
 fn outgoing(call: &Call) -> Request<Body> {
     let exchange = &*call.exchange;
     let body = Upload::send(&call.exchange);
-    let mut headers = exchange.take_headers();
+    let mut headers = exchange.take_fields();
     end_to_end(&mut headers);
     tell(call, &mut headers);
     let path = exchange.uri.path_and_query().cloned();

@@ -127,7 +127,10 @@ impl Answers {
 impl Key {
     /// That of a request whose answer may be kept: a `GET` of the whole.
     pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
-        let given = exchange.headers();
+        exchange.with_fields(|given| Self::with(exchange, given))
+    }
+
+    fn with(exchange: &Exchange, given: &HeaderMap) -> Option<Self> {
         if exchange.method != Method::GET || !exchange.upload.is_empty() || given.contains_key(RANGE) {
             return None;
         }
@@ -225,15 +228,14 @@ fn is_compared(vary: &HeaderValue) -> bool {
 // === impl Keeping ===
 
 /// The answer, which is kept when it has gone by whole, if it may be.
-pub(crate) fn keep(exchange: &Exchange, key: Key, response: Response<Body>) -> Response<Body> {
-    let Some(kept) = Kept::of(&response, &key) else { return response };
+pub(crate) fn keep(exchange: &Exchange, key: Key, response: &mut Response<Body>) {
+    let Some(kept) = Kept::of(response, &key) else { return };
     let draft = Draft { lane: exchange.lane.clone(), key, kept };
-    response.map(|body| {
-        let copy = Vec::with_capacity(body.size_hint().exact().unwrap_or(0) as usize);
-        let mut keeping = Keeping { body, copy, draft: Some(draft) };
-        keeping.look_for_end();
-        if keeping.draft.is_some() { Body::new(keeping) } else { keeping.body }
-    })
+    let body = std::mem::take(response.body_mut());
+    let copy = Vec::with_capacity(body.size_hint().exact().unwrap_or(0) as usize);
+    let mut keeping = Keeping { body, copy, draft: Some(draft) };
+    keeping.look_for_end();
+    *response.body_mut() = if keeping.draft.is_some() { Body::new(keeping) } else { keeping.body };
 }
 
 impl Keeping {

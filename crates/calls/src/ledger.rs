@@ -1,7 +1,7 @@
 //! What a client knows of its calls until somebody reads it: a bounded ring of records, and counters.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Ledger {
 
 #[derive(Default)]
 struct Pages {
-    records: VecDeque<Entry>,
+    records: Vec<Entry>,
     dropped: u64,
     /// By the address of the upstream, which the entry keeps from being used again.
     counters: BTreeMap<usize, (Arc<Upstream>, Counters)>,
@@ -107,7 +107,7 @@ impl Ledger {
 
     fn push(&self, pages: &mut Pages, entry: Entry) {
         if pages.records.len() < self.capacity {
-            pages.records.push_back(entry);
+            pages.records.push(entry);
         } else {
             pages.dropped += 1;
         }
@@ -118,7 +118,7 @@ impl Ledger {
         let (records, dropped) = {
             let mut pages = self.pages();
             // Room for as many again, so that the path of requests need not make it.
-            let room = VecDeque::with_capacity(pages.records.len());
+            let room = Vec::with_capacity(pages.records.len());
             (std::mem::replace(&mut pages.records, room), std::mem::take(&mut pages.dropped))
         };
         // Formatted outside the lock, which the path of requests needs.

@@ -93,7 +93,7 @@ mod watch;
 
 pub use answer::Form;
 pub use body::{Body, BoxError};
-pub use client::{Client, ClientConfig};
+pub use client::{Calling, Client, ClientConfig};
 pub use context::{Context, Deadline, Principal, RequestId};
 pub use counters::{Counters, Histogram};
 pub use directory::Directory;

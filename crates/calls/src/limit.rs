@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -119,11 +119,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             LimitedProjection::Admitted { inner, admission } => {
-                let mut answer = ready!(inner.poll(cx));
-                if let Some(admission) = admission.take() {
-                    admission.answered(&mut answer);
+                let mut polled = inner.poll(cx);
+                if let Poll::Ready(answer) = &mut polled
+                    && let Some(admission) = admission.take()
+                {
+                    admission.answered(answer);
                 }
-                Poll::Ready(answer)
+                polled
             }
             LimitedProjection::Waits { waits } => waits.as_mut().poll(cx),
             LimitedProjection::Refused { error } => match error.take() {
@@ -356,7 +358,8 @@ mod tests {
                     sleep(arrives).await;
                     let deadline = Some(Deadline::after(millis(due)));
                     let context = CallContext { deadline, ..CallContext::root() };
-                    let exchange = Exchange::new(worker, lane, policy, context, Request::default());
+                    let (head, body) = Request::<Body>::default().into_parts();
+                    let exchange = Exchange::new(worker, lane, policy, context, head, body);
                     let begin = Instant::now();
                     let answer = layer().layer(inner).call(exchange.first());
                     let limit = if leaves { millis(30) } else { Duration::MAX };

@@ -17,7 +17,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -131,14 +131,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut result = ready!(this.inner.poll(cx));
-        if let Some(mut attempt) = this.attempt.take() {
-            attempt.answered(&result);
-            if let Ok(response) = &mut result {
+        let mut polled = this.inner.poll(cx);
+        if let Poll::Ready(result) = &mut polled
+            && let Some(mut attempt) = this.attempt.take()
+        {
+            attempt.answered(result);
+            if let Ok(response) = result {
                 response.body_mut().hold(attempt);
             }
         }
-        Poll::Ready(result)
+        polled
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::Response;
@@ -75,12 +75,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.inner.poll(cx));
-        match &answer {
-            Ok(response) => this.open.close(response.status().as_u16(), None),
-            Err(error) => this.open.close(error.code().status, Some(error.code().id)),
+        let polled = this.inner.poll(cx);
+        match &polled {
+            Poll::Ready(Ok(response)) => this.open.close(response.status().as_u16(), None),
+            Poll::Ready(Err(error)) => this.open.close(error.code().status, Some(error.code().id)),
+            Poll::Pending => {}
         }
-        Poll::Ready(answer)
+        polled
     }
 }
 

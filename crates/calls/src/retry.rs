@@ -102,13 +102,14 @@ where
     loop {
         let number = call.attempt;
         let answer = inner.call(call).await;
-        let Some(again) = tries.again(&exchange, &answer) else { return honest(answer, unknown) };
+        let again = tries.again(&exchange, &answer).filter(|again| {
+            let pause = again.pause();
+            // What the breaker would refuse is not asked for: the answer that opened it says more.
+            let refused = exchange.is_broken(later(Instant::now(), pause));
+            !refused && fits(&exchange, pause) && withdraw(&exchange)
+        });
+        let Some(again) = again else { return honest(answer, unknown) };
         let pause = again.pause();
-        // What the breaker would refuse is not asked for: the answer that opened it says more.
-        let refused = exchange.is_broken(later(Instant::now(), pause));
-        if refused || !fits(&exchange, pause) || !withdraw(&exchange) {
-            return honest(answer, unknown);
-        }
         // An answer and its connection are not needed while it waits.
         unknown = answer.err().filter(CallError::outcome_unknown).or(unknown);
         if !pause.is_zero() {
@@ -121,11 +122,13 @@ where
 
 /// The answer to a call of several attempts. One that was heard may have had its effect: that a later one was
 /// certainly not heard does not undo it, so the call's outcome stays unknown.
-fn honest(answer: Answer, unknown: Option<CallError>) -> Answer {
-    match (answer, unknown) {
-        (Err(last), Some(heard)) if !last.outcome_unknown() => Err(heard),
-        (answer, _) => answer,
+fn honest(mut answer: Answer, unknown: Option<CallError>) -> Answer {
+    if let (Err(last), Some(heard)) = (&mut answer, unknown)
+        && !last.outcome_unknown()
+    {
+        *last = heard;
     }
+    answer
 }
 
 fn fits(exchange: &Exchange, pause: Duration) -> bool {

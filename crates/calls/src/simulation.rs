@@ -219,7 +219,8 @@ impl Caller {
     fn call(&self) -> impl Future<Output = ()> + Send + use<> {
         let (worker, lane, policy) = (self.worker.clone(), self.lane.clone(), self.policy.clone());
         let critical = policy.priority == Priority::Critical;
-        let exchange = Exchange::new(worker, lane, policy, Context::root(), Request::new(Body::empty()));
+        let (head, body) = Request::new(Body::empty()).into_parts();
+        let exchange = Exchange::new(worker, lane, policy, Context::root(), head, body);
         let (fleet, began) = (self.fleet.clone(), Instant::now());
         async move {
             let answer = stack_over(fleet.clone()).call(exchange.first()).await;

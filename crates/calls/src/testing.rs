@@ -57,7 +57,8 @@ impl Bench {
     pub(crate) fn call(&self, mut request: Request<Body>) -> Call {
         let (lane, policy) = (self.lane.clone(), self.policy.clone());
         let context = request.extensions_mut().remove().unwrap_or_default();
-        Exchange::new(self.worker.clone(), lane, policy, context, request).first()
+        let (head, body) = request.into_parts();
+        Exchange::new(self.worker.clone(), lane, policy, context, head, body).first()
     }
 
     pub(crate) fn get(&self) -> Call {

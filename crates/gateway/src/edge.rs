@@ -1,11 +1,11 @@
 //! One request, from its head to the head of its answer.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, pin::pin, sync::Arc};
 
 use arc_swap::Guard;
 use http::{HeaderName, Method, Request, Response};
 use hyper::body::Incoming;
-use madang_calls::{Body, CallError, Client, Context, Deadline, grpc_timeout};
+use madang_calls::{Body, CallError, Calling, Client, Context, Deadline, grpc_timeout};
 use madang_model::policy::Priority;
 use madang_wire::headers;
 use tokio::time::Instant;
@@ -24,8 +24,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
 struct Asked<'a> {
     connection: &'a Connection,
     client: &'a Client,
-    context: &'a mut Context,
-    request: &'a mut Request<Body>,
+    context: Context,
+    request: Request<Incoming>,
+}
+
+/// What becomes of a request.
+enum Outcome<C> {
+    Calls(C),
+    Refused(Box<(Refusal, Context)>),
 }
 
 /// A call under way.
@@ -42,22 +48,31 @@ pub(crate) fn answer(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let connection = in_flight.connection();
-    let mut request = request.map(Body::incoming);
     let asker = Asker::of(&request);
     // Looked at once, because it may be replaced at any time: the whole request goes by what it was.
     let front = connection.port.front.load();
     let client = connection.worker.client(&front);
-    let mut context = context(&front, &request);
+    let context = context(&front, &request);
 
-    let asked = Asked { connection, client, context: &mut context, request: &mut request };
-    let call = compose(asked, front);
+    let mut asked = Asked { connection, client, context, request };
+    let outcome = match compose(&mut asked, front) {
+        Ok(destination) => Outcome::Calls(asked.call(&destination)),
+        Err(refusal) => Outcome::Refused(Box::new((refusal, asked.context))),
+    };
     async move {
-        let outcome = match call {
-            Ok(call) => call.await.map_err(Refusal::from),
-            Err(refusal) => Err(refusal),
+        let (mut response, mut request_id) = match outcome {
+            Outcome::Calls(call) => {
+                let mut call = pin!(call);
+                let answer = call.as_mut().await;
+                let context = call.context();
+                let problem = |error| Refusal::from(error).answer(asker, context);
+                (answer.unwrap_or_else(problem), context.request_id.0.clone())
+            }
+            Outcome::Refused(refused) => {
+                let (refusal, context) = *refused;
+                (refusal.answer(asker, &context), context.request_id.0)
+            }
         };
-        let mut response = outcome.unwrap_or_else(|refusal| refusal.answer(asker, &context));
-        let mut request_id = context.request_id.0;
         // It never comes again: HTTP/2 must not keep it in a table for the next answers (RFC 7541, section 7.1.3).
         request_id.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID, request_id);
@@ -66,19 +81,19 @@ pub(crate) fn answer(
     }
 }
 
-/// The way of a request through the edge. Each later layer has its place here.
-fn compose(mut asked: Asked<'_>, front: Guard<Arc<Front>>) -> Result<impl Answering + use<>, Refusal> {
+/// The way of a request through the edge, to where it is sent. Each later layer has its place here.
+fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Refusal> {
     asked.admit()?; // first: everything below sees one form of the request
     let destination = asked.route(front)?;
     // identity: after the route, which says whether it asks for a principal; sets `context.principal`
     // rate limit: after identity, so that it can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
-    Ok(asked.call(&destination)) // breaker, retries, balance, faults, time limits: the call's layers
+    Ok(destination) // breaker, retries, balance, faults, time limits: the layers of the call that follows
 }
 
 impl Asked<'_> {
     fn admit(&mut self) -> Result<(), Refusal> {
-        let admitted = inspect::admit(self.request, &self.connection.sender());
+        let admitted = inspect::admit(&mut self.request, &self.connection.sender());
         admitted.map_err(|unfit| self.refuse(unfit))?;
         // It is for the gateway itself, and leaves no record among those of the services.
         if self.request.uri().path() == inspect::EVERYTHING { Err(Refusal::Everything) } else { Ok(()) }
@@ -107,10 +122,10 @@ impl Asked<'_> {
         way.destination.clone()
     }
 
-    fn call(self, destination: &Destination) -> impl Answering + use<> {
-        let request = std::mem::take(self.request);
+    fn call(self, destination: &Destination) -> Calling<impl Answering + use<>> {
+        let (head, body) = self.request.into_parts();
         let Destination { lane, policy } = destination;
-        self.client.call_in(self.context.clone(), lane, policy, request)
+        self.client.call_in(self.context, lane, policy, head, Body::incoming(body))
     }
 
     fn target(&self, router: &Router) -> Target<'_> {
@@ -126,7 +141,7 @@ impl Asked<'_> {
     /// Records what is answered here; a call records itself.
     fn refuse(&self, refusal: impl Into<Refusal>) -> Refusal {
         let refusal = refusal.into();
-        self.client.record_answered(self.context, self.request.method(), refusal.code(), Instant::now());
+        self.client.record_answered(&self.context, self.request.method(), refusal.code(), Instant::now());
         refusal
     }
 }
@@ -135,7 +150,7 @@ impl Asked<'_> {
 /// service's own listener a caller may shorten its time and say that it matters less, which can harm nobody else. A door
 /// is for the services of one unit, which say themselves for which request they call, and how much it matters; the count
 /// of attempts begins here.
-fn context(front: &Front, request: &Request<Body>) -> Context {
+fn context(front: &Front, request: &Request<Incoming>) -> Context {
     let given = request.headers();
     if matches!(front, Front::Door(_)) {
         return Context { attempt: 1, ..Context::from_headers(given, true) };

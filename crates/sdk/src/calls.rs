@@ -205,7 +205,8 @@ impl Outbound {
         if let Some(timeout) = timeout {
             policy = Arc::new(Policy { timeout, attempt_timeout: timeout, ..(*policy).clone() });
         }
-        self.client.call_in(context.clone(), &lane, &policy, request).await
+        let (head, body) = request.into_parts();
+        self.client.call_in(context.clone(), &lane, &policy, head, body).await
     }
 
     /// The way to this service, if it is declared.
