@@ -55,14 +55,19 @@ pin_project_lite::pin_project! {
     pub(crate) struct Limited<F> {
         #[pin]
         inner: F,
-        exchange: Arc<Exchange>,
-        started: Instant,
-        limit: Duration,
-        scope: Scope,
-        sleep: Option<Sleep>,
-        // Whether there was no time left to begin with.
-        late: bool,
+        running: Option<Running>,
     }
+}
+
+/// A limit that runs.
+struct Running {
+    exchange: Arc<Exchange>,
+    started: Instant,
+    limit: Duration,
+    scope: Scope,
+    sleep: Option<Sleep>,
+    /// Whether there was no time left to begin with.
+    late: bool,
 }
 
 // === impl Deadlined ===
@@ -88,24 +93,8 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let exchange = call.exchange.clone();
-        let Policy { timeout, attempt_timeout, .. } = *exchange.policy;
-        let (started, limit) = match self.scope {
-            Scope::Total => (exchange.started, timeout),
-            Scope::Attempt => (call.began, attempt_timeout),
-        };
-        // An attempt that may last as long as the whole call needs no timer of its own; one that begins with it and
-        // has as much time has been looked at already.
-        if self.scope == Scope::Attempt && started == exchange.started && limit >= timeout {
-            let inner = self.inner.call(call);
-            return Limited { inner, exchange, started, limit, scope: self.scope, sleep: None, late: false };
-        }
-        let needed = self.scope == Scope::Total
-            || exchange.deadline().is_none_or(|deadline| later(started, limit) < deadline);
-        let due = exchange.due(started, limit, call.began);
-        let sleep = needed.then(|| exchange.worker.timer.sleep_until(due.unwrap_or(started)));
-        let inner = self.inner.call(call);
-        Limited { inner, exchange, started, limit, scope: self.scope, sleep, late: due.is_none() }
+        let running = Running::begin(&call, self.scope);
+        Limited { inner: self.inner.call(call), running }
     }
 }
 
@@ -117,44 +106,63 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let late = || Poll::Ready(Err(this.exchange.timeout(*this.started)));
-        let mut polled = if *this.late { late() } else { this.inner.poll(cx) };
+        let Some(running) = this.running else { return this.inner.poll(cx) };
+        let mut polled = if running.late { running.fails() } else { this.inner.poll(cx) };
         match &mut polled {
-            Poll::Ready(Ok(response)) => {
-                if let Some(sleep) = this.sleep.take() {
-                    watch(response, this.exchange, sleep, *this.started, *this.limit, *this.scope);
-                }
-            }
+            Poll::Ready(Ok(response)) => running.goes_on(response),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                if let Some(sleep) = this.sleep {
-                    while polled.is_pending() && Pin::new(&mut *sleep).poll(cx).is_ready() {
-                        match this.exchange.due(*this.started, *this.limit, Instant::now()) {
-                            Some(due) => sleep.reset(due),
-                            None => polled = late(),
-                        }
-                    }
-                }
-            }
+            Poll::Pending if running.ended(cx) => polled = running.fails(),
+            Poll::Pending => {}
         }
         polled
     }
 }
 
-/// Puts the answer's body under the limit too; or, if it streams, watches it for silence.
-fn watch(
-    response: &mut Response<Body>,
-    exchange: &Arc<Exchange>,
-    sleep: Sleep,
-    started: Instant,
-    limit: Duration,
-    scope: Scope,
-) {
-    let body = response.body_mut();
-    if body.size_hint().exact().is_some() {
-        body.watch(|| Watch::total(exchange.clone(), sleep, started, limit));
-    } else if scope == Scope::Total {
-        body.watch(|| Watch::idle(exchange.clone()));
+// === impl Running ===
+
+impl Running {
+    fn begin(call: &Call, scope: Scope) -> Option<Self> {
+        let exchange = &call.exchange;
+        let Policy { timeout, attempt_timeout, .. } = *exchange.policy;
+        let (started, limit) = match scope {
+            Scope::Total => (exchange.started, timeout),
+            // That of the whole call is the same limit.
+            Scope::Attempt if call.began == exchange.started && attempt_timeout >= timeout => return None,
+            Scope::Attempt => (call.began, attempt_timeout),
+        };
+        // An attempt that may last as long as the whole call needs no timer of its own.
+        let needed = scope == Scope::Total
+            || exchange.deadline().is_none_or(|deadline| later(started, limit) < deadline);
+        let due = exchange.due(started, limit, call.began);
+        let sleep = needed.then(|| exchange.worker.timer.sleep_until(due.unwrap_or(started)));
+        Some(Self { exchange: exchange.clone(), started, limit, scope, sleep, late: due.is_none() })
+    }
+
+    fn fails<T>(&self) -> Poll<Result<T, CallError>> {
+        Poll::Ready(Err(self.exchange.timeout(self.started)))
+    }
+
+    /// Whether the time is over.
+    fn ended(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(sleep) = &mut self.sleep else { return false };
+        while Pin::new(&mut *sleep).poll(cx).is_ready() {
+            match self.exchange.due(self.started, self.limit, Instant::now()) {
+                Some(due) => sleep.reset(due),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// Puts the answer's body under the limit too; or, if it streams, watches it for silence.
+    fn goes_on(&mut self, response: &mut Response<Body>) {
+        let Some(sleep) = self.sleep.take() else { return };
+        let (exchange, body) = (&self.exchange, response.body_mut());
+        if body.size_hint().exact().is_some() {
+            body.watch(|| Watch::total(exchange.clone(), sleep, self.started, self.limit));
+        } else if self.scope == Scope::Total {
+            body.watch(|| Watch::idle(exchange.clone()));
+        }
     }
 }
 

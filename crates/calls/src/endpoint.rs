@@ -125,7 +125,8 @@ impl Endpoint {
 
     /// Lets a call try it.
     pub(crate) fn admit(&self, now: Instant) -> bool {
-        self.gate.admit(self.age(now))
+        // The time is needed only if it was refused lately.
+        self.gate.is_open() || self.gate.admit(self.age(now))
     }
 
     /// When a call may try it again, if none may now.

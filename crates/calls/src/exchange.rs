@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request::Parts};
+use http::{HeaderMap, Method, Uri, request::Parts};
 use madang_model::{InstanceId, policy::Priority};
 use madang_wire::Fallback;
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use crate::{
     client::Worker,
     context::{DAY, later},
     endpoint::Endpoint,
+    fields::Copied,
     local::Local,
     names::IDEMPOTENCY_KEY,
     outcome::Probes,
@@ -72,8 +73,8 @@ pub(crate) struct Exchange {
 enum Fields {
     /// As they were given.
     Given(HeaderMap),
-    /// A copy of them for the next attempt, which most calls do not make: not in a form that takes time to build.
-    Copied(Box<[(HeaderName, HeaderValue)]>),
+    /// A copy of them for the next attempt, which most calls do not make.
+    Copied(Copied),
 }
 
 /// What became of a call so far, for its record and for the decision to try again.
@@ -174,13 +175,13 @@ impl Exchange {
         let mut fields = self.fields();
         match &*fields {
             Fields::Given(given) => {
-                let copy = given.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                let copy = Copied::of(given);
                 match mem::replace(&mut *fields, Fields::Copied(copy)) {
                     Fields::Given(given) => given,
-                    Fields::Copied(_) => HeaderMap::new(),
+                    Fields::Copied(copy) => copy.fields(),
                 }
             }
-            Fields::Copied(copy) => copy.iter().cloned().collect(),
+            Fields::Copied(copy) => copy.fields(),
         }
     }
 
@@ -188,7 +189,7 @@ impl Exchange {
     pub(crate) fn with_fields<T>(&self, look: impl FnOnce(&HeaderMap) -> T) -> T {
         match &*self.fields() {
             Fields::Given(given) => look(given),
-            Fields::Copied(copy) => look(&copy.iter().cloned().collect()),
+            Fields::Copied(copy) => look(&copy.fields()),
         }
     }
 
@@ -289,7 +290,8 @@ fn is_idempotent(method: &Method) -> bool {
 impl Trail {
     /// An attempt begins at an instance, or in this process.
     pub(crate) fn begin(&self, span: u64, target: &Target) {
-        self.attempts.fetch_add(1, Relaxed);
+        // The attempts of a call are all in one task: a load and a store cost less than a locked addition.
+        self.attempts.store(self.attempts() + 1, Relaxed);
         self.span.store(span, Relaxed);
         self.reused.store(false, Relaxed);
         self.sent.store(false, Relaxed);
@@ -315,7 +317,7 @@ impl Trail {
 
     /// An attempt that took so long ended, so long after the call began.
     pub(crate) fn answered(&self, took: Duration, since_start: Duration) {
-        self.upstream.fetch_add(took.as_micros() as u64, Relaxed);
+        self.upstream.store(self.upstream_us() + took.as_micros() as u64, Relaxed);
         self.answered.store(since_start.as_micros() as u64, Relaxed);
     }
 

@@ -21,6 +21,11 @@ const OPENS: u64 = TRIED - 1;
 pub(crate) struct Gate(AtomicU64);
 
 impl Gate {
+    /// Whether any call may try, as nothing was refused.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+
     /// Whether a call may try now.
     pub(crate) fn open(&self, now: u64) -> bool {
         self.opens() <= now

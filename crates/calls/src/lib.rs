@@ -58,6 +58,7 @@ mod error;
 mod exchange;
 mod fallback;
 mod fault;
+mod fields;
 mod gate;
 mod gradient;
 mod grpc;

@@ -1,18 +1,14 @@
 //! A gateway before one service, as one process: what `cargo xtask bench gateway` measures.
 //!
-//! `proxy LISTEN UPSTREAM` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
-//! that a node has on: counters, request records, trace context; records are taken as a node takes them.
+//! `proxy LISTEN UPSTREAM [POLICY]` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
+//! that a node has on: counters, request records, trace context; records are taken as a node takes them. POLICY is what
+//! a manifest says of calls: the value of `policy`.
 
-use std::{
-    collections::BTreeMap, error::Error, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration,
-};
+use std::{collections::BTreeMap, error::Error, fs, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use madang_calls::Directory;
 use madang_gateway::{Config, Gateway, Snapshot};
-use madang_model::{
-    Gateway as FrontDoor, InstanceId, Limits, Place, Placement, Protocol, Route, Service, ServiceName,
-    System, Target,
-};
+use madang_model::{InstanceId, Protocol, ServiceName, System, manifest};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 use mimalloc::MiMalloc;
 use tracing::subscriber::NoSubscriber;
@@ -25,17 +21,19 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Box<dyn Error>> {
     // As in a node, somebody listens to what libraries say, and wants none of it.
     tracing::subscriber::set_global_default(NoSubscriber::new())?;
-    let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
-    let (Some(listen), Some(upstream)) = (addresses.next(), addresses.next()) else {
-        return Err("usage: proxy LISTEN UPSTREAM".into());
+    let mut arguments = std::env::args().skip(1);
+    let (Some(listen), Some(upstream)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: proxy LISTEN UPSTREAM [POLICY]".into());
     };
+    let upstream: SocketAddr = upstream.parse()?;
     let service: ServiceName = "bytes".parse()?;
     let directory = Directory::default();
-    let snapshot = Snapshot::compile(&system(listen?, &service)?, &directory, &[], &|_, _| Vec::new())?;
+    let system = system(listen.parse()?, &arguments.next().unwrap_or_else(|| "{}".into()))?;
+    let snapshot = Snapshot::compile(&system, &directory, &[], &|_, _| Vec::new())?;
     let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
     let (_gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance =
-        Endpoint { instance: InstanceId("bytes-1".into()), address: upstream?, protocol: Protocol::Http };
+        Endpoint { instance: InstanceId("bytes-1".into()), address: upstream, protocol: Protocol::Http };
     let services = BTreeMap::from([(service, ServiceEndpoints { instances: vec![instance], policy: None })]);
     directory.apply(&Endpoints { version: 1, services });
 
@@ -46,40 +44,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn system(listen: SocketAddr, service: &ServiceName) -> Result<System, Box<dyn Error>> {
-    let mut routes: Vec<Route> =
-        (0..24).map(|n| route(&format!("/area-{n}/items/{{id}}"), &["GET", "POST"], service)).collect();
-    routes.insert(12, route("/bytes/{n}", &["GET"], service));
-    let described = Service {
-        name: service.clone(),
-        owner: None,
-        placement: Placement::Unit(service.into()),
-        listen: None,
-        protocol: Protocol::Http,
-        calls: BTreeMap::new(),
-        database: None,
-        policy: Limits::default(),
-    };
-    Ok(System {
-        name: "bench".parse()?,
-        root: PathBuf::from("/"),
-        files: Vec::new(),
-        gateway: FrontDoor { listen, policy: Limits::default() },
-        policy: Limits::default(),
-        services: BTreeMap::from([(service.clone(), described)]),
-        units: BTreeMap::new(),
-        routes,
-    })
-}
-
-fn route(path: &str, methods: &[&str], service: &ServiceName) -> Route {
-    Route {
-        host: None,
-        path: path.to_owned(),
-        methods: methods.iter().map(|&m| m.to_owned()).collect(),
-        headers: Vec::new(),
-        to: vec![Target { service: service.clone(), weight: 1 }],
-        policy: Limits::default(),
-        place: Place { file: PathBuf::from("madang.toml"), line: 1 },
-    }
+fn system(listen: SocketAddr, policy: &str) -> Result<System, Box<dyn Error>> {
+    let mut routes: Vec<String> = (0..24).map(|n| format!("/area-{n}/items/{{id}}")).collect();
+    routes.insert(12, "/bytes/{n}".into());
+    let routes = routes.iter().map(|path| format!("{{ path = \"{path}\", methods = [\"GET\"] }}"));
+    let text = format!(
+        "system.name = \"bench\"
+gateway.listen = \"{listen}\"
+[services.bytes]
+run = false
+policy = {policy}
+routes = [{}]
+",
+        routes.collect::<Vec<_>>().join(", ")
+    );
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("madang.toml"), text)?;
+    Ok(manifest::load(folder.path(), &|_| None)?.system)
 }

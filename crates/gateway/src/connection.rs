@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -161,8 +161,14 @@ impl Connection {
     async fn until_told<F: Future>(&self, part: F, finish: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
         let mut part = pin!(part);
         let mut finishing = false;
+        let mut registered: Option<Waker> = None;
         poll_fn(|cx| {
-            self.waker.register(cx.waker());
+            // Who tells takes the waker away; until then it is registered once, which is not free.
+            let told = self.told.load(Relaxed) != GO_ON;
+            if told || !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                self.waker.register(cx.waker());
+                registered = Some(cx.waker().clone());
+            }
             if self.told.load(Relaxed) >= FINISH && !finishing {
                 finishing = true;
                 finish(part.as_mut());

@@ -30,6 +30,11 @@ pub struct Running {
 const PROXY_CORE: &str = "0";
 const OTHER_CORE: &str = "1";
 
+/// A policy with every layer of a call on.
+const ALL: &str = r#"{ attempt_timeout = "5s", hedge = "p99", concurrency = { limit = 256, queue = 64, wait = "1s" },
+per_caller = 200, breaker = { failures = 5, slow = "1s", slow_rate = 50 }, ejection = { slow = "1s", slow_rate = 50 }, priority = "critical",
+fallback = { status = 503, body = "later" }, faults = [{ on = "POST /never", status = 503 }] }"#;
+
 /// Starts the upstream.
 pub fn upstream(xtask: &Path) -> Result<Running> {
     let listen = free_address()?;
@@ -53,6 +58,22 @@ pub fn madang(proxy: &Path, upstream: SocketAddr, profile: Option<&Path>) -> Res
     let mut command = counted(proxy, profile);
     command.args([listen.to_string(), upstream.to_string()]);
     Running::start("Madang", &mut command, listen, listen)
+}
+
+/// The same with every layer of a call on.
+pub fn madang_with_all(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
+    let listen = free_address()?;
+    let mut command = pinned(PROXY_CORE, proxy);
+    command.args([&listen.to_string(), &upstream.to_string(), ALL]);
+    Running::start("Madang, all", &mut command, listen, listen)
+}
+
+/// Another build of Madang's gateway.
+pub fn other(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
+    let listen = free_address()?;
+    let mut command = pinned(PROXY_CORE, proxy);
+    command.args([listen.to_string(), upstream.to_string()]);
+    Running::start("beside", &mut command, listen, listen)
 }
 
 /// nginx with one process, keep-alive to the upstream and no access log.
