@@ -137,7 +137,7 @@ mod tests {
             protocol: Protocol::Http,
         };
         let service = ServiceEndpoints { instances: ports.iter().map(instance).collect(), policy: None };
-        Endpoints { version, services: [("users".parse().unwrap(), service)].into() }
+        Endpoints { version, services: [("users".parse().unwrap(), service)].into(), ..Endpoints::default() }
     }
 
     #[tokio::test]

@@ -82,12 +82,18 @@ pub enum CallError {
         after: Duration,
     },
     /// The caller does not declare the service.
-    #[error("{caller} does not declare calls to {service}: add {service} to its `calls`")]
+    #[error(
+        "{caller} does not declare calls to {service}: add {service} to the `calls` of {caller}{}, \
+         as in `calls = {{ {service} = {{}} }}`",
+        in_file(calls_at.as_deref())
+    )]
     Undeclared {
         /// The caller.
         caller: ServiceName,
         /// The service called.
         service: ServiceName,
+        /// Where in the manifest the caller's `calls` are or belong, if that is known.
+        calls_at: Option<String>,
     },
     /// The request cannot be made from what was given; nothing was sent.
     #[error("the request to {service} is malformed: {reason}")]
@@ -103,6 +109,10 @@ pub enum CallError {
         /// The service called.
         service: ServiceName,
     },
+}
+
+fn in_file(place: Option<&str>) -> String {
+    place.map_or_else(String::new, |place| format!(" in {place}"))
 }
 
 impl CallError {

@@ -171,7 +171,11 @@ impl Setting {
         };
         let instances = (1..=INSTANCES).map(endpoint).collect();
         let orders = ServiceEndpoints { instances, ..ServiceEndpoints::default() };
-        directory.apply(&Endpoints { version: 1, services: [(name.clone(), orders)].into() });
+        directory.apply(&Endpoints {
+            version: 1,
+            services: [(name.clone(), orders)].into(),
+            ..Endpoints::default()
+        });
         let client = Client::new(ClientConfig { seed: self.seed, ..ClientConfig::new(Hop::Gateway) });
         let mut callers = JoinSet::new();
         for number in 0..CALLERS {

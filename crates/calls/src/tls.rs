@@ -210,7 +210,11 @@ mod tests {
             let address = ([127, 0, 0, 1], self.port).into();
             let instances = vec![Endpoint { instance, address, protocol }];
             let endpoints = ServiceEndpoints { instances, policy: None };
-            directory.apply(&Endpoints { version: 1, services: [(mail.clone(), endpoints)].into() });
+            directory.apply(&Endpoints {
+                version: 1,
+                services: [(mail.clone(), endpoints)].into(),
+                ..Endpoints::default()
+            });
             let policy =
                 Policy { connect_timeout: std::time::Duration::from_millis(500), ..Policy::default() };
             let client = Client::new(ClientConfig::new(Hop::Sdk));

@@ -59,7 +59,7 @@ impl Registry {
     fn starting_at(version: u64, held: Held) -> Self {
         let mut services = BTreeMap::new();
         held.values().for_each(|lease| put(&mut services, &lease.service, &lease.endpoint));
-        let current = watch::Sender::new(Arc::new(Endpoints { version, services }));
+        let current = watch::Sender::new(Arc::new(Endpoints { version, services, ..Endpoints::default() }));
         Self { current: Arc::new(current), leases: Arc::new(Leases::new(held)) }
     }
 
@@ -221,7 +221,8 @@ impl Registry {
             edit(&mut services);
             let modified = services != current.services;
             if modified {
-                *current = Arc::new(Endpoints { version: current.version + 1, services });
+                *current =
+                    Arc::new(Endpoints { version: current.version + 1, services, ..Endpoints::default() });
             }
             modified
         });

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let instance =
         Endpoint { instance: InstanceId("bytes-1".into()), address: upstream, protocol: Protocol::Http };
     let services = BTreeMap::from([(service, ServiceEndpoints { instances: vec![instance], policy: None })]);
-    directory.apply(&Endpoints { version: 1, services });
+    directory.apply(&Endpoints { version: 1, services, ..Endpoints::default() });
 
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     loop {

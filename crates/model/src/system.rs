@@ -93,6 +93,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// The services it may call, each with what holds for its calls.
     pub calls: BTreeMap<ServiceName, Limits>,
+    /// Where to declare another: its `calls`, or else the line that declares the service itself.
+    pub calls_at: Place,
     /// Its own database.
     pub database: Option<Database>,
     /// What holds for calls to it unless the caller or the route says otherwise.

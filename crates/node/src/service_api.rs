@@ -163,7 +163,8 @@ impl ServiceApi {
             entry.policy = Some(policy);
             services.insert(callee.clone(), entry);
         }
-        Endpoints { version: known.version, services }
+        let calls_at = system.services.get(asker).map(|service| service.calls_at.to_string());
+        Endpoints { version: known.version, services, calls_at }
     }
 }
 
@@ -430,6 +431,7 @@ mod tests {
         assert_eq!(seen.services["users"].policy.as_ref().unwrap().timeout, Duration::from_secs(2));
         assert_eq!(seen.services["catalog"].policy.as_ref().unwrap().timeout, Duration::from_millis(500));
         assert!(seen.services["catalog"].instances.is_empty());
+        assert_eq!(seen.calls_at.as_deref(), Some("madang.toml:15"), "where to declare another");
     }
 
     #[tokio::test]

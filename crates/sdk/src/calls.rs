@@ -230,10 +230,11 @@ impl Outbound {
                 })?
             }
         };
-        known
-            .get(service)
-            .cloned()
-            .ok_or_else(|| CallError::Undeclared { caller: self.caller.clone(), service: service.clone() })
+        known.callees.get(service).cloned().ok_or_else(|| CallError::Undeclared {
+            caller: self.caller.clone(),
+            service: service.clone(),
+            calls_at: known.calls_at.clone(),
+        })
     }
 
     /// The context that a call starts from: that of the request it is made for, or a new one.

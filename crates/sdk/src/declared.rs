@@ -6,8 +6,14 @@ use madang_calls::{Lane, Policy};
 use madang_model::ServiceName;
 use tokio::sync::watch;
 
-/// The services that may be called.
-pub(crate) type Known = BTreeMap<ServiceName, Callee>;
+/// What is declared.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The services that may be called.
+    pub(crate) callees: BTreeMap<ServiceName, Callee>,
+    /// Where in the manifest they are declared, if a node has said so.
+    pub(crate) calls_at: Option<String>,
+}
 
 /// A service that may be called: the way to it, and the limits.
 #[derive(Debug, Clone)]

@@ -109,7 +109,10 @@ impl Reach {
             let policy = Arc::new(endpoints.policy.clone().unwrap_or_default());
             (service.clone(), Callee { lane, policy })
         };
-        endpoints.services.iter().map(callee).collect()
+        Known {
+            callees: endpoints.services.iter().map(callee).collect(),
+            calls_at: endpoints.calls_at.clone(),
+        }
     }
 }
 
@@ -212,15 +215,16 @@ mod tests {
         let instances = ports.iter().copied().map(instance).collect();
         let policy = Policy { timeout: Duration::from_millis(1500), ..Policy::default() };
         let one = ServiceEndpoints { instances, policy: Some(policy) };
-        let endpoints = Endpoints { version, services: [(service.parse().unwrap(), one)].into() };
+        let endpoints =
+            Endpoints { version, services: [(service.parse().unwrap(), one)].into(), ..Endpoints::default() };
         serde_json::to_string(&endpoints).unwrap() + "\n"
     }
 
     /// Waits until exactly this service is declared; the limits of a call to it.
     async fn declares(declared: &Declared, service: &str) -> Arc<Policy> {
-        let is = |known: &Known| known.keys().map(ServiceName::as_str).eq([service]);
+        let is = |known: &Known| known.callees.keys().map(ServiceName::as_str).eq([service]);
         let known = tokio::time::timeout(Duration::from_secs(5), declared.when(is)).await;
-        known.unwrap_or_else(|_| panic!("{service} is never declared"))[service].policy.clone()
+        known.unwrap_or_else(|_| panic!("{service} is never declared")).callees[service].policy.clone()
     }
 
     #[tokio::test]

@@ -235,7 +235,11 @@ async fn a_service_that_is_not_declared_is_not_called() {
         error.to_string()
     })
     .await;
-    assert_eq!(text, "caller does not declare calls to payments: add payments to its `calls`");
+    assert_eq!(
+        text,
+        "caller does not declare calls to payments: add payments to the `calls` of caller, \
+         as in `calls = { payments = {} }`"
+    );
 }
 
 #[tokio::test]

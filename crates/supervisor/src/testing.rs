@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use madang_model::{Gateway, Limits, Placement, PortRule, Protocol, Service, System, Unit};
+use madang_model::{Gateway, Limits, Place, Placement, PortRule, Protocol, Service, System, Unit};
 
 /// A worker that runs a command.
 pub(crate) fn unit(name: &str, run: &str) -> Unit {
@@ -30,6 +30,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
+        calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
     };

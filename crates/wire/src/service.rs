@@ -21,6 +21,9 @@ pub struct Endpoints {
     /// Each service with its ready instances; a service without one is there with none.
     #[schema(value_type = BTreeMap<String, ServiceEndpoints>)]
     pub services: BTreeMap<ServiceName, ServiceEndpoints>,
+    /// Where in the manifest the asker's `calls` are or belong, as `orders/service.toml:4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_at: Option<String>,
 }
 
 /// A service's ready instances and the limits of calls to it.

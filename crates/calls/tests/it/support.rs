@@ -159,7 +159,7 @@ impl Caller {
         let version = self.version.fetch_add(1, SeqCst) as u64;
         let users = ServiceEndpoints { instances, policy: None };
         let services = [("users".parse().unwrap(), users)].into();
-        self.directory.apply(&Endpoints { version, services });
+        self.directory.apply(&Endpoints { version, services, ..Endpoints::default() });
         self
     }
 

@@ -94,6 +94,7 @@ fn service(name: &ServiceName) -> Service {
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
+        calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
     }
@@ -161,7 +162,11 @@ impl Stage {
         let services = self.instances.iter().map(|(name, instances)| {
             (name.clone(), ServiceEndpoints { instances: instances.clone(), policy: None })
         });
-        self.directory.apply(&Endpoints { version: self.version, services: services.collect() });
+        self.directory.apply(&Endpoints {
+            version: self.version,
+            services: services.collect(),
+            ..Endpoints::default()
+        });
     }
 
     /// Puts the system as it is now into force.

@@ -56,6 +56,7 @@ fn service(
     root: &Path,
 ) -> Service {
     let calls = service.calls.iter();
+    let declares_calls = service.keys.iter().find(|key| key.value == "calls");
     Service {
         name: service.name.value.clone(),
         owner: service.owner.as_ref().map(|at| at.value.clone()),
@@ -63,6 +64,7 @@ fn service(
         listen: service.listen.as_ref().map(|at| at.value),
         protocol: service.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
         calls: calls.map(|call| (call.to.value.clone(), limits(&call.policy))).collect(),
+        calls_at: declares_calls.map_or(&service.name.spot, |key| &key.spot).place(),
         database: rules::database(service, raw, system.as_str(), root),
         policy: limits(&service.policy),
     }

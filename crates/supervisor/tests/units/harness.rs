@@ -13,8 +13,8 @@ use std::{
 };
 
 use madang_model::{
-    Database, Gateway, InstanceId, Limits, Placement, PortRule, Protocol, Service, ServiceName, System, Unit,
-    UnitName,
+    Database, Gateway, InstanceId, Limits, Place, Placement, PortRule, Protocol, Service, ServiceName,
+    System, Unit, UnitName,
 };
 use madang_store::Store;
 use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
@@ -91,6 +91,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         listen: None,
         protocol: Protocol::Http,
         calls: BTreeMap::new(),
+        calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
     };

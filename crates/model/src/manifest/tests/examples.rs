@@ -258,6 +258,18 @@ fn near_misses_of_the_rules_are_good() {
 }
 
 #[test]
+fn it_is_known_where_the_calls_of_each_service_are_or_belong() {
+    let system = teams().load().unwrap().system;
+    let at = |name: &str| system.services[name].calls_at.to_string();
+    assert_eq!(at("orders"), "orders/service.toml:11");
+    assert_eq!(at("users"), "users/service.toml:2", "it has none: where its name is");
+    let shop = loaded(&format!("{SMALLEST}\n[services.orders.calls.users]\ntimeout = \"1s\"\n")).system;
+    let lines = SMALLEST.lines().count();
+    assert_eq!(shop.services["orders"].calls_at.line, lines + 2);
+    assert_eq!(shop.services["users"].calls_at.to_string(), "madang.toml:2");
+}
+
+#[test]
 fn every_value_is_explained() {
     let loaded = teams().load().unwrap();
     let lines: Vec<_> =
