@@ -64,12 +64,18 @@ fn as_json(problem: &Problem) -> Response<Body> {
 
 fn as_grpc(problem: &Problem) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    let text = format!("{}: {}", problem.code, problem.detail.as_deref().unwrap_or(&problem.title));
-    let given = response.headers_mut();
-    given.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    given.insert("grpc-status", HeaderValue::from(grpc::status_of(problem.status_code())));
-    given.insert("grpc-message", percent_encoded(&text));
+    *response.headers_mut() = grpc_fields(problem);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// A problem as a gRPC status: in the head of an answer, or at its end.
+pub(crate) fn grpc_fields(problem: &Problem) -> HeaderMap {
+    let text = format!("{}: {}", problem.code, problem.detail.as_deref().unwrap_or(&problem.title));
+    let mut fields = HeaderMap::new();
+    fields.insert("grpc-status", HeaderValue::from(grpc::status_of(problem.status_code())));
+    fields.insert("grpc-message", percent_encoded(&text));
+    fields
 }
 
 /// Everything but printable ASCII and the percent sign itself as it is (gRPC over HTTP/2, "Percent-Encoded").

@@ -183,18 +183,14 @@ impl http_body::Body for Body {
             Poll::Pending => {
                 let expired = self.watched().and_then(|watch| watch.poll_expired(cx));
                 let Some(expired) = expired else { return Poll::Pending };
-                if let Some(attempt) = self.attempt() {
-                    attempt.expired(&expired);
-                }
+                let said = self.attempt().and_then(|attempt| attempt.expired(&expired));
                 self.abort();
-                Poll::Ready(Some(Err(expired.into())))
+                Poll::Ready(Some(said.map(Frame::trailers).ok_or_else(|| expired.into())))
             }
             Poll::Ready(Some(Err(error))) => {
-                if let Some(attempt) = self.attempt() {
-                    attempt.broke();
-                }
+                let said = self.attempt().and_then(|attempt| attempt.broke(&error));
                 self.abort();
-                Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(said.map(Frame::trailers).ok_or(error)))
             }
             Poll::Ready(None) => {
                 self.release();

@@ -234,7 +234,7 @@ mod tests {
             }
         });
         let inner = service_fn(move |call: Call| async move {
-            let mut body = Upload::send(&call.exchange);
+            let mut body = Upload::send(&call.exchange, call.attempt);
             while http_body_util::BodyExt::frame(&mut body).await.is_some() {}
             sleep(millis(answers)).await;
             Ok::<_, CallError>(status(200))
@@ -250,7 +250,7 @@ mod tests {
         let call = bench.call(Request::post("/").body(Body::new(Parts(receiver))).unwrap());
         let exchange = call.exchange.clone();
         let inner = service_fn(|call: Call| async move {
-            let mut body = Upload::send(&call.exchange);
+            let mut body = Upload::send(&call.exchange, call.attempt);
             while http_body_util::BodyExt::frame(&mut body).await.is_some() {}
             Ok::<_, CallError>(status(200))
         });

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Method, Uri, request::Parts};
+use http::{HeaderMap, Method, Uri, Version, request::Parts};
 use madang_model::{InstanceId, policy::Priority};
 use madang_wire::Fallback;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use crate::{
     context::{DAY, later},
     endpoint::Endpoint,
     fields::Copied,
+    grpc::grpc_timeout,
     local::Local,
     names::IDEMPOTENCY_KEY,
     outcome::Probes,
@@ -62,6 +63,10 @@ pub(crate) struct Exchange {
     pub(crate) uri: Uri,
     /// Whether it is a call of gRPC, which there is over HTTP/2 only.
     pub(crate) grpc: bool,
+    /// When all of a gRPC call is due, its streams included, if its caller says so.
+    pub(crate) grpc_due: Option<Instant>,
+    /// Whether what goes wrong in the middle of an answer can be said at its end.
+    pub(crate) reads_trailers: bool,
     idempotent: bool,
     fields: Mutex<Fields>,
     pub(crate) upload: Upload,
@@ -116,9 +121,11 @@ impl Exchange {
     ) -> Arc<Self> {
         // The extensions end here: nothing of this process's may reach the other side, even if that side is in
         // this process.
-        let Parts { method, uri, headers, .. } = head;
+        let Parts { method, uri, headers, version, .. } = head;
         let grpc = method == Method::POST && Form::of(&headers) == Form::Grpc;
         let started = Instant::now();
+        let grpc_due = if grpc { grpc_timeout(&headers).map(|time| later(started, time)) } else { None };
+        let reads_trailers = grpc && version == Version::HTTP_2;
         let upload = Upload::new(body, started);
         let trail = Trail::default();
         let idempotent = is_idempotent(&method) || headers.contains_key(IDEMPOTENCY_KEY);
@@ -131,6 +138,8 @@ impl Exchange {
             method,
             uri,
             grpc,
+            grpc_due,
+            reads_trailers,
             idempotent,
             fields,
             upload,

@@ -105,7 +105,7 @@ where
 /// The request of one attempt.
 fn outgoing(call: &Call) -> Request<Body> {
     let exchange = &*call.exchange;
-    let body = Upload::send(&call.exchange);
+    let body = Upload::send(&call.exchange, call.attempt);
     let mut headers = exchange.take_fields();
     end_to_end(&mut headers);
     tell(call, &mut headers);
@@ -246,7 +246,8 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     }
     if let Some(left) = exchange.time_left(call.began) {
         let left = millis(left);
-        if exchange.grpc {
+        // Only what the caller said of its own, since it ends streams too; the other header does not.
+        if exchange.grpc_due.is_some() {
             let in_millis = [left.as_bytes(), b"m"].concat();
             headers.insert(GRPC_TIMEOUT, ascii(&in_millis));
         }

@@ -22,16 +22,19 @@ use std::{
 };
 
 use http::{HeaderMap, Response};
+use madang_wire::{Code, Problem};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    Body, CallError, Form, breaker, ejection,
+    Body, BoxError, CallError, Form,
+    answer::grpc_fields,
+    breaker, ejection,
     ejection::PATIENCE,
     endpoint::InFlight,
     exchange::{Call, Exchange, Target},
     tally::Outcome,
-    transport::is_local_limit,
+    transport::{is_local_limit, is_reset},
     watch::Expired,
 };
 
@@ -45,6 +48,7 @@ pub(crate) struct Probes {
 /// An attempt until it is judged, and in flight until its answer ends.
 pub(crate) struct Attempt {
     exchange: Arc<Exchange>,
+    number: u32,
     in_flight: Option<InFlight>,
     probes: Probes,
     began: Instant,
@@ -52,6 +56,8 @@ pub(crate) struct Attempt {
     took: Option<Duration>,
     grpc: bool,
     judged: bool,
+    /// Whether all of the answer came.
+    whole: bool,
 }
 
 /// What an attempt says.
@@ -109,6 +115,7 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let attempt = Attempt {
             exchange: call.exchange.clone(),
+            number: call.attempt,
             in_flight: match &call.target {
                 Some(Target::Remote(endpoint)) => Some(endpoint.begin()),
                 Some(Target::Local(_)) | None => None,
@@ -118,6 +125,7 @@ where
             took: None,
             grpc: false,
             judged: false,
+            whole: false,
         };
         Judged { attempt: Some(attempt), inner: self.0.call(call) }
     }
@@ -227,24 +235,38 @@ impl Attempt {
 
     /// The answer is whole.
     pub(crate) fn ended(&mut self) {
+        self.whole = true;
         // A gRPC answer has a status, and would have been judged by it.
         let verdict = if self.grpc && !self.judged { Verdict::Failed } else { Verdict::Good };
         self.finish(verdict);
     }
 
-    /// The answer broke off.
-    pub(crate) fn broke(&mut self) {
+    /// The answer broke off. What is to be said at its end in place of that, if anything is.
+    pub(crate) fn broke(&mut self, error: &BoxError) -> Option<HeaderMap> {
         self.finish(Verdict::Failed);
+        // A service that resets a stream says why, and whoever reads that knows what to make of it.
+        if is_reset(error) || self.exchange.upload.failed() {
+            return None;
+        }
+        let why = format!("the connection to {} broke within its answer", self.exchange.upstream().name());
+        self.last_words(Code::BROKEN, why)
     }
 
-    /// The answer took too long.
-    pub(crate) fn expired(&mut self, why: &Expired) {
+    /// The answer took too long. What is to be said at its end in place of that, if anything is.
+    pub(crate) fn expired(&mut self, why: &Expired) -> Option<HeaderMap> {
         let verdict = match why {
             Expired::Total { .. } => self.of_timeout(self.began.elapsed()),
             // That nothing is to be said is no failure; that nothing more will be, cannot be known.
             Expired::Idle { .. } => Verdict::Nothing,
         };
         self.finish(verdict);
+        self.last_words(Code::TIMEOUT, why.to_string())
+    }
+
+    /// A gRPC answer that has begun has one more place for a status: its end.
+    fn last_words(&self, code: Code, why: String) -> Option<HeaderMap> {
+        let said = self.grpc && self.exchange.reads_trailers;
+        said.then(|| grpc_fields(&Problem::new(code).detail(why)))
     }
 
     /// Judges it by what came after the head.
@@ -285,6 +307,10 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if !self.whole {
+            // Nobody waits for the answer any more: the other side need not wait for the rest of the request.
+            self.exchange.upload.abandon(self.number);
+        }
         if self.judged {
             return;
         }

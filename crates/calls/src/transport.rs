@@ -188,6 +188,18 @@ fn refused(error: &hyper::Error) -> bool {
     h2.is_some_and(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
+/// Whether the other side reset the stream, over a connection that goes on.
+pub(crate) fn is_reset(error: &BoxError) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&**error);
+    while let Some(error) = cause {
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            return h2.is_remote() && h2.is_reset();
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Whether it failed because of how many connections are allowed here, which says nothing of the instance.
 pub(crate) fn is_local_limit(source: &BoxError) -> bool {
     matches!(source.downcast_ref(), Some(Unsent::Saturated | Unsent::Busy))

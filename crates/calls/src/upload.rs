@@ -10,7 +10,7 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -50,8 +50,10 @@ struct Stream {
     kept_bytes: usize,
     /// Whether all that was taken from `rest` is kept.
     whole: bool,
-    /// The attempt that may read; an earlier one may not even if its connection still asks.
-    reader: u64,
+    /// The number of the attempt that may read; an earlier one may not even if its connection still asks. 0: none.
+    reader: u32,
+    /// Who waits for more of it.
+    waiting: Option<Waker>,
 }
 
 enum Kept {
@@ -68,14 +70,15 @@ pub(crate) struct Progress {
 /// A request's body as one attempt sends it.
 pub(crate) struct Sending {
     exchange: Arc<Exchange>,
-    reader: u64,
+    reader: u32,
     position: usize,
     sent: u64,
 }
 
+/// The attempt is over, be it for another one. To HTTP/2 its stream is cancelled.
 #[derive(Debug, thiserror::Error)]
-#[error("another attempt took over the request's body")]
-struct Superseded;
+#[error("the attempt that sent the request's body is over")]
+struct Over(#[source] h2::Error);
 
 // === impl Upload ===
 
@@ -97,17 +100,31 @@ impl Upload {
         }
     }
 
-    /// The body for an attempt that begins; earlier attempts get no more of it.
-    pub(crate) fn send(exchange: &Arc<Exchange>) -> Body {
+    /// The body for the attempt of this number, which begins; earlier attempts get no more of it.
+    pub(crate) fn send(exchange: &Arc<Exchange>, attempt: u32) -> Body {
         match &exchange.upload.source {
             Source::Whole(bytes) => bytes.clone().into(),
             Source::Stream(stream) => {
                 let mut stream = lock(stream);
-                stream.reader += 1;
-                let reader = stream.reader;
+                stream.reader = attempt;
                 exchange.upload.ended.store(false, Release);
                 exchange.upload.awaited.store(false, Relaxed);
-                Body::sending(Sending { exchange: exchange.clone(), reader, position: 0, sent: 0 })
+                Body::sending(Sending { exchange: exchange.clone(), reader: attempt, position: 0, sent: 0 })
+            }
+        }
+    }
+
+    /// The attempt of this number is over: it gets no more of it, and hears so at once.
+    pub(crate) fn abandon(&self, attempt: u32) {
+        if let Source::Stream(stream) = &self.source
+            && !self.ended()
+        {
+            let mut stream = lock(stream);
+            if stream.reader == attempt {
+                stream.reader = 0;
+                if let Some(waiting) = stream.waiting.take() {
+                    waiting.wake();
+                }
             }
         }
     }
@@ -168,7 +185,7 @@ impl Upload {
 impl Stream {
     fn new(rest: Body) -> Self {
         let hint = rest.size_hint();
-        Self { rest, hint, kept: VecDeque::new(), kept_bytes: 0, whole: true, reader: 0 }
+        Self { rest, hint, kept: VecDeque::new(), kept_bytes: 0, whole: true, reader: 0, waiting: None }
     }
 
     /// Keeps a frame for the next attempt, or gives up keeping any.
@@ -210,7 +227,7 @@ impl Sending {
         let exchange = self.exchange.clone();
         let mut stream = self.stream();
         if stream.reader != self.reader {
-            return Poll::Ready(Some(Err(Superseded.into())));
+            return Poll::Ready(Some(Err(Over(h2::Reason::CANCEL.into()).into())));
         }
         let (polled, repeated) = match stream.kept.get(self.position) {
             Some(Kept::Bytes(bytes)) => (Some(Ok(Frame::data(bytes.clone()))), true),
@@ -218,6 +235,7 @@ impl Sending {
             None => {
                 let polled = Pin::new(&mut stream.rest).poll_frame(cx);
                 exchange.upload.awaited.store(polled.is_pending(), Relaxed);
+                stream.waiting = polled.is_pending().then(|| cx.waker().clone());
                 (std::task::ready!(polled), false)
             }
         };
@@ -300,8 +318,8 @@ mod tests {
             run(async {
                 let (frames, whole) = parts(&lengths);
                 let exchange = exchange(frames);
-                for frames in read {
-                    let mut sending = Upload::send(&exchange);
+                for (attempt, frames) in (1..).zip(read) {
+                    let mut sending = Upload::send(&exchange, attempt);
                     for _ in 0..frames {
                         let _ = sending.frame().await;
                     }
@@ -312,7 +330,7 @@ mod tests {
                     }
                 }
                 assert!(exchange.upload.repeatable());
-                let sent = Upload::send(&exchange).collect().await.unwrap().to_bytes();
+                let sent = Upload::send(&exchange, 9).collect().await.unwrap().to_bytes();
                 assert!(sent == whole, "{} of {} bytes", sent.len(), whole.len());
                 assert!(exchange.upload.ended());
             });
@@ -324,11 +342,36 @@ mod tests {
         run(async {
             let (frames, whole) = parts(&[3, 4, 5]);
             let exchange = exchange(frames);
-            let mut first = Upload::send(&exchange);
+            let mut first = Upload::send(&exchange, 1);
             first.frame().await.unwrap().unwrap();
-            let second = Upload::send(&exchange);
+            let second = Upload::send(&exchange, 2);
+            exchange.upload.abandon(1);
             assert!(first.frame().await.unwrap().is_err());
             assert_eq!(second.collect().await.unwrap().to_bytes(), whole);
+        });
+    }
+
+    #[test]
+    fn an_attempt_that_is_over_hears_it_while_it_waits() {
+        run(async {
+            let (feed, mut fed) = tokio::sync::mpsc::unbounded_channel();
+            let frames = futures_util::stream::poll_fn(move |cx| {
+                fed.poll_recv(cx).map(|it| it.map(Ok::<_, BoxError>))
+            });
+            let body = Body::new(StreamBody::new(frames));
+            let exchange = Bench::new(Policy::default()).call(Request::new(body)).exchange;
+            let mut sending = Upload::send(&exchange, 1);
+            feed.send(Frame::data("part".into())).unwrap();
+            sending.frame().await.unwrap().unwrap();
+            let waiting = tokio::spawn(async move { sending.frame().await });
+            tokio::task::yield_now().await;
+            exchange.upload.abandon(1);
+            let error = waiting.await.unwrap().unwrap().unwrap_err();
+            let reset =
+                error.source().and_then(|it| it.downcast_ref::<h2::Error>()).and_then(h2::Error::reason);
+            assert_eq!(reset, Some(h2::Reason::CANCEL));
+            assert!(!exchange.upload.failed(), "its caller is not to blame");
+            drop(feed);
         });
     }
 
@@ -338,8 +381,8 @@ mod tests {
             let mut trailers = HeaderMap::new();
             trailers.insert("x-sum", "1".parse().unwrap());
             let exchange = exchange(vec![Frame::data("part".into()), Frame::trailers(trailers.clone())]);
-            for _ in 0..2 {
-                let sent = Upload::send(&exchange).collect().await.unwrap();
+            for attempt in 1..=2 {
+                let sent = Upload::send(&exchange, attempt).collect().await.unwrap();
                 assert_eq!(sent.trailers(), Some(&trailers));
             }
         });
@@ -351,7 +394,7 @@ mod tests {
             let frames = futures_util::stream::iter([Ok(Frame::data(Bytes::from("part"))), Err("gone")]);
             let request = Request::new(Body::new(StreamBody::new(frames)));
             let exchange = Bench::new(Policy::default()).call(request).exchange;
-            assert!(Upload::send(&exchange).collect().await.is_err());
+            assert!(Upload::send(&exchange, 1).collect().await.is_err());
             assert!(exchange.upload.failed() && !exchange.upload.repeatable());
         });
     }

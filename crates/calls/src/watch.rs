@@ -1,7 +1,8 @@
 //! The time limit of an answer's body.
 //!
 //! A body of known length belongs to the answer, so that the call's own limit holds to its end. A stream may
-//! last for ever, but not without a frame in either direction for longer than the idle limit.
+//! last for ever, but not without a frame in either direction for longer than the idle limit, and not past the
+//! deadline that a gRPC call states of its own, which is one for the whole of it.
 
 use std::{
     pin::Pin,
@@ -49,7 +50,9 @@ impl Watch {
     /// Until nothing has come for the idle limit.
     pub(crate) fn idle(exchange: Arc<Exchange>) -> Self {
         let last = Instant::now();
-        let sleep = exchange.worker.timer.sleep_until(later(last, exchange.policy.idle_timeout));
+        let idle = later(last, exchange.policy.idle_timeout);
+        let due = exchange.grpc_due.map_or(idle, |due| due.min(idle));
+        let sleep = exchange.worker.timer.sleep_until(due);
         Self { exchange, sleep, limit: Limit::Idle { last } }
     }
 
@@ -69,7 +72,8 @@ impl Watch {
                 Limit::Total { started, limit } => self.exchange.due(started, limit, now),
                 Limit::Idle { last } => {
                     let upload = self.exchange.upload.progress().map_or(last, |upload| upload.last);
-                    let due = later(last.max(upload), self.exchange.policy.idle_timeout);
+                    let idle = later(last.max(upload), self.exchange.policy.idle_timeout);
+                    let due = self.exchange.grpc_due.map_or(idle, |due| due.min(idle));
                     (due > now).then_some(due)
                 }
             };
@@ -85,6 +89,9 @@ impl Watch {
         let service = self.exchange.upstream().name().clone();
         match self.limit {
             Limit::Total { started, .. } => Expired::Total { service, after: now - started },
+            Limit::Idle { .. } if self.exchange.grpc_due.is_some_and(|due| due <= now) => {
+                Expired::Total { service, after: now - self.exchange.started }
+            }
             Limit::Idle { .. } => Expired::Idle { service, after: self.exchange.policy.idle_timeout },
         }
     }

@@ -26,7 +26,7 @@ const UNSENT: HeaderName = HeaderName::from_static("madang-unsent");
 /// `PaymentsClient::new(calls.to("payments").grpc())`.
 ///
 /// Each call goes the way of all [`Calls`]: it carries the request's context, is balanced, limited in time
-/// (`tonic::Request::set_timeout` may shorten it), and retried if it has an `idempotency-key` in its metadata.
+/// (`tonic::Request::set_timeout` may shorten it, and ends a stream too), and retried if it has an `idempotency-key` in its metadata.
 /// What Madang itself answers is a gRPC status.
 #[derive(Clone)]
 pub struct Channel {

@@ -3,6 +3,7 @@
 mod changes;
 mod doors;
 mod framing;
+mod grpc;
 mod lifecycle;
 mod passing;
 mod routing;
