@@ -201,3 +201,83 @@ async fn a_fault_ends_by_itself_and_outlives_the_node() {
     shop.run(&["fault", "rm", "--all"]).await;
     assert_eq!(shop.get("/users/1").await.status, StatusCode::OK);
 }
+
+/// A caller that knows nothing of Madang: the fault meets its call at the door, and nobody else's.
+const WITHOUT_SDK: &str = r#"
+    [gateway]
+    listen = "127.0.0.1:{gateway}"
+
+    [services.users]
+    run = "python3 service.py"
+    routes = ["/users/**"]
+
+    [services.orders]
+    run = "python3 service.py"
+    calls = { users = { timeout = "2s" } }
+    policy = { retries = 0 } # what is met is met once
+    routes = ["/**"]
+"#;
+
+async fn without_sdk() -> TestSystem {
+    let prepared = Prepared::with(WITHOUT_SDK);
+    prepared.write("service.py", include_str!("programs/service.py"));
+    prepared.start(Placement::Processes).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_meets_calls_through_a_door() {
+    let system = without_sdk().await;
+    let add = ["fault", "add", "orders", "--on", "users GET /charges/**"];
+    let through_door = || system.get("/call/users/charges/1");
+    for (effect, status, code) in [
+        (vec!["--status", "418"], 418, Some("MDG-FLT-001")),
+        (vec!["--hang"], 504, Some("MDG-CALL-003")),
+        (vec!["--lose-reply"], 502, Some("MDG-CALL-004")),
+    ] {
+        system.run(&[&add[..], &effect].concat()).await;
+        let began = Instant::now();
+        let answer = through_door().await;
+        assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (status, code), "{effect:?}");
+        assert!(began.elapsed() < LIMIT + SLACK, "{effect:?}: {:?}", began.elapsed());
+        assert_eq!(system.get("/call/users/1").await.status, StatusCode::OK, "{effect:?}: another path");
+        assert_eq!(system.get("/users/charges/1").await.status, StatusCode::OK, "{effect:?}: another caller");
+        system.run(&["fault", "rm", "--all"]).await;
+        assert_eq!(through_door().await.status, StatusCode::OK, "{effect:?} is removed");
+    }
+    let before = system.pids("users").await;
+    system.run(&[&add[..], &["--kill"]].concat()).await;
+    let _ = through_door().await;
+    system
+        .until("another process", |shown| shown.iter().any(|view| view.unit == "users" && view.restarts > 0))
+        .await;
+    system.run(&["fault", "rm", "--all"]).await;
+    assert_eq!(through_door().await.status, StatusCode::OK);
+    assert_ne!(system.pids("users").await, before);
+    let records = system.admin("/v1/requests?n=1000").await;
+    let met = records.as_array().unwrap().iter().filter(|record| record["fault"].is_string());
+    assert!(met.clone().count() >= 4 && met.clone().all(|record| record["hop"] == "door"), "{records:#}");
+}
+
+/// `kill -9` of `madang` neither ends nor prolongs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_outlives_a_node_that_is_killed_and_ends_when_it_would_have() {
+    let mut system = without_sdk().await;
+    system.run(&["fault", "add", "orders", "--on", "users", "--status", "418", "--for", "6s"]).await;
+    let ends = async |system: &TestSystem| -> u64 {
+        let listed = system.run(&["fault", "list", "--format", "json"]).await;
+        let listed: Value = serde_json::from_str(&listed).expect("faults");
+        listed[0]["until"].as_u64().expect("its end")
+    };
+    let end = ends(&system).await;
+    system.kill_node().await;
+    system.up(Placement::Processes).await;
+    assert_eq!(system.get("/call/users/1").await.status, StatusCode::IM_A_TEAPOT, "{}", system.output());
+    assert_eq!(ends(&system).await, end);
+    while system.get("/call/users/1").await.status == StatusCode::IM_A_TEAPOT {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert!((end..end + 3000).contains(&now), "{now} is not soon after {end}");
+    assert_eq!(system.get("/call/users/1").await.status, StatusCode::OK);
+    assert_eq!(system.run(&["fault", "list"]).await, "no fault is in force\n");
+}
