@@ -33,8 +33,13 @@ run = "sh -c 'n=0; while :; do n=$((n+1)); echo \"line $n\"; sleep 0.01; done'"
 port = false
 "#;
 
-/// The orders that were acknowledged, by the key under which each was placed.
-type Acknowledged = BTreeMap<String, i64>;
+/// What one buyer was told, by the key under which each order was placed.
+#[derive(Default)]
+struct Acknowledged {
+    orders: BTreeMap<String, i64>,
+    /// Those that were over when they were acknowledged, in that order.
+    over: Vec<i64>,
+}
 
 /// Places one order after the other, each under a key of its own and again until there is an answer.
 async fn buy(
@@ -46,7 +51,7 @@ async fn buy(
     let mut client = Client::new(address);
     let user = client.post("/users", &json!({"name": format!("Buyer {buyer}")}), &[]).await.unwrap().json();
     let order = json!({"user": user["id"], "product": "Book"}).to_string();
-    let mut acknowledged = Acknowledged::new();
+    let mut acknowledged = Acknowledged::default();
     for number in 0.. {
         let key = format!("\"order-{buyer}-{number}\"");
         let headers = [("content-type", "application/json"), ("idempotency-key", &*key)];
@@ -61,7 +66,11 @@ async fn buy(
         let text = answer.text();
         assert!(made.contains(&answer.status), "{key}: {} {text}", answer.status);
         if answer.status != StatusCode::PAYMENT_REQUIRED {
-            acknowledged.insert(key, answer.json()["id"].as_i64().expect("an id"));
+            let id = answer.json()["id"].as_i64().expect("an id");
+            acknowledged.orders.insert(key, id);
+            if answer.status == StatusCode::CREATED {
+                acknowledged.over.push(id);
+            }
         }
         count.send_modify(|count| *count += 1);
         if *stopped.borrow() {
@@ -106,9 +115,11 @@ async fn over_twenty_kills_nothing_is_restarted_and_nothing_is_lost() {
     }
     assert!(began.elapsed() < WITHIN, "{KILLS} kills took {:?}", began.elapsed());
     stop.send_replace(true);
-    let mut acknowledged = Acknowledged::new();
-    while let Some(orders) = buyers.join_next().await {
-        acknowledged.extend(orders.unwrap());
+    let (mut acknowledged, mut over) = (BTreeMap::new(), Vec::new());
+    while let Some(told) = buyers.join_next().await {
+        let told = told.unwrap();
+        acknowledged.extend(told.orders);
+        over.push(told.over);
     }
     eprintln!(
         "{KILLS} kills in {:.1?}, back within {away:.1?}, {} orders",
@@ -134,6 +145,7 @@ async fn over_twenty_kills_nothing_is_restarted_and_nothing_is_lost() {
         );
     }
     the_log_has_every_line_once(&shop).await;
+    the_log_has_every_order_once(&shop, &over).await;
     shop.down().await;
     assert_eq!(shop.processes(), []);
 }
@@ -145,6 +157,24 @@ async fn the_log_has_every_line_once(system: &TestSystem) {
     let numbers: Vec<usize> = lines.map(|line| line.trim_start_matches("line ").parse().unwrap()).collect();
     assert!(numbers.len() > 100, "{}", numbers.len());
     assert!(numbers.iter().copied().eq(1..=numbers.len()), "a gap or a double: {numbers:?}");
+}
+
+/// Each order that was over when its buyer heard of it has the line that says so: one, and after those of the orders
+/// that the same buyer placed before.
+async fn the_log_has_every_order_once(system: &TestSystem, over: &[Vec<i64>]) {
+    let shown = system.run(&["logs", "-n", "1000000", "orders", "--format", "json"]).await;
+    let lines = shown.lines().map(|line| serde_json::from_str::<LogLine>(line).unwrap().line);
+    let events = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok());
+    let logged: Vec<i64> = events
+        .filter(|event| event["message"] == "an order is over")
+        .map(|event| event["order"].as_i64().expect("an order"))
+        .collect();
+    assert!(over.iter().map(Vec::len).sum::<usize>() > KILLS, "{over:?}");
+    for of_buyer in over {
+        let told: BTreeSet<_> = of_buyer.iter().collect();
+        let of_log: Vec<_> = logged.iter().filter(|id| told.contains(id)).copied().collect();
+        assert_eq!(of_log, *of_buyer, "a gap, a double or another order in {logged:?}");
+    }
 }
 
 /// What a node that is gone said, and the next one.

@@ -54,7 +54,11 @@ impl Checkout {
             match self.take(step, &order, mode).await {
                 Ok(event) => {
                     let now = now();
-                    store::apply(&self.pool, id, &event, now, now + millis(self.config.lease)).await?;
+                    let due = now + millis(self.config.lease);
+                    let moved = store::apply(&self.pool, id, &event, now, due).await?;
+                    if let Some(status) = moved.filter(|status| status.step().is_none()) {
+                        tracing::info!(order = id, ?status, "an order is over");
+                    }
                 }
                 Err(reason) => {
                     tracing::warn!(

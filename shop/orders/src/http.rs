@@ -149,17 +149,17 @@ async fn create(
     let fingerprint = serde_json::to_string(&new)?;
     let peers = Peers::new(calls, config.payments);
     let checkout = Checkout::new(pool.clone(), peers.clone(), config.clone());
-    let order = match made_before(&pool, key.as_ref(), &fingerprint).await? {
-        Some(id) => checkout.drive(id, Mode::Later).await?,
+    let (id, mode) = match made_before(&pool, key.as_ref(), &fingerprint).await? {
+        Some(id) => (id, Mode::Later),
         None => {
             let due_after = millis(config.lease);
             let id = write_down(&pool, &peers, &new, key.as_ref(), &fingerprint, due_after).await?;
-            // In a task of its own, so that a client who leaves does not stop the order half way.
-            let driven = tokio::spawn(async move { checkout.drive(id, Mode::Live).await }.in_current_span());
-            driven.await.map_err(Error::internal)??
+            (id, Mode::Live)
         }
     };
-    Ok(answer(&new, order))
+    // In a task of its own, so that a client who leaves does not stop the order half way.
+    let driven = tokio::spawn(async move { checkout.drive(id, mode).await }.in_current_span());
+    Ok(answer(&new, driven.await.map_err(Error::internal)??))
 }
 
 /// Checks an order with the other services, fixes its prices and writes it; gives its id.

@@ -83,12 +83,18 @@ pub async fn insert(pool: &SqlitePool, draft: &Draft<'_>, now: i64, due_at: i64)
     Ok(id)
 }
 
-/// Moves an order on and writes its history, unless the event comes too late to matter; says whether it moved.
-pub async fn apply(pool: &SqlitePool, id: i64, event: &Event, now: i64, due_at: i64) -> sqlx::Result<bool> {
+/// Moves an order on and writes its history, unless the event comes too late to matter; gives where it moved to.
+pub async fn apply(
+    pool: &SqlitePool,
+    id: i64,
+    event: &Event,
+    now: i64,
+    due_at: i64,
+) -> sqlx::Result<Option<Status>> {
     let mut tx = madang::begin_write(pool).await?;
     let status: Status =
         sqlx::query_scalar("SELECT status FROM orders WHERE id = ?").bind(id).fetch_one(&mut *tx).await?;
-    let Some(next) = status.after(event) else { return Ok(false) };
+    let Some(next) = status.after(event) else { return Ok(None) };
     let charge = match event {
         Event::Charged { charge } => Some(*charge),
         _ => None,
@@ -120,7 +126,7 @@ pub async fn apply(pool: &SqlitePool, id: i64, event: &Event, now: i64, due_at: 
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(next))
 }
 
 /// A failed order had no effect: the client may try again with the same key.
