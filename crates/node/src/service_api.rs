@@ -4,18 +4,15 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
-    extract::{FromRef, Path, Query, State},
+    Router,
+    extract::{FromRef, Query, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures_util::stream;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use madang_calls::Killer;
-use madang_model::{
-    InstanceId, ServiceName, System,
-    policy::{Fault, FaultEffect},
-};
+use madang_model::{InstanceId, ServiceName, System};
 use madang_wire::{
     Code, Problem,
     admin::FaultView,
@@ -36,6 +33,10 @@ use crate::{
     tokens::{Bearer, Tokens},
 };
 
+mod fired;
+#[cfg(test)]
+mod fixture;
+
 /// A stream says something at least this often, so that its reader can tell quiet from dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -46,7 +47,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
         title = "Madang service API",
         description = "What an instance asks of its node, at MADANG_URL, with `authorization: Bearer $MADANG_TOKEN`."
     ),
-    paths(endpoints, join::join, join::leave, join::list, fired),
+    paths(endpoints, join::join, join::leave, join::list, fired::fired),
     components(schemas(Endpoints, Fired, ServiceEndpoints, Endpoint, Join, Joined, Member, Problem))
 )]
 pub struct ServiceApiDocument;
@@ -91,7 +92,7 @@ impl ServiceApi {
     fn router(self, shutdown: CancellationToken) -> Router {
         Router::new()
             .route("/v1/endpoints", get(endpoints))
-            .route("/v1/faults/{id}/fired", post(fired))
+            .route("/v1/faults/{id}/fired", post(fired::fired))
             .merge(join::routes())
             .route("/openapi.json", get(|| async { axum::Json(ServiceApiDocument::openapi()) }))
             .with_state(ApiState { api: self, shutdown })
@@ -201,38 +202,6 @@ async fn endpoints(
     })))
 }
 
-/// A fault of kind `kill` met a call of the asker's: the instance that it went to is killed, or else the asker.
-#[utoipa::path(post, path = "/v1/faults/{id}/fired", params(("id" = String, Path)), request_body = Fired,
-    responses((status = 202), (status = 401, body = Problem), (status = 404, body = Problem)))]
-async fn fired(
-    State(api): State<ServiceApi>,
-    Path(fault): Path<String>,
-    headers: HeaderMap,
-    Json(fired): Json<Fired>,
-) -> Result<StatusCode, Failure> {
-    let bearer = api.bearer(&headers)?;
-    let Fired { caller, service, instance } = fired;
-    let asker = api.asker(&bearer, Some(caller))?;
-    let unknown = |detail: String| Failure::from(Problem::new(Code::UNKNOWN_NAME).detail(detail));
-    let system = api.system.borrow().clone();
-    let kills = |it: &Fault| it.name() == fault && it.effect == FaultEffect::Kill;
-    if !api.faults.of_call(&system, &asker, &service).iter().any(kills) {
-        return Err(unknown(format!("no fault {fault} kills instances of {service} for {asker}")));
-    }
-    let known = api.switchboard.registry().snapshot();
-    let instances = known.services.get(&service).into_iter().flat_map(|service| &service.instances);
-    let own = match bearer {
-        Bearer::Instance { instance, .. } => Some(instance),
-        Bearer::Service(_) => None,
-    };
-    let met = instance.or(own).ok_or_else(|| unknown("say which instance the call went to".to_owned()))?;
-    if !instances.into_iter().any(|endpoint| endpoint.instance == met) {
-        return Err(unknown(format!("{met} is no ready instance of {service}")));
-    }
-    api.killer.kill(&fault, &service, Some(&met));
-    Ok(StatusCode::ACCEPTED)
-}
-
 /// One reader of `?watch=true`.
 struct Watching {
     registry: madang_discovery::Watch,
@@ -263,158 +232,12 @@ impl Watching {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::{Body, to_bytes};
-    use http::{Request, StatusCode};
+    use axum::body::to_bytes;
+    use http::StatusCode;
     use http_body_util::BodyExt;
-    use std::sync::Mutex;
+    use madang_model::policy::FaultEffect;
 
-    use madang_calls::Directory;
-    use madang_discovery::{Instance, Registry};
-    use madang_model::{Protocol, UnitName};
-    use tower::ServiceExt;
-
-    use super::*;
-
-    const MANIFEST: &str = r#"
-        [services.users]
-        run = "users"
-        timeout = "2s"
-        [services.catalog]
-        run = "catalog"
-        [services.mail]
-        url = "https://mail.example"
-        listen = 3025
-        [services.pos]
-        run = false
-        calls = ["users", "mail"]
-        [services.orders]
-        run = "orders"
-        calls = { users = {}, catalog = { timeout = "500ms" }, mail = {} }
-    "#;
-
-    struct Fixture {
-        _folder: tempfile::TempDir,
-        switchboard: Arc<Switchboard>,
-        journal: Arc<Journal>,
-        doors: Doors,
-        _system: watch::Sender<Arc<System>>,
-        tokens: Tokens,
-        faults: Faults,
-        killed: Arc<Killed>,
-        router: Router,
-    }
-
-    #[derive(Default)]
-    struct Killed(Mutex<Vec<String>>);
-
-    impl Killer for Killed {
-        fn kill(&self, fault: &str, service: &ServiceName, instance: Option<&InstanceId>) {
-            self.0.lock().unwrap().push(format!("{fault} {service} {}", instance.unwrap()));
-        }
-    }
-
-    async fn fixture() -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = folder.path().join("madang.toml");
-        std::fs::write(&manifest, MANIFEST).unwrap();
-        let system = Arc::new(madang_model::manifest::load(&manifest, &|_| None).unwrap().system);
-        let url = format!("sqlite:{}", folder.path().join("state.db").display());
-        let state = madang_store::Store::open(&url).unwrap();
-        let registry = Registry::open(&state).await.unwrap();
-        let tokens = Tokens::open(&state, [1; crate::tokens::KEY]).await.unwrap();
-        let (sender, seen) = watch::channel(system);
-        let faults = Faults::open(&state).await.unwrap();
-        let killed = Arc::new(Killed::default());
-        let doors = Doors::new(crate::ports::KeptPorts::open(&state).await.unwrap());
-        let (_, open) = doors.plan(&seen.borrow().clone(), &[]).await.unwrap().split();
-        doors.opened(open);
-        let switchboard = Arc::new(Switchboard::new(registry, Directory::default()));
-        switchboard.declare(seen.borrow().services.keys().cloned());
-        let journal = Arc::new(Journal::new());
-        let api = ServiceApi {
-            switchboard: switchboard.clone(),
-            system: seen,
-            tokens: tokens.clone(),
-            journal: journal.clone(),
-            faults: faults.clone(),
-            killer: killed.clone(),
-            doors: doors.clone(),
-        };
-        let router = api.router(CancellationToken::new());
-        Fixture {
-            _folder: folder,
-            switchboard,
-            journal,
-            doors,
-            _system: sender,
-            tokens,
-            faults,
-            killed,
-            router,
-        }
-    }
-
-    impl Fixture {
-        fn token(&self, unit: &str) -> String {
-            let unit: UnitName = unit.parse().unwrap();
-            self.tokens.issue(&unit, &InstanceId(format!("{unit}-a").as_str().into()))
-        }
-
-        async fn get(&self, path: &str, token: &str) -> Response {
-            self.send("GET", path, token, "").await
-        }
-
-        async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> Response {
-            let request = Request::builder().method(method).uri(path);
-            let request = request.header("content-type", "application/json");
-            let request = request.header("authorization", format!("bearer {token}"));
-            self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
-        }
-
-        fn token_of(&self, service: &str) -> String {
-            self.tokens.issue_for(&service.parse().unwrap())
-        }
-
-        fn events(&self) -> Vec<String> {
-            let (events, _) = self.journal.read();
-            let event = |event: &madang_wire::admin::Event| {
-                let id = event.instance.as_deref().unwrap_or_default();
-                format!("{} {id} {:?}: {}", event.unit, event.kind, event.message)
-            };
-            events.iter().map(event).collect()
-        }
-
-        async fn fire(&self, fault: &str, token: &str, fired: &str) -> StatusCode {
-            let path = format!("/v1/faults/{fault}/fired");
-            self.send("POST", &path, token, fired).await.status()
-        }
-
-        async fn fault(&self, effect: FaultEffect) -> FaultView {
-            let view = FaultView {
-                id: String::new(),
-                caller: "orders".into(),
-                callee: "users".into(),
-                method: None,
-                path: None,
-                effect,
-                percent: 100,
-                since: 0,
-                until: u64::MAX,
-                by: String::new(),
-            };
-            self.faults.add(view).await.unwrap()
-        }
-
-        fn ready(&self, service: &str) {
-            let instance = Instance {
-                id: InstanceId(format!("{service}-a").as_str().into()),
-                services: [service.parse().unwrap()].into(),
-                address: "127.0.0.1:20001".parse().unwrap(),
-                protocol: Protocol::Http,
-            };
-            self.switchboard.change(|registry| registry.register(&instance));
-        }
-    }
+    use super::{fixture::fixture, *};
 
     #[tokio::test]
     async fn an_instance_sees_what_it_declares_with_its_own_limits() {
@@ -446,31 +269,6 @@ mod tests {
         }
         let other = fixture.get("/v1/endpoints?service=users", &fixture.token("orders")).await;
         assert_eq!(other.status(), StatusCode::NOT_FOUND, "a service of another unit");
-    }
-
-    #[tokio::test]
-    async fn an_instance_has_those_killed_that_a_fault_of_its_own_met_and_nobody_else() {
-        let fixture = fixture().await;
-        fixture.ready("users");
-        fixture.ready("catalog");
-        let kill = fixture.fault(FaultEffect::Kill).await.id;
-        let hang = fixture.fault(FaultEffect::Hang).await.id;
-        let orders = fixture.token("orders");
-        let met = r#"{ "caller": "orders", "service": "users", "instance": "users-a" }"#;
-        for (fault, token, fired) in [
-            (&*kill, &*fixture.token("catalog"), met),
-            (&kill, &orders, r#"{ "caller": "orders", "service": "users", "instance": "catalog-a" }"#),
-            (&kill, &orders, r#"{ "caller": "orders", "service": "catalog", "instance": "catalog-a" }"#),
-            (&kill, &orders, r#"{ "caller": "orders", "service": "users" }"#),
-            (&hang, &orders, met),
-            ("f99", &orders, met),
-        ] {
-            assert_eq!(fixture.fire(fault, token, fired).await, StatusCode::NOT_FOUND, "{fault} {fired}");
-        }
-        assert_eq!(fixture.fire(&kill, "nobody", met).await, StatusCode::UNAUTHORIZED);
-        assert_eq!(*fixture.killed.0.lock().unwrap(), [""; 0]);
-        assert_eq!(fixture.fire(&kill, &orders, met).await, StatusCode::ACCEPTED);
-        assert_eq!(*fixture.killed.0.lock().unwrap(), [format!("{kill} users users-a")]);
     }
 
     #[tokio::test]
@@ -567,7 +365,7 @@ mod tests {
         let expiring = tokio::spawn(join::expire(
             fixture.switchboard.clone(),
             fixture.journal.clone(),
-            fixture._system.subscribe(),
+            fixture.system.subscribe(),
             stopped.clone(),
         ));
         let join = || async {
@@ -634,7 +432,7 @@ mod tests {
         );
         assert_eq!(mail.len(), 1);
         let seen: Endpoints = json(fixture.get("/v1/endpoints", &fixture.token("orders")).await).await;
-        let (door, system) = (&seen.services["mail"].instances, fixture._system.borrow().clone());
+        let (door, system) = (&seen.services["mail"].instances, fixture.system.borrow().clone());
         assert_eq!(
             door[0].address,
             fixture.doors.of(&system, &system.units["orders"])["mail"],
