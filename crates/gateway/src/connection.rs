@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::{
     server::conn::{http1, http2},
@@ -45,7 +45,11 @@ const SMALL: usize = 1024;
 /// What the worker has told a connection, in the order of urgency.
 const GO_ON: u8 = 0;
 const FINISH: u8 = 1;
-const ABORT: u8 = 2;
+const LATE: u8 = 2;
+const ABORT: u8 = 3;
+
+/// How many ticks a client is waited for that sends no more: it may wait for its answer, or be gone, which look alike.
+const HALF_OPEN: u32 = 20;
 
 /// An open connection as its worker and its requests see it.
 pub(crate) struct Connection {
@@ -58,6 +62,8 @@ pub(crate) struct Connection {
     quiet_since: AtomicU32,
     /// The tick, plus one, at which the first byte of a head came that has not ended; 0 if there is none.
     head_since: AtomicU32,
+    /// The tick, plus one, at which the client ended its side although it waits for an answer; 0 if it has not.
+    ended_since: AtomicU32,
     /// Whether an answer may be on its way: from the beginning of a request until all of its answer is written.
     answering: AtomicBool,
     told: AtomicU8,
@@ -106,6 +112,7 @@ impl Connection {
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
             head_since: AtomicU32::new(0),
+            ended_since: AtomicU32::new(0),
             answering: AtomicBool::new(false),
             told: AtomicU8::new(GO_ON),
             waker: AtomicWaker::new(),
@@ -157,19 +164,21 @@ impl Connection {
         }
     }
 
-    /// Runs a part of the connection. Once told to finish it calls `finish`; once told to abort it gives up.
+    /// Runs a part of the connection. Once told to finish it calls `finish`; once told to abort it gives up. Whoever
+    /// reads a head that is late finds that out by itself.
     async fn until_told<F: Future>(&self, part: F, finish: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
         let mut part = pin!(part);
         let mut finishing = false;
         let mut registered: Option<Waker> = None;
         poll_fn(|cx| {
-            // Who tells takes the waker away; until then it is registered once, which is not free.
-            let told = self.told.load(Relaxed) != GO_ON;
-            if told || !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            // Whoever wakes takes the waker away, which is done only to connections in one of these states; until then
+            // it is registered once, which is not free.
+            let woken = self.told.load(Relaxed) != GO_ON || self.ended_since.load(Relaxed) != 0;
+            if woken || !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 self.waker.register(cx.waker());
                 registered = Some(cx.waker().clone());
             }
-            if self.told.load(Relaxed) >= FINISH && !finishing {
+            if self.told.load(Relaxed) == FINISH && !finishing {
                 finishing = true;
                 finish(part.as_mut());
             }
@@ -181,20 +190,69 @@ impl Connection {
         .await
     }
 
-    fn tell(&self, what: u8) {
-        if self.told.fetch_max(what, Relaxed) < what {
+    /// Whether it was not told before.
+    fn tell(&self, what: u8) -> bool {
+        let news = self.told.fetch_max(what, Relaxed) < what;
+        if news {
             self.waker.wake();
         }
+        news
     }
 
     /// Ends the connection after the requests in flight; a new one is still answered if it crosses.
     pub(crate) fn finish(&self) {
-        self.tell(FINISH);
+        let _ = self.tell(FINISH);
+    }
+
+    /// Has it say that the rest of a head does not come, and end. The second time it ends however far it has come.
+    pub(crate) fn late(&self) {
+        if !self.tell(LATE) {
+            self.abort();
+        }
+    }
+
+    /// The answer to a head that is late; `None` if there is none, or another answer is on its way.
+    fn lateness(&self) -> Option<Bytes> {
+        let in_head = self.head_since.load(Relaxed) > 0 && !self.answering.load(Relaxed);
+        if self.told.load(Relaxed) != LATE || !in_head {
+            return None;
+        }
+        self.worker.counters.answered(StatusCode::REQUEST_TIMEOUT);
+        Some(unread::late())
+    }
+
+    /// Looks again at a client that has ended its side for so long that it is taken to be gone.
+    pub(crate) fn look_after(&self, now: u32) {
+        if self.ended_age(now) > HALF_OPEN {
+            self.waker.wake();
+        }
+    }
+
+    /// How many ticks ago the client ended its side.
+    fn ended_age(&self, now: u32) -> u32 {
+        match self.ended_since.load(Relaxed) {
+            0 => 0,
+            since => (now + 1).saturating_sub(since),
+        }
+    }
+
+    /// A client that ended its side takes what it is sent, so that it is not gone.
+    fn took(&self) {
+        if self.ended_since.load(Relaxed) > 0 {
+            self.ended_since.store(self.worker.now() + 1, Relaxed);
+        }
+    }
+
+    /// Whether a client that ended its side is waited for, because it may wait for an answer.
+    fn is_waited_for(&self) -> bool {
+        let now = self.worker.now();
+        let _ = self.ended_since.compare_exchange(0, now + 1, Relaxed, Relaxed);
+        self.in_flight.load(Relaxed) > 0 && self.ended_age(now) <= HALF_OPEN
     }
 
     /// Ends the connection now.
     pub(crate) fn abort(&self) {
-        self.tell(ABORT);
+        let _ = self.tell(ABORT);
     }
 
     /// How many ticks it has waited for the rest of a head.
@@ -320,10 +378,17 @@ impl AsyncRead for Sniffed {
         }
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, into);
-        if into.filled().len() > before
-            && let Some(connection) = &self.heads
-        {
+        let Some(connection) = &self.heads else { return polled };
+        if into.filled().len() > before {
             connection.bytes_came();
+        } else if matches!(polled, Poll::Ready(Ok(()))) && into.remaining() > 0 && connection.is_waited_for()
+        {
+            // What comes next is told by the end of the answer, or by the worker, which looks after it.
+            return Poll::Pending;
+        } else if let Some(answer) = connection.lateness() {
+            // Nothing is on its way to this client, so that there is room for all of it.
+            let _ = Pin::new(&mut self.stream).poll_write(cx, &answer);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         polled
     }
@@ -370,9 +435,11 @@ impl AsyncWrite for Sniffed {
         // Hyper flushes once it has nothing more to write: what has been answered is out.
         if flushed.is_ready()
             && let Some(connection) = &self.heads
-            && connection.in_flight.load(Relaxed) == 0
         {
-            connection.answering.store(false, Relaxed);
+            if connection.in_flight.load(Relaxed) == 0 {
+                connection.answering.store(false, Relaxed);
+            }
+            connection.took();
         }
         flushed
     }

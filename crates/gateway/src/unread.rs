@@ -13,6 +13,15 @@ pub(crate) fn answer(bare: &[u8]) -> (StatusCode, Bytes) {
     let text = String::from_utf8_lossy(bare);
     let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(StatusCode::BAD_REQUEST);
     let date = text.lines().find(|line| line.starts_with("date: ")).unwrap_or_default();
+    (status, problem(status, date))
+}
+
+/// The answer to a head whose end does not come in time.
+pub(crate) fn late() -> Bytes {
+    problem(StatusCode::REQUEST_TIMEOUT, "")
+}
+
+fn problem(status: StatusCode, date: &str) -> Bytes {
     let date = if date.is_empty() { String::new() } else { format!("{date}\r\n") };
     let context = Context::root();
     let request_id = String::from_utf8_lossy(context.request_id.0.as_bytes()).into_owned();
@@ -27,11 +36,12 @@ pub(crate) fn answer(bare: &[u8]) -> (StatusCode, Bytes) {
     )
     .into_bytes();
     answer.extend_from_slice(&body);
-    (status, answer.into())
+    answer.into()
 }
 
 fn why(status: StatusCode) -> &'static str {
     match status {
+        StatusCode::REQUEST_TIMEOUT => "the head of the request did not come to its end in time",
         StatusCode::URI_TOO_LONG => "the request line is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head has too many fields or too many bytes",
         StatusCode::HTTP_VERSION_NOT_SUPPORTED => "the version of HTTP is not 1.0, 1.1 or 2",

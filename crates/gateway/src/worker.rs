@@ -239,8 +239,11 @@ impl Connections {
             let closed = stopping || connection.port.closed.load(Relaxed);
             let head_is_late = connection.head_age(now).is_some_and(|age| age > head);
             let drain_is_over = open.finishing.is_some_and(|since| now.saturating_sub(since) > drain);
-            if head_is_late || drain_is_over {
+            connection.look_after(now);
+            if drain_is_over {
                 connection.abort();
+            } else if head_is_late {
+                connection.late();
             } else if open.finishing.is_none()
                 && (closed || connection.idle_age(now).is_some_and(|age| age > idle))
             {

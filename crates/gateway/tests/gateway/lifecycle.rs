@@ -37,7 +37,13 @@ async fn a_client_that_never_ends_its_head_is_cut_off() {
         }
         slow.write_all(part.as_bytes()).await.unwrap();
         let begin = Instant::now();
-        read_to_end(&mut slow).await;
+        let said = read_to_end(&mut slow).await;
+        if !part.starts_with("PRI") {
+            let (head, problem) = said.split_once("\r\n\r\n").expect("an answer");
+            assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{said}");
+            assert!(head.contains("\r\nconnection: close"), "{said}");
+            assert!(problem.contains("MDG-GW-003") && problem.contains("in time"), "{said}");
+        }
         // A head has 300 ms here; an idle connection would have had 5 s.
         assert!(begin.elapsed() < Duration::from_secs(3), "{part:?} after {:?}", begin.elapsed());
     }
@@ -45,6 +51,40 @@ async fn a_client_that_never_ends_its_head_is_cut_off() {
 }
 
 const HEAD: &str = "GET / HTTP/1.1\r\nhost: a\r\nx: ";
+
+/// Some say that they are done by ending their side, and still want the answer. Whoever is gone does the same.
+#[tokio::test]
+async fn a_client_that_ends_its_side_is_answered_and_one_that_is_gone_leaves_the_service_soon() {
+    struct Gone(mpsc::UnboundedSender<()>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (gone, mut left) = mpsc::unbounded_channel();
+    let service = serve(move |request| {
+        let gone = (request.uri().path() == "/hang").then(|| Gone(gone.clone()));
+        async move {
+            if gone.is_some() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            Response::new(Body::from("answered"))
+        }
+    });
+    let stage = Stage::new(&["- /** -> a"]).await.with("a", service.await);
+    let mut client = TcpStream::connect(stage.address()).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("answered"), "{answer}");
+
+    let mut client = TcpStream::connect(stage.address()).await.unwrap();
+    client.write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    drop(client);
+    timeout(Duration::from_secs(4), left.recv()).await.expect("the service is let go");
+    stage.stop().await;
+}
 
 #[tokio::test]
 async fn a_slow_answer_is_no_slow_head() {
