@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     Body, BoxError,
+    early::Early,
     elsewhere::Refusal,
     endpoint::{Endpoint, Slot},
     exchange::Exchange,
@@ -41,7 +42,7 @@ async fn http1_over(
     endpoint: &Arc<Endpoint>,
     slot: Slot,
 ) -> Result<Connection, BoxError> {
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(Early::new(stream));
     // Copying a head and a small body together costs less than a vectored write (measured: 0.5 µs a request).
     let (sender, connection) = http1::Builder::new().writev(false).handshake::<_, Body>(stream).await?;
     let task = tokio::spawn(async move {

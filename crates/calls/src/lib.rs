@@ -51,6 +51,7 @@ mod context;
 mod counters;
 mod deadline;
 mod directory;
+mod early;
 mod ejection;
 mod elsewhere;
 mod endpoint;

@@ -280,3 +280,32 @@ async fn a_missing_instance_is_parked_for_and_then_reported() {
     let error = caller.send(request("GET", "/", "")).await.unwrap_err();
     assert!(matches!(error, CallError::NoInstance { .. }), "{error:?}");
 }
+
+/// A service that refuses a body for its size answers and closes; what is on its way is then reset.
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_is_sent_passes_although_the_rest_cannot_be_written() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::raw(Protocol::Http, |_, mut stream| async move {
+        let mut seen = Vec::new();
+        while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
+            stream.read_buf(&mut seen).await.unwrap();
+        }
+        let refusal =
+            b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 8\r\nconnection: close\r\n\r\ntoo long";
+        stream.write_all(refusal).await.unwrap();
+    })
+    .await;
+    let caller = Caller::new();
+    caller.rotate(&[&server]);
+    for attempt in 1..=100 {
+        let (feed, body) = fed();
+        let feeding = tokio::spawn(async move {
+            const PART: &str = include_str!("http1.rs");
+            while feed.send(data(PART)).await.is_ok() {}
+        });
+        let response = caller.send(request("POST", "/", body)).await;
+        let response = response.unwrap_or_else(|error| panic!("call {attempt}: {error:?}"));
+        assert_eq!(text(response).await, (413, "too long".to_owned()), "call {attempt}");
+        feeding.abort();
+    }
+}
