@@ -112,13 +112,16 @@ async fn tls(endpoint: &Endpoint) -> io::Result<impl AsyncRead + AsyncWrite + Un
     }
 }
 
-/// Connects as long as there is time to.
+/// Connects as long as there is time to: half of what is left if another instance could be tried in the rest.
 async fn dial<S>(
     exchange: &Exchange,
     endpoint: &Endpoint,
     connecting: impl Future<Output = io::Result<S>>,
 ) -> Result<S, BoxError> {
-    let patience = exchange.worker.timer.sleep_until(exchange.connect_due());
+    let (now, due) = (Instant::now(), exchange.connect_due());
+    let another = exchange.policy.attempts > 1 && exchange.upstream().has_other(endpoint.number, now);
+    let due = if another { now + due.saturating_duration_since(now) / 2 } else { due };
+    let patience = exchange.worker.timer.sleep_until(due);
     let dialled = tokio::select! {
         dialled = connecting => dialled,
         () = patience => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")),

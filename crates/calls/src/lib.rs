@@ -16,7 +16,8 @@
 //!
 //! # Trying again
 //! A call of which nothing was sent is tried again whatever its method, for at most
-//! [`Policy::connect_timeout`]. Anything else is tried again only if it is idempotent (GET, HEAD, OPTIONS, PUT,
+//! [`Policy::connect_timeout`], of which one attempt uses no more than half of what is left if there is another
+//! instance. Anything else is tried again only if it is idempotent (GET, HEAD, OPTIONS, PUT,
 //! DELETE, TRACE, or an `Idempotency-Key`), after a broken connection, an attempt that timed out, a 502, 503 or
 //! 504 or a gRPC `UNAVAILABLE` without a message, up to [`Policy::attempts`], and as long as no more than 64 KiB of
 //! its body went out. `Retry-After` and gRPC's pushback are obeyed if the call has the time. Each retry comes out of

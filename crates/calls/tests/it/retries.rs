@@ -236,6 +236,28 @@ async fn an_instance_that_answers_no_connect_is_reported_after_the_time_to_conne
     }
 }
 
+/// The time to connect is for all attempts: the first leaves enough of it for another instance.
+#[tokio::test]
+async fn an_instance_that_answers_no_connect_leaves_time_for_another() {
+    let (hole, _waiting) = black_hole().await;
+    let hole = hole.local_addr().unwrap();
+    for protocol in [Protocol::Http, Protocol::H2c] {
+        let server = Server::start(protocol, |_| async { ok("here") }).await;
+        let mut met = 0;
+        for seed in 0..12 {
+            let policy = Policy { connect_timeout: Duration::from_millis(600), ..Policy::default() };
+            let caller = Caller::with(ClientConfig { seed, ..ClientConfig::new(Hop::Gateway) }, policy);
+            caller.apply(vec![(hole, protocol), (server.address, protocol)]);
+            let begin = tokio::time::Instant::now();
+            let answer = caller.send(request("POST", "/", "x")).await;
+            let answer = answer.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+            assert_eq!(text(answer).await, (200, "here".to_owned()));
+            met += usize::from(begin.elapsed() >= Duration::from_millis(290));
+        }
+        assert!(met > 0, "no call met the black hole");
+    }
+}
+
 #[tokio::test]
 async fn a_body_sent_again_is_the_same_body() {
     let asked = Arc::new(AtomicUsize::new(0));

@@ -149,7 +149,8 @@ impl Caller {
         self.apply(vec![(address, protocol)])
     }
 
-    fn apply(&self, addresses: Vec<(SocketAddr, Protocol)>) -> &Self {
+    /// Puts these addresses in rotation, and no others.
+    pub fn apply(&self, addresses: Vec<(SocketAddr, Protocol)>) -> &Self {
         let endpoint = |(address, protocol): (SocketAddr, Protocol)| Endpoint {
             instance: InstanceId(format!("users-{}", address.port()).into()),
             address,
