@@ -433,6 +433,25 @@ mod tests {
         }
     }
 
+    /// An instance that refuses everybody is fast, and must not attract calls for that.
+    #[tokio::test(start_paused = true)]
+    async fn too_many_requests_cost_an_instance_as_much_as_a_failure_and_more_than_a_slow_answer() {
+        let cost = async |code: u16, takes: u64| {
+            let bench = bench(Policy::default());
+            let inner = service_fn(move |_: Call| async move {
+                sleep(Duration::from_millis(takes)).await;
+                Ok(crate::testing::status(code))
+            });
+            for _ in 0..5 {
+                layer().layer(inner).call(call(&bench)).await.unwrap();
+            }
+            bench.upstream.endpoints()[0].cost(Instant::now())
+        };
+        let (slow, refused, failed) = (cost(200, 20).await, cost(429, 1).await, cost(503, 1).await);
+        assert!(refused > slow, "{refused} {slow}");
+        assert_eq!(refused, failed);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_grpc_status_counts_in_the_head_and_in_the_trailers() {
         let expected = |status: &str| match status {
