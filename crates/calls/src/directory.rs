@@ -136,7 +136,10 @@ mod tests {
             address: ([127, 0, 0, 1], *port).into(),
             protocol: Protocol::Http,
         };
-        let service = ServiceEndpoints { instances: ports.iter().map(instance).collect(), policy: None };
+        let service = ServiceEndpoints {
+            instances: ports.iter().map(instance).collect(),
+            ..ServiceEndpoints::default()
+        };
         Endpoints { version, services: [("users".parse().unwrap(), service)].into(), ..Endpoints::default() }
     }
 

@@ -1,6 +1,6 @@
 //! Why a call has no answer from the service.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Response;
 use madang_model::ServiceName;
@@ -18,6 +18,14 @@ pub enum CallError {
         service: ServiceName,
         /// When it is worth trying again.
         retry_after: Duration,
+    },
+    /// Nobody starts an instance of it.
+    #[error("{service} is left out: {why}")]
+    LeftOut {
+        /// The service called.
+        service: ServiceName,
+        /// Why it is.
+        why: Arc<str>,
     },
     /// Too many calls wait for an instance already.
     #[error("too many calls wait for an instance of {service}")]
@@ -120,6 +128,7 @@ impl CallError {
     pub fn code(&self) -> Code {
         match self {
             Self::NoInstance { .. } => Code::NO_INSTANCE,
+            Self::LeftOut { .. } => Code::LEFT_OUT,
             Self::ParkingFull { .. } => Code::PARKING_FULL,
             Self::Open { .. } => Code::OPEN,
             Self::Overloaded { .. } => Code::OVERLOADED,
@@ -151,6 +160,7 @@ impl CallError {
         matches!(
             self,
             Self::NoInstance { .. }
+                | Self::LeftOut { .. }
                 | Self::ParkingFull { .. }
                 | Self::Open { .. }
                 | Self::Overloaded { .. }

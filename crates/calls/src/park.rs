@@ -130,6 +130,9 @@ async fn wait(call: &mut Call) -> Result<(), CallError> {
             return Ok(());
         }
         let opens = upstream.opens();
+        if let Some(why) = upstream.left_out().filter(|_| opens.is_none()) {
+            return Err(CallError::LeftOut { service: upstream.name().clone(), why });
+        }
         let patience = place.patience(opens.is_some());
         if patience <= Instant::now() {
             return Err(place.gives_up(opens.is_some()));
@@ -188,6 +191,7 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use madang_wire::service::ServiceEndpoints;
     use tokio::task::{JoinSet, yield_now};
     use tower::service_fn;
 
@@ -256,6 +260,30 @@ mod tests {
         let late = begin.elapsed() - Duration::from_secs(2);
         assert!(late <= crate::timer::STEP, "{late:?}");
         assert_eq!(parked(&bench), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_service_that_is_left_out() {
+        let bench = Bench::new(Policy::default());
+        let calls = park(&bench, 3).await;
+        let left_out = |why: Option<&str>| {
+            let left_out = why.map(str::to_owned);
+            bench.upstream.apply(&ServiceEndpoints { left_out, ..ServiceEndpoints::default() });
+        };
+        let begin = Instant::now();
+        left_out(Some("`java` is not in PATH"));
+        for answer in calls.join_all().await.into_iter().chain(park(&bench, 2).await.join_all().await) {
+            let error = answer.unwrap_err();
+            assert_eq!(error.problem().code, "MDG-CALL-010");
+            assert!(error.problem().detail.unwrap().ends_with(" is left out: `java` is not in PATH"));
+            assert!(error.retryable() && !error.outcome_unknown());
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        // One that joins is called, whatever is left out.
+        left_out(None);
+        let calls = park(&bench, 1).await;
+        bench.rotate(1);
+        assert!(calls.join_all().await.iter().all(Result::is_ok));
     }
 
     #[tokio::test(start_paused = true)]

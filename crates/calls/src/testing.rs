@@ -50,7 +50,7 @@ impl Bench {
             protocol: Protocol::Http,
         };
         let instances = (1..=count).map(endpoint).collect();
-        self.upstream.apply(&ServiceEndpoints { instances, policy: None });
+        self.upstream.apply(&ServiceEndpoints { instances, ..ServiceEndpoints::default() });
         self
     }
 

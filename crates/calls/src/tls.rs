@@ -209,7 +209,7 @@ mod tests {
             let instance = InstanceId("mail-1".into());
             let address = ([127, 0, 0, 1], self.port).into();
             let instances = vec![Endpoint { instance, address, protocol }];
-            let endpoints = ServiceEndpoints { instances, policy: None };
+            let endpoints = ServiceEndpoints { instances, ..ServiceEndpoints::default() };
             directory.apply(&Endpoints {
                 version: 1,
                 services: [(mail.clone(), endpoints)].into(),

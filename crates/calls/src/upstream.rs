@@ -35,6 +35,8 @@ pub struct Upstream {
     pub(crate) astray: Notify,
     /// Why the last one could not, until one can.
     refusal: ArcSwapOption<Refusal>,
+    /// Why nobody starts an instance of it, if nobody does.
+    left_out: ArcSwapOption<Arc<str>>,
     /// Held by whoever replaces the endpoints: when some come or go, or change between use and ejection.
     replacing: Mutex<()>,
     /// Told whenever there may be an instance to go to.
@@ -59,6 +61,7 @@ impl Upstream {
             elsewhere: ArcSwapOption::empty(),
             astray: Notify::new(),
             refusal: ArcSwapOption::empty(),
+            left_out: ArcSwapOption::empty(),
             replacing: Mutex::new(()),
             changed: Notify::new(),
             parked: AtomicUsize::new(0),
@@ -146,12 +149,13 @@ impl Upstream {
             address: endpoint.address,
             protocol: endpoint.protocol,
         });
-        self.apply(&ServiceEndpoints { instances: instances.collect(), policy: None });
+        self.apply(&ServiceEndpoints { instances: instances.collect(), ..ServiceEndpoints::default() });
     }
 
     /// Takes over the instances that are in rotation; those that stay keep their handles.
     pub(crate) fn apply(&self, given: &ServiceEndpoints) {
         let _replacing = self.replacing();
+        self.leave_out(given.left_out.as_deref());
         let rotation = self.endpoints.load_full();
         let old = &rotation.all;
         let elsewhere = self.elsewhere.load_full();
@@ -174,6 +178,19 @@ impl Upstream {
         self.endpoints.store(Arc::new(rotation.replaced(next)));
         left.iter().for_each(|endpoint| endpoint.leave_rotation());
         self.changed.notify_waiters();
+    }
+
+    /// Says why nobody starts an instance of it; whoever waits for one learns of it.
+    fn leave_out(&self, why: Option<&str>) {
+        if self.left_out().as_deref() != why {
+            self.left_out.store(why.map(|why| Arc::new(why.into())));
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Why nobody starts an instance of it, if nobody does.
+    pub(crate) fn left_out(&self) -> Option<Arc<str>> {
+        self.left_out.load().as_deref().cloned()
     }
 
     /// How it answers, in each lane and at each instance.

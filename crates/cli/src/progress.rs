@@ -128,7 +128,8 @@ pub fn is_fatal(kind: EventKind) -> bool {
 
 /// Whether an event wants to be read in full even where the state of all units is shown.
 pub fn is_trouble(kind: EventKind) -> bool {
-    is_fatal(kind) || matches!(kind, EventKind::Exited | EventKind::Refused | EventKind::Degraded)
+    is_fatal(kind)
+        || matches!(kind, EventKind::Exited | EventKind::Refused | EventKind::Degraded | EventKind::LeftOut)
 }
 
 fn word(kind: EventKind) -> (&'static str, Paint) {
@@ -144,6 +145,7 @@ fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::Exited => ("exited", Paint::Bad),
         EventKind::Backoff => ("backoff", Paint::Busy),
         EventKind::GaveUp => ("gave up", Paint::Bad),
+        EventKind::LeftOut => ("left out", Paint::Busy),
         EventKind::Stopping => ("stopping", Paint::Faint),
         EventKind::Stopped => ("stopped", Paint::Faint),
         EventKind::Joined => ("joined", Paint::Good),

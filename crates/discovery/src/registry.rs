@@ -203,6 +203,15 @@ impl Registry {
         })
     }
 
+    /// Says why nobody starts an instance of a service, or that somebody does. Whoever joins is called all the same.
+    pub fn leave_out(&self, service: &ServiceName, why: Option<&str>) -> Arc<Endpoints> {
+        self.change(|known| {
+            if let Some(entry) = known.get_mut(service) {
+                entry.left_out = why.map(str::to_owned);
+            }
+        })
+    }
+
     /// What is known now.
     pub fn snapshot(&self) -> Arc<Endpoints> {
         self.current.borrow().clone()

@@ -34,7 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (_gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance =
         Endpoint { instance: InstanceId("bytes-1".into()), address: upstream, protocol: Protocol::Http };
-    let services = BTreeMap::from([(service, ServiceEndpoints { instances: vec![instance], policy: None })]);
+    let bytes = ServiceEndpoints { instances: vec![instance], ..ServiceEndpoints::default() };
+    let services = BTreeMap::from([(service, bytes)]);
     directory.apply(&Endpoints { version: 1, services, ..Endpoints::default() });
 
     let mut ticks = tokio::time::interval(Duration::from_millis(250));

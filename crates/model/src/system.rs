@@ -201,6 +201,9 @@ pub struct Unit {
     pub env: BTreeMap<String, String>,
     /// The units that must be ready before this one starts: those of the services named by `depends_on`.
     pub depends_on: BTreeSet<UnitName>,
+    /// The programs that must be on the machine, without which it is left out: names in `PATH`, or paths from its
+    /// folder.
+    pub requires: BTreeSet<String>,
 }
 
 /// Where the instances of a unit listen.

@@ -31,6 +31,7 @@ pub use build::NodeConfig;
 pub use doors::DoorError;
 pub use error::StartError;
 pub use left::Leftovers;
+pub use madang_supervisor::left_out;
 pub use node::{Node, PartFailed};
 pub use owner::OwnerError;
 pub use service_api::ServiceApiDocument;

@@ -54,6 +54,10 @@ impl Rotation for Switchboard {
     fn gone(&self, id: &InstanceId) {
         self.change(|registry| registry.deregister(id));
     }
+
+    fn left_out(&self, service: &ServiceName, why: Option<&str>) {
+        self.change(|registry| registry.leave_out(service, why));
+    }
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl Reach {
         for (service, address) in services {
             let instance = InstanceId(format!("{service}-{address}").into());
             let endpoint = Endpoint { instance, address: *address, protocol: Protocol::Http };
-            let one = ServiceEndpoints { instances: vec![endpoint], policy: None };
+            let one = ServiceEndpoints { instances: vec![endpoint], ..ServiceEndpoints::default() };
             endpoints.services.insert(service.clone(), one);
         }
         self.learn(endpoints);
@@ -214,7 +214,7 @@ mod tests {
         };
         let instances = ports.iter().copied().map(instance).collect();
         let policy = Policy { timeout: Duration::from_millis(1500), ..Policy::default() };
-        let one = ServiceEndpoints { instances, policy: Some(policy) };
+        let one = ServiceEndpoints { instances, policy: Some(policy), ..ServiceEndpoints::default() };
         let endpoints =
             Endpoints { version, services: [(service.parse().unwrap(), one)].into(), ..Endpoints::default() };
         serde_json::to_string(&endpoints).unwrap() + "\n"

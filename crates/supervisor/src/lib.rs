@@ -4,7 +4,8 @@
 //! learns of an exit at once, starts again, gives up, and stops to the last grandchild. Knows nothing of
 //! manifests as text, of requests, of who asks, or of machines other than this one.
 //!
-//! Map: `reconcile.rs` decides (pure); `world.rs` is what it decides from; `service.rs` acts on it.
+//! Map: `reconcile.rs` decides (pure); `world.rs` is what it decides from; `service.rs` acts on it. `requires.rs`
+//! finds whom to leave out.
 //! `prepare.rs` and `build.rs` make a release, `instance.rs` is the life of one instance of it, `launch.rs`
 //! what it is started with, `process.rs` and `family.rs` its processes, `proc.rs` what the kernel says of them.
 //! `store.rs` records who runs and `told.rs` what they were told, and `takeover.rs` finds whom a node before this one
@@ -27,6 +28,7 @@ mod probe;
 mod proc;
 mod process;
 mod reconcile;
+mod requires;
 mod rotation;
 mod service;
 mod spec;
@@ -42,6 +44,7 @@ mod world;
 pub use config::{Backoff, Config, Probing};
 pub use error::Error;
 pub use handle::Handle;
+pub use requires::left_out;
 pub use rotation::{Environment, InstanceRef, ReadyInstance, Rotation};
 pub use service::Supervisor;
 pub use takeover::{InstanceOf, Left, left};

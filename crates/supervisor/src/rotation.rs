@@ -28,6 +28,8 @@ pub trait Rotation: Send + Sync {
     /// The instance can not be called any more: it exited, is about to be stopped, or fails its probes. May
     /// be said of one that was never ready, and more than once.
     fn gone(&self, instance: &InstanceId);
+    /// Nobody starts an instance of the service, for this reason; or somebody does again.
+    fn left_out(&self, service: &ServiceName, why: Option<&str>);
 }
 
 /// An instance that is about to start.

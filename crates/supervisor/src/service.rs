@@ -69,6 +69,8 @@ struct Loop {
     reserved: BTreeSet<u16>,
     started: u64,
     order: Order,
+    /// Who was said to be left out, and why, with how often it had been told to restart then.
+    said_left_out: BTreeMap<UnitName, (String, u64)>,
 }
 
 // === impl Supervisor ===
@@ -122,6 +124,7 @@ impl Supervisor {
             reserved: BTreeSet::new(),
             started: 0,
             order: Order::Run,
+            said_left_out: BTreeMap::new(),
         };
         state.take_over(found, &told);
         state.run(told, happened, shutdown).await;
@@ -190,6 +193,7 @@ impl Loop {
         self.order = told.order;
         self.reserved = reserved(&told.system);
         self.world.hear(&told);
+        self.leave_out(&told);
         if self.order != Order::Run {
             self.cancel_builds.cancel();
         }
@@ -198,6 +202,26 @@ impl Loop {
                 instance.orders.send_replace(Order::Kill);
                 instance.phase = Phase::Stopping;
             }
+        }
+    }
+
+    /// Tells who is left out, and who is no longer; of one that was told to restart once more.
+    fn leave_out(&mut self, told: &Told) {
+        let restarts = |unit: &UnitName| told.restarts.get(unit).copied().unwrap_or(0);
+        let left = self.world.left_out.iter();
+        let left: BTreeMap<_, _> =
+            left.map(|(unit, why)| (unit.clone(), (why.clone(), restarts(unit)))).collect();
+        let before = std::mem::replace(&mut self.said_left_out, left);
+        let rotation = &self.around.rotation;
+        for unit in before.keys().filter(|unit| !self.world.left_out.contains_key(*unit)) {
+            let services = self.world.specs.get(unit).into_iter().flat_map(|spec| &spec.unit.services);
+            services.for_each(|service| rotation.left_out(service, None));
+        }
+        for (unit, said) in self.said_left_out.iter().filter(|(unit, said)| before.get(*unit) != Some(*said))
+        {
+            let services = self.world.specs.get(unit).into_iter().flat_map(|spec| &spec.unit.services);
+            services.for_each(|service| rotation.left_out(service, Some(&said.0)));
+            self.board.events.emit(unit, None, EventKind::LeftOut, said.0.clone());
         }
     }
 

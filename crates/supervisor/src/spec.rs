@@ -129,6 +129,7 @@ impl Spec {
             health,
             env,
             depends_on: BTreeSet::new(),
+            requires: BTreeSet::new(),
         };
         Some(Self { unit, protocol, slice: Slice(slice.into()), system: system.clone() })
     }

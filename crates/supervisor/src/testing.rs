@@ -17,6 +17,7 @@ pub(crate) fn unit(name: &str, run: &str) -> Unit {
         health: None,
         env: BTreeMap::new(),
         depends_on: Default::default(),
+        requires: Default::default(),
     }
 }
 

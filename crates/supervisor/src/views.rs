@@ -22,6 +22,7 @@ pub(crate) fn rows(world: &World, now: Instant) -> (Vec<InstanceView>, bool) {
             rows.push(of_vacancy(world, name, unit, now));
         }
     }
+    rows.extend(world.left_out.iter().map(|(name, why)| of_left_out(world, name, why)));
     (rows, all_ready)
 }
 
@@ -49,6 +50,27 @@ fn of_instance(name: &UnitName, unit: &UnitState, id: &InstanceId, instance: &In
         since: instance.since,
         reason: None,
         log: Some(instance.log.display().to_string()),
+        lease_ends: None,
+    }
+}
+
+/// What is not started on this machine.
+fn of_left_out(world: &World, name: &UnitName, why: &str) -> InstanceView {
+    let services = world.specs.get(name).map(|spec| &spec.unit.services);
+    InstanceView {
+        name: name.to_string(),
+        unit: name.to_string(),
+        services: services.into_iter().flatten().map(ToString::to_string).collect(),
+        release: None,
+        state: State::LeftOut,
+        health: why.to_owned(),
+        restarts: 0,
+        pid: None,
+        memory: None,
+        url: None,
+        since: world.heard,
+        reason: None,
+        log: None,
         lease_ends: None,
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         Active, Desired, FIRST, Observed, Phase, Preparation, Revision, Seen, SeenInstance, Trouble, Wait,
         Wanted,
     },
+    requires::left_out,
     spec::{self, Release, Spec},
     store::Record,
     told,
@@ -32,6 +33,10 @@ const SAID_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct World {
     pub(crate) desired: Desired,
     pub(crate) specs: BTreeMap<UnitName, Arc<Spec>>,
+    /// The units that are not started on this machine, and why.
+    pub(crate) left_out: BTreeMap<UnitName, String>,
+    /// When it heard last what should run, in milliseconds since 1970.
+    pub(crate) heard: u64,
     pub(crate) units: BTreeMap<UnitName, UnitState>,
 }
 
@@ -92,7 +97,10 @@ impl World {
     /// Takes in what should run from now on.
     pub(crate) fn hear(&mut self, told: &Told) {
         self.specs = spec::specs(&told.system);
-        let wanted = self.specs.iter().map(|(name, spec)| {
+        self.left_out = left_out(&told.system);
+        self.heard = proc::wall_clock();
+        let started = |(name, _): &(&UnitName, &Arc<Spec>)| !self.left_out.contains_key(*name);
+        let wanted = self.specs.iter().filter(started).map(|(name, spec)| {
             let restarts = FIRST + told.restarts.get(name).copied().unwrap_or(0);
             let wanted = Wanted {
                 revision: Revision { slice: spec.slice.clone(), restarts },
@@ -103,7 +111,7 @@ impl World {
             (name.clone(), wanted)
         });
         self.desired = Desired { units: wanted.collect(), stopping: told.order != Order::Run };
-        let names: Vec<UnitName> = self.specs.keys().cloned().collect();
+        let names: Vec<UnitName> = self.desired.units.keys().cloned().collect();
         for name in names {
             self.unit(&name);
         }

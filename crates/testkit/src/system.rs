@@ -35,6 +35,7 @@ pub struct Prepared {
     folder: TempDir,
     gateway: SocketAddr,
     environment: Option<String>,
+    path: Option<PathBuf>,
 }
 
 /// A running system.
@@ -110,13 +111,39 @@ impl Prepared {
 
     fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("madang-test-").tempdir().expect("a temporary folder");
-        Self { folder, gateway: SocketAddr::from(([127, 0, 0, 1], free_port())), environment: None }
+        Self {
+            folder,
+            gateway: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            environment: None,
+            path: None,
+        }
     }
 
     /// The same, to be started in an environment, such as `production`.
     #[must_use]
     pub fn in_environment(mut self, name: &str) -> Self {
         self.environment = Some(name.to_owned());
+        self
+    }
+
+    /// The same on a machine that has every program of this one but these, as far as PATH tells.
+    ///
+    /// # Panics
+    /// If a folder for the others cannot be made.
+    #[must_use]
+    pub fn without_programs(mut self, missing: &[&str]) -> Self {
+        let folder = self.path().join("bin");
+        fs::create_dir_all(&folder).expect("a folder for programs");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let programs =
+            std::env::split_paths(&path).flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+        for program in
+            programs.flatten().filter(|program| !missing.iter().any(|name| program.file_name() == *name))
+        {
+            // Of several with one name the first is in force.
+            let _ = std::os::unix::fs::symlink(program.path(), folder.join(program.file_name()));
+        }
+        self.path = Some(folder);
         self
     }
 
@@ -171,6 +198,9 @@ impl Prepared {
         let mut command = Command::new(binary("madang"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null()).kill_on_drop(false);
         command.env("XDG_RUNTIME_DIR", self.path().join("run")).env("NO_COLOR", "1").env_remove("MADANG_ENV");
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
         fs::create_dir_all(self.path().join("run")).expect("a folder for the socket");
         command
     }

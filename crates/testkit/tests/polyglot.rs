@@ -1,10 +1,12 @@
 //! Services in several languages with nothing of Madang's in them, each calling each through its doors.
 
-use std::{collections::BTreeSet, env, path::PathBuf};
+use std::{collections::BTreeSet, env, path::PathBuf, time::Duration};
 
 use http::StatusCode;
 use madang_testkit::{Answer, Placement, Prepared, TestSystem};
+use madang_wire::admin::State;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// The services of the example, each with the program that its language takes.
 const LANGUAGES: [(&str, Option<&str>); 4] =
@@ -55,5 +57,45 @@ async fn each_language_calls_each_other_through_its_doors() {
     let legs: BTreeSet<_> =
         doors.map(|record| text(record, "caller") + "-" + &text(record, "service")).collect();
     assert!(legs.iter().eq(["java-rust", "node-python", "python-java", "rust-node"]), "{legs:?}");
+    system.down().await;
+}
+
+#[tokio::test]
+async fn a_language_that_is_not_installed_is_named_and_left_out() {
+    let polyglot = Prepared::polyglot().without_programs(&["java", "node"]);
+    let mut system = polyglot.start(Placement::Processes).await;
+    for line in
+        ["java    left out: `java` is not in PATH", "  left out  java             `java` is not in PATH"]
+    {
+        system.until(line, |_| system.output().contains(line)).await;
+    }
+    let shown = system.ps().await;
+    let states: Vec<_> = shown.iter().map(|view| (view.unit.as_str(), view.state)).collect();
+    let expected = [
+        ("python", State::Ready),
+        ("rust", State::Ready),
+        ("java", State::LeftOut),
+        ("node", State::LeftOut),
+    ];
+    assert_eq!(states, expected);
+
+    // Who is there is called; a call to who is not says so at once, from outside and from a service.
+    assert_eq!(stops(&system.get("/python/trip/rust").await), ["python", "rust"]);
+    let began = Instant::now();
+    let answer = system.get("/java/trip").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+    assert_eq!(answer.json()["code"], "MDG-CALL-010");
+    assert_eq!(answer.json()["detail"], "java is left out: `java` is not in PATH");
+    let answer = system.get("/rust/trip/node").await;
+    assert!(answer.text().contains("node is left out"), "{} {}", answer.status, answer.text());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let described = system.run(&["describe", "java"]).await;
+    assert!(described.contains("left out  `java` is not in PATH"), "{described}");
+
+    // What was missing is looked for again when it is told to restart.
+    let restart = system.madang(&["restart", "java"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&restart.stderr).into_owned();
+    assert_eq!(restart.status.code(), Some(1), "{said}");
+    assert!(said.contains("java is left out: `java` is not in PATH"), "{said}");
     system.down().await;
 }

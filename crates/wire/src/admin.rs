@@ -37,7 +37,7 @@ pub struct SystemView {
 
 /// What an instance does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Waits for its build, for what it depends on, or for a port.
     Waiting,
@@ -55,6 +55,8 @@ pub enum State {
     Failed,
     /// It stopped as it was told to.
     Stopped,
+    /// It is not started, because something that it requires is not on the machine.
+    LeftOut,
 }
 
 /// One instance: `GET /v1/instances`.
@@ -321,6 +323,8 @@ pub enum EventKind {
     Backoff,
     /// It will not be started again.
     GaveUp,
+    /// It is not started, because something that it requires is not on the machine.
+    LeftOut,
     /// It is being stopped.
     Stopping,
     /// It is gone.

@@ -62,6 +62,8 @@ codes! {
     FAULT = "MDG-FLT-001", 503, "A fault was injected";
     /// As many calls as are allowed are under way.
     OVERLOADED = "MDG-CALL-009", 503, "The service has as many calls as it is allowed";
+    /// Nobody starts an instance of the service, because something that it requires is not on the machine.
+    LEFT_OUT = "MDG-CALL-010", 503, "The service is left out";
     /// A request's field has a bad value.
     INVALID = "MDG-SVC-001", 422, "The request is not valid";
     /// The thing asked for does not exist.

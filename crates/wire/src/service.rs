@@ -35,6 +35,9 @@ pub struct ServiceEndpoints {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub policy: Option<Policy>,
+    /// Why nobody starts one, if nobody does: a call that finds no instance then waits for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 /// A ready instance.

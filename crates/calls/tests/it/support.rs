@@ -158,7 +158,7 @@ impl Caller {
         };
         let instances = addresses.into_iter().map(endpoint).collect();
         let version = self.version.fetch_add(1, SeqCst) as u64;
-        let users = ServiceEndpoints { instances, policy: None };
+        let users = ServiceEndpoints { instances, ..ServiceEndpoints::default() };
         let services = [("users".parse().unwrap(), users)].into();
         self.directory.apply(&Endpoints { version, services, ..Endpoints::default() });
         self

@@ -29,7 +29,10 @@ pub fn run(location: &Location, output: &Output, schema: bool, explain: bool) ->
     let (services, units) = (count(system.services.len(), "service"), count(system.units.len(), "unit"));
     let (routes, files) = (count(system.routes.len(), "route"), count(system.files.len(), "file"));
     let well = output.style().paint(Paint::Good, "is well");
-    output.line(&format!("{} {well}: {services} in {units}, {routes}, from {files}", system.name))
+    output.line(&format!("{} {well}: {services} in {units}, {routes}, from {files}", system.name))?;
+    madang_node::left_out(system)
+        .iter()
+        .try_for_each(|(unit, why)| output.line(&format!("{unit} would be left out on this machine: {why}")))
 }
 
 /// The problems for a script; people read them on stderr.

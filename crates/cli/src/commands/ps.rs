@@ -73,6 +73,7 @@ fn state(state: State) -> (&'static str, Paint) {
         State::Backoff => ("backoff", Paint::Bad),
         State::Stopping => ("stopping", Paint::Busy),
         State::Failed => ("failed", Paint::Bad),
+        State::LeftOut => ("left out", Paint::Busy),
         State::Stopped => ("stopped", Paint::Faint),
     }
 }

@@ -65,6 +65,9 @@ async fn replaced(
                 if is_fatal(event.kind) {
                     return Err(Failure::message(format!("{unit} did not come back")));
                 }
+                if event.kind == EventKind::LeftOut {
+                    return Err(Failure::message(format!("{unit} is left out: {}", event.message)));
+                }
                 any_ready |= event.kind == EventKind::Ready;
             }
             _ = look.tick() => {}

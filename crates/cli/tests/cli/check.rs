@@ -48,7 +48,7 @@ async fn a_bad_one_is_refused_with_the_line() {
                    ╰────
                   help: did you mean `routes`? The keys of a service are `owner`, `url`, `listen`, `protocol`,
                         `timeout`, `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`,
-                        `replicas`, `env`, `depends_on`
+                        `replicas`, `env`, `depends_on`, `requires`
 
                 the manifest has a problem
             "#]],
@@ -63,6 +63,20 @@ async fn a_script_gets_the_problems_as_json() {
     let problems: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(problems[0]["code"], "MDG-MF-004");
     assert_eq!((&problems[0]["file"], &problems[0]["line"]), (&"madang.toml".into(), &6.into()));
+}
+
+#[tokio::test]
+async fn who_would_be_left_out_is_named() {
+    with(&GOOD.replace("routes", "requires = [\"no-such-program\"]\nroutes"))
+        .check(
+            "check",
+            expect![[r#"
+            exit 0
+            shop is well: 1 service in 1 unit, 1 route, from 1 file
+            users would be left out on this machine: `no-such-program` is not in PATH
+        "#]],
+        )
+        .await;
 }
 
 #[tokio::test]

@@ -160,7 +160,7 @@ impl Stage {
     fn announce(&mut self) {
         self.version += 1;
         let services = self.instances.iter().map(|(name, instances)| {
-            (name.clone(), ServiceEndpoints { instances: instances.clone(), policy: None })
+            (name.clone(), ServiceEndpoints { instances: instances.clone(), ..ServiceEndpoints::default() })
         });
         self.directory.apply(&Endpoints {
             version: self.version,

@@ -88,6 +88,7 @@ fn unit(planned: &plan::Planned, hosts: &BTreeMap<&ServiceName, &UnitName>) -> O
         health: program.health.as_ref().map(|at| at.value.clone()),
         env: planned.env().into_iter().map(|(name, at)| (name.to_owned(), at.value.clone())).collect(),
         depends_on: depends_on.filter(|unit| **unit != planned.name).cloned().collect::<BTreeSet<_>>(),
+        requires: planned.requires().map(|at| at.value.clone()).collect(),
     })
 }
 

@@ -143,6 +143,9 @@ impl List {
         for service in unit.depends_on() {
             self.given(key("depends_on"), &service.spot, quoted(&service.value));
         }
+        for program in unit.requires() {
+            self.given(key("requires"), &program.spot, quoted(&program.value));
+        }
     }
 
     fn program(&mut self, key: &dyn Fn(&str) -> String, program: &RawProgram) {

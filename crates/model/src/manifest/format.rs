@@ -47,6 +47,8 @@ pub(super) enum Format {
     Json,
     /// A path with `*` in it.
     Glob,
+    /// `java`, `./bin/tool`.
+    Program,
 }
 
 /// The methods that a route can be for.
@@ -107,6 +109,7 @@ impl Format {
             Self::MediaType => media_type(text),
             Self::Json => json(text),
             Self::Glob => glob(text),
+            Self::Program => program(text),
         }
     }
 
@@ -127,6 +130,7 @@ impl Format {
             Self::Header => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
             Self::Database => "^(sqlite|postgres|sqlite:.+|postgres(ql)?://.+)$",
             Self::PostgresServer => "^postgres(ql)?://",
+            Self::Program => "^[^ \\t]+$",
             Self::Url => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$",
             _ => return None,
         })
@@ -385,5 +389,16 @@ fn glob(text: &str) -> Result<(), Unfit> {
         Code::BAD_VALUE,
         "it is not a pattern of files",
         "write a path in which `*` stands for any part of one name, such as \"*/service.toml\"",
+    )
+}
+
+fn program(text: &str) -> Result<(), Unfit> {
+    if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '\0') && !text.ends_with('/') {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_VALUE,
+        "it is not the name of one program",
+        "write a name that is looked up in PATH, such as \"java\", or a path from the folder of this file, each without arguments",
     )
 }

@@ -247,6 +247,11 @@ const PROGRAM_KEYS: &[Key] = &[
         "Environment of its own. `${self.port}`, `${services.NAME.url}` and the like are filled in when an instance starts.",
     ),
     key("depends_on", SERVICES, "The services that must be ready before it starts."),
+    key(
+        "requires",
+        Shape::List(&Shape::Text(Format::Program)),
+        "The programs that must be on the machine, each looked up in PATH or a path from the folder of this file: where one is not, this unit is left out, and the rest of the system starts. Default: nothing, and the system does not start without it.",
+    ),
 ];
 
 /// `[units.NAME]`.

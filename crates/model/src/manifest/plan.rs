@@ -94,6 +94,14 @@ impl<'a> Planned<'a> {
         own.chain(hosted.into_iter().flat_map(|service| &service.program.depends_on))
     }
 
+    /// The programs without which it is left out: its own and those of the services it hosts.
+    pub fn requires(&self) -> impl Iterator<Item = &'a At<String>> + use<'a> {
+        // The program of a service that is its own unit is the unit's.
+        let hosted = if self.placed { self.services.clone() } else { Vec::new() };
+        let own = self.program.requires.iter();
+        own.chain(hosted.into_iter().flat_map(|service| &service.program.requires))
+    }
+
     /// Its environment: that of the services it hosts, under its own.
     pub fn env(&self) -> BTreeMap<&'a str, &'a At<String>> {
         let hosted = self.services.iter().flat_map(|service| &service.program.env);

@@ -65,6 +65,7 @@ pub(super) struct RawProgram {
     pub replicas: Option<At<u16>>,
     pub env: Vec<(String, At<String>)>,
     pub depends_on: Vec<At<ServiceName>>,
+    pub requires: Vec<At<String>>,
 }
 
 #[derive(Debug)]
@@ -180,6 +181,7 @@ fn program(node: &Node) -> RawProgram {
         replicas: node.get("replicas").and_then(whole),
         env: env.iter().filter_map(|e| Some((e.key.clone(), text(&e.node)?))).collect(),
         depends_on: node.get("depends_on").map(names).unwrap_or_default(),
+        requires: node.get("requires").map(texts).unwrap_or_default(),
     }
 }
 

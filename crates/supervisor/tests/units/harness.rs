@@ -72,6 +72,7 @@ pub fn unit(name: &str, run: &str) -> Unit {
         health: None,
         env: BTreeMap::new(),
         depends_on: Default::default(),
+        requires: Default::default(),
     }
 }
 
@@ -213,6 +214,13 @@ impl Rotation for Recorder {
 
     fn gone(&self, instance: &InstanceId) {
         self.record(format!("gone {instance}"));
+    }
+
+    fn left_out(&self, service: &ServiceName, why: Option<&str>) {
+        self.record(match why {
+            Some(why) => format!("left out {service}: {why}"),
+            None => format!("not left out {service}"),
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use madang_wire::admin::{InstanceView, RouteView, ServiceView, SystemView};
+use madang_wire::admin::{InstanceView, RouteView, ServiceView, State, SystemView};
 
 use crate::{
     client::Client,
@@ -30,6 +30,7 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
     };
     let mut lines = vec![String::new(), format!("{} is {state} after {took}", system.name)];
     lines.extend(render(&system.gateway, &services, &routes, style));
+    lines.extend(left_out(&instances));
     let logs = location.logs();
     let hint = style
         .paint(Paint::Faint, &format!("({})", location.command("logs -f -C").trim_end_matches(" -C")))
@@ -54,6 +55,14 @@ fn render(gateway: &str, services: &[ServiceView], routes: &[RouteView], style: 
         }
     }
     lines
+}
+
+/// The units that are not started on this machine, and why.
+fn left_out(instances: &[InstanceView]) -> impl Iterator<Item = String> {
+    let left = instances.iter().filter(|instance| instance.state == State::LeftOut).enumerate();
+    left.map(|(index, unit)| {
+        format!("  {:<9} {:<16} {}", if index == 0 { "left out" } else { "" }, unit.name, unit.health)
+    })
 }
 
 /// Where a service is reached: at Madang's own listener for it, or else at its instances.

@@ -84,6 +84,7 @@ protocol = "h2c"
 timeout = "2s"
 database = "postgres"
 depends_on = ["b"]
+requires = ["java"]
 routes = ["/a"]
 
 [services.a.policy]
@@ -163,6 +164,7 @@ port = 4003
 health = "/healthz"
 env = { B = "1" }
 depends_on = ["b"]
+requires = ["./bin/u"]
 
 [units.v]
 services = ["e"]
@@ -187,6 +189,7 @@ policy = { retries = 1 }
 calls = ["a"]
 database = "sqlite"
 depends_on = ["e"]
+requires = ["b"]
 
 [[routes]]
 path = "/b"

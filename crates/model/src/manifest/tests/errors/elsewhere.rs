@@ -40,7 +40,7 @@ fn a_program_of_its_own() {
                ·   ╰── unknown key
                ╰────
               help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `policy`, `calls`,
-                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
+                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`, `requires`
         "#]],
     );
 }

@@ -21,7 +21,7 @@ fn unknown_key() {
                ╰────
               help: did you mean `replicas`? The keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`,
                     `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
-                    `depends_on`
+                    `depends_on`, `requires`
             MDG-MF-004
 
               × `colour` is not a key of a service
@@ -32,7 +32,7 @@ fn unknown_key() {
                ·    ╰── unknown key
                ╰────
               help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `policy`, `calls`,
-                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`
+                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`, `requires`
         "#]],
     );
     refused(

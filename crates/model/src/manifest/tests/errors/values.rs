@@ -439,3 +439,61 @@ fn a_secret_in_a_variable_is_not_shown() {
     assert_eq!(errors.iter().count(), 2);
     assert!(told.contains("${PASSWORD}") && !told.contains("hunter2"), "{told}");
 }
+
+#[test]
+fn required_programs() {
+    refused(
+        "[services.a]\nrun = \"java Main.java\"\nrequires = [\"java Main.java\", \"\"]\n[services.b]\nrun = \"b\"\nrequires = \"java\"\n[services.c]\nurl = \"http://c\"\nrequires = [\"java\"]\n",
+        expect![[r#"
+            MDG-MF-009
+
+              × `requires` cannot be "java Main.java"
+               ╭─[madang.toml:3:13]
+             2 │ run = "java Main.java"
+             3 │ requires = ["java Main.java", ""]
+               ·             ────────┬───────
+               ·                     ╰── it is not the name of one program
+             4 │ [services.b]
+               ╰────
+              help: write a name that is looked up in PATH, such as "java", or a path from the folder of this file, each
+                    without arguments
+            MDG-MF-009
+
+              × `requires` cannot be ""
+               ╭─[madang.toml:3:31]
+             2 │ run = "java Main.java"
+             3 │ requires = ["java Main.java", ""]
+               ·                               ─┬
+               ·                                ╰── it is not the name of one program
+             4 │ [services.b]
+               ╰────
+              help: write a name that is looked up in PATH, such as "java", or a path from the folder of this file, each
+                    without arguments
+            MDG-MF-006
+
+              × `requires` takes an array
+               ╭─[madang.toml:6:12]
+             5 │ run = "b"
+             6 │ requires = "java"
+               ·            ───┬──
+               ·               ╰── this is a text
+             7 │ [services.c]
+               ╰────
+              help: write an array: requires = ["java"]
+            MDG-MF-031
+
+              × "c" runs elsewhere and cannot have `requires`
+               ╭─[madang.toml:9:1]
+             7 │ [services.c]
+             8 │ url = "http://c"
+               · ─┬─
+               ·  ╰── runs there
+             9 │ requires = ["java"]
+               · ────┬───
+               ·     ╰── about a program that Madang runs
+               ╰────
+              help: remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`,
+                    `protocol`, `listen`, `timeout`, `policy` and `routes`
+        "#]],
+    );
+}
