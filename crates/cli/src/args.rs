@@ -1,6 +1,6 @@
 //! The command line: what may be written, and what `--help` says about it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -78,6 +78,17 @@ The answer says how often to repeat it; DELETE leaves at once.")]
         /// The service.
         service: ServiceName,
     },
+    /// Print the environment in which to run a unit yourself, or run a command in it.
+    #[command(after_help = "\
+Examples:
+  madang up --except orders                  run all but orders
+  madang env orders -- cargo run             run it in its environment, in its folder
+  eval \"$(madang env orders)\"              make the environment this shell's
+  madang env orders -- sh -c 'sqlite3 ${DATABASE_URL#sqlite:}'
+
+A command runs in the folder of the unit, as the unit itself would. Of a unit that madang runs, a second one beside it
+gets a port of its own and no traffic.")]
+    Env(Env),
     /// Wait until every unit is ready, also of a system that is yet to be started, or until the system is gone.
     Wait(Wait),
     /// List the routes of the gateway in the order of precedence.
@@ -118,6 +129,10 @@ pub struct Up {
     /// Which system.
     #[command(flatten)]
     pub which: Which,
+    /// Leave these to yourself, by service or unit: they are not built or started, and get traffic while something
+    /// answers at their port, as in a debugger. `madang env` says what to start them with.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub except: Vec<ServiceName>,
     /// Run in the background: returns once every unit is ready, or one has failed.
     #[arg(short, long)]
     pub detach: bool,
@@ -184,6 +199,16 @@ pub struct Restart {
     /// How long to wait until its instances are ready: `30s`, `2m`.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
     pub timeout: Duration,
+}
+
+/// `madang env`.
+#[derive(Debug, clap::Args)]
+pub struct Env {
+    /// The service or unit.
+    pub name: ServiceName,
+    /// The command to run, in the unit's folder; without one the variables are printed for a shell.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// `madang wait`.

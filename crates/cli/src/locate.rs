@@ -51,6 +51,15 @@ impl Location {
         }
     }
 
+    /// A command about one part of this system: `madang env -C shop orders`.
+    pub fn command_with(&self, word: &str, rest: &str) -> String {
+        if self.is_here() {
+            format!("madang {word} {rest}")
+        } else {
+            format!("madang {word} -C {} {rest}", self.given.display())
+        }
+    }
+
     fn is_here(&self) -> bool {
         self.given == Path::new(".")
     }

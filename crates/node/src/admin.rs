@@ -15,9 +15,9 @@ use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
-        AnswersView, BreakerState, BreakerView, Event, EventKind, FaultSpec, FaultView, HealthView,
-        InstanceView, LimitView, LogLine, RouteView, ServiceView, State as InstanceState, SystemView,
-        TargetView, TokenView, TrafficView,
+        AnswersView, BreakerState, BreakerView, EnvironmentView, Event, EventKind, FaultSpec, FaultView,
+        HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView, State as InstanceState,
+        SystemView, TargetView, TokenView, TrafficView,
     },
 };
 use serde::Deserialize;
@@ -54,6 +54,7 @@ type Answer<T> = Result<T, Failure>;
         faults::remove_all,
         restart,
         token,
+        environment,
         down
     ),
     components(schemas(
@@ -73,6 +74,7 @@ type Answer<T> = Result<T, Failure>;
         InstanceState,
         RequestRecord,
         TokenView,
+        EnvironmentView,
         TrafficView,
         FaultSpec,
         FaultView,
@@ -101,6 +103,7 @@ pub(crate) async fn run(
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/restart/{name}", post(restart))
         .route("/v1/tokens", post(token))
+        .route("/v1/units/{name}/environment", get(environment))
         .route("/v1/down", post(down))
         .route("/openapi.json", get(|| async { Json(AdminApi::openapi()) }))
         .with_state(shared);
@@ -274,9 +277,13 @@ async fn traffic(State(node): State<Arc<Shared>>) -> Json<Vec<TrafficView>> {
 
 /// Builds a unit again and replaces its instances. Takes a unit's name or a service's.
 #[utoipa::path(post, path = "/v1/restart/{name}", params(("name" = String, Path)),
-    responses((status = 202), (status = 404, body = Problem)))]
+    responses((status = 202), (status = 400, body = Problem), (status = 404, body = Problem)))]
 async fn restart(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> Answer<StatusCode> {
     let unit = node.unit_named(&name).ok_or_else(|| unknown(&node, &name))?;
+    if node.hands.contains_key(&unit) {
+        let detail = format!("{unit} is run by hand, as `--except` says: whoever started it restarts it");
+        return Err(Problem::new(Code::BAD_PARAMETER).detail(detail).into());
+    }
     node.supervisor.restart(unit);
     Ok(StatusCode::ACCEPTED)
 }
@@ -295,6 +302,20 @@ async fn token(
 ) -> Answer<(StatusCode, Json<TokenView>)> {
     let made = node.token(&params.service).ok_or_else(|| unknown(&node, &params.service))?;
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// How a unit is run by hand: what its environment would tell it, its token among it. Takes a unit's name or a service's.
+#[utoipa::path(get, path = "/v1/units/{name}/environment", params(("name" = String, Path)),
+    responses((status = 200, body = EnvironmentView), (status = 404, body = Problem)))]
+async fn environment(
+    State(node): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Answer<Json<EnvironmentView>> {
+    let unit = node.unit_named(&name).ok_or_else(|| unknown(&node, &name))?;
+    let failed = |detail: String| Failure::from(Problem::new(Code::INTERNAL).detail(detail));
+    let told = node.environment(&unit).await;
+    let told = told.map_err(|error| failed(format!("failed to find a port for {unit}: {error}")))?;
+    told.map(Json).ok_or_else(|| failed(format!("a placeholder in the manifest of {unit} has no value")))
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The one place where a node is put together, in the order in which its parts start.
 
 use std::{
+    collections::BTreeMap,
     io,
     num::NonZeroUsize,
     path::PathBuf,
@@ -11,7 +12,7 @@ use std::{
 use madang_calls::{Directory, Killer};
 use madang_discovery::{Keeper, Registry};
 use madang_gateway::{Gateway, Snapshot};
-use madang_model::{System, manifest};
+use madang_model::{System, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{Logs, Records};
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    StartError, admin, disk,
+    StartError, admin, by_hand, disk,
     doors::Doors,
     edits,
     elsewhere::Outside,
@@ -51,6 +52,8 @@ pub struct NodeConfig {
     pub environment: Option<String>,
     /// How many threads answer requests; as many as the machine has cores if absent.
     pub workers: Option<NonZeroUsize>,
+    /// The units that are not started, because a person runs them; a service stands for its unit.
+    pub except: Vec<String>,
 }
 
 impl Node {
@@ -65,6 +68,7 @@ impl Node {
             })?
             .system,
         );
+        let except = by_hand::excepted(&system, &config.except)?;
         let owner = Owner::take(&system.root).await?;
         let stopping = CancellationToken::new();
         let stopped = CancellationToken::new();
@@ -87,18 +91,21 @@ impl Node {
         let (service_listener, _) =
             ports.listener("service-api", &system).await.map_err(StartError::ServiceApi)?;
         let service_api = service_listener.local_addr().map_err(StartError::ServiceApi)?;
-        let doors = Doors::new(ports);
+        let hands =
+            by_hand::all_ports(except, &ports, &tokens, &system).await.map_err(StartError::HandPort)?;
+        let doors = Doors::new(ports.clone());
         let plan = doors.plan(&system, &[]).await?;
         let snapshot = Snapshot::compile(&system, &directory, &plan.doors, &|from, to| faults.at(from, to))?;
         let (listeners, open) = plan.split();
         doors.opened(open);
-        let environment = InstanceEnvironment { tokens: tokens.clone(), service_api, doors: doors.clone() };
+        let environment =
+            Arc::new(InstanceEnvironment { tokens: tokens.clone(), service_api, doors: doors.clone() });
         let (supervisor, supervisor_handle) = Supervisor::start(
-            supervisor_config(&owner),
+            supervisor_config(&owner, hands.clone()),
             system.clone(),
             state.clone(),
             switchboard.clone(),
-            Arc::new(environment),
+            environment.clone(),
         )
         .await?;
 
@@ -118,6 +125,9 @@ impl Node {
             faults: faults.clone(),
             switchboard: switchboard.clone(),
             doors: doors.clone(),
+            ports,
+            hands,
+            told: environment,
             gateway: gateway_handle,
             supervisor: supervisor_handle,
             logs: Logs::new(owner.data().join("logs")),
@@ -212,8 +222,8 @@ fn gateway_config(config: &NodeConfig) -> madang_gateway::Config {
     madang_gateway::Config { workers: config.workers, ..Default::default() }
 }
 
-fn supervisor_config(owner: &Owner) -> madang_supervisor::Config {
-    madang_supervisor::Config { logs: owner.data().join("logs"), ..Default::default() }
+fn supervisor_config(owner: &Owner, by_hand: BTreeMap<UnitName, u16>) -> madang_supervisor::Config {
+    madang_supervisor::Config { logs: owner.data().join("logs"), by_hand, ..Default::default() }
 }
 
 pub(crate) fn random_key() -> Result<[u8; tokens::KEY], StartError> {

@@ -240,6 +240,7 @@ impl Outside {
                 reason: None,
                 log: None,
                 lease_ends: None,
+                by_hand: false,
             }
         };
         let known = self.known();

@@ -58,7 +58,7 @@ pub(crate) fn bearer(tokens: &Tokens, environment: &[(String, String)]) -> Optio
     match tokens.check(token)? {
         Bearer::Instance { unit, instance } => Some((unit, instance)),
         // Others run it.
-        Bearer::Service(_) => None,
+        Bearer::Service(_) | Bearer::Unit(_) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{DoorError, owner::OwnerError};
+use crate::{DoorError, ExceptError, owner::OwnerError};
 
 /// Why a node did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,12 @@ pub enum StartError {
     /// A listener or route cannot be had.
     #[error("failed to open the gateway")]
     Gateway(#[from] madang_gateway::Error),
+    /// Units are to be left to a person that there are not.
+    #[error(transparent)]
+    Except(#[from] ExceptError),
+    /// No port is left for a unit that a person runs.
+    #[error("failed to find a port for a unit that is run by hand")]
+    HandPort(#[source] io::Error),
     /// A door cannot be had.
     #[error(transparent)]
     Door(#[from] DoorError),

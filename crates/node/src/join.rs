@@ -152,7 +152,9 @@ impl ServiceApi {
         };
         let (may, whose) = match bearer {
             Bearer::Service(own) => (own == service.name, own.to_string()),
-            Bearer::Instance { unit, .. } => (service.unit() == Some(&unit), unit.to_string()),
+            Bearer::Instance { unit, .. } | Bearer::Unit(unit) => {
+                (service.unit() == Some(&unit), unit.to_string())
+            }
         };
         if !may {
             let detail =
@@ -207,6 +209,7 @@ pub(crate) fn views(registry: &Registry, system: &System) -> Vec<InstanceView> {
             reason: None,
             log: None,
             lease_ends: Some(at + left.as_millis() as u64),
+            by_hand: false,
         }
     };
     registry.leases().into_iter().map(view).collect()

@@ -6,6 +6,7 @@
 
 mod admin;
 mod build;
+mod by_hand;
 mod disk;
 mod doors;
 mod edits;
@@ -28,6 +29,7 @@ mod tokens;
 
 pub use admin::AdminApi;
 pub use build::NodeConfig;
+pub use by_hand::{ExceptError, excepted};
 pub use doors::DoorError;
 pub use error::StartError;
 pub use left::Leftovers;

@@ -1,7 +1,7 @@
 //! A running node: what it holds, what its APIs ask of it, and how it ends.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -13,7 +13,9 @@ use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
 use madang_telemetry::{Logs, Records};
-use madang_wire::admin::{Event, EventKind, InstanceView, ServiceView, SystemView, TokenView};
+use madang_wire::admin::{
+    EnvironmentView, Event, EventKind, InstanceView, ServiceView, SystemView, TokenView,
+};
 use tokio::{
     sync::watch,
     task::{self, JoinSet},
@@ -22,11 +24,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    by_hand::{self, HandEnvironment},
     doors::{DoorError, Doors, Plan},
     elsewhere::Outside,
+    environment::InstanceEnvironment,
     faults::Faults,
     join,
     journal::Journal,
+    ports::KeptPorts,
     rotation::Switchboard,
     tokens::Tokens,
 };
@@ -48,6 +53,10 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) doors: Doors,
+    pub(crate) ports: KeptPorts,
+    /// The units that a person runs, each with the port that it is told if one is assigned.
+    pub(crate) hands: BTreeMap<UnitName, u16>,
+    pub(crate) told: Arc<InstanceEnvironment>,
     pub(crate) gateway: madang_gateway::Handle,
     pub(crate) supervisor: madang_supervisor::Handle,
     pub(crate) logs: Logs,
@@ -227,6 +236,23 @@ impl Shared {
             url: format!("http://{}", self.service_api),
             token: self.tokens.issue_for(service),
         })
+    }
+
+    /// How a unit is run by hand; none if it cannot be said.
+    pub(crate) async fn environment(&self, unit: &UnitName) -> io::Result<Option<EnvironmentView>> {
+        let system = self.system.borrow().clone();
+        let kept = self.hands.get(unit).copied();
+        let port = match kept {
+            Some(port) => port,
+            None => by_hand::port(unit, &self.ports, &self.tokens, &system).await?,
+        };
+        Ok(HandEnvironment(&self.told).of(&system, unit, port).map(|told| EnvironmentView {
+            unit: unit.to_string(),
+            folder: told.folder.display().to_string(),
+            run: told.run,
+            by_hand: kept.is_some(),
+            variables: told.variables,
+        }))
     }
 
     /// The unit of this name, or the one that hosts the service of this name.

@@ -64,6 +64,29 @@ impl KeptPorts {
         Ok((listener, mine.map_or(Place::New, |from| Place::Moved { from })))
     }
 
+    /// A port on loopback that others will listen on: the one that is kept under this key if it is free, or whoever has
+    /// it is `mine`; or else a new one, which is kept from then on.
+    ///
+    /// # Errors
+    /// If no port of the range can be had.
+    pub(crate) async fn reserved(
+        &self,
+        key: &str,
+        system: &System,
+        mine: impl FnOnce(u16) -> bool + Send + 'static,
+    ) -> io::Result<u16> {
+        let kept = self.kept().await.into_iter().find(|(name, _)| name == key).map(|(_, port)| port);
+        if let Some(port) = kept.filter(|port| !insisted_on(system).contains(port))
+            && bind(port).await.is_err()
+            && tokio::task::spawn_blocking(move || mine(port)).await.unwrap_or(false)
+        {
+            return Ok(port);
+        }
+        // Nobody listens here: the socket is closed again.
+        let (listener, _) = self.listener(key, system).await?;
+        Ok(listener.local_addr()?.port())
+    }
+
     async fn kept(&self) -> Vec<(String, u16)> {
         let all = self.0.read(|conn| {
             let mut all = conn.prepare("SELECT key, port FROM ports_kept")?;

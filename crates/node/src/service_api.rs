@@ -113,7 +113,7 @@ impl ServiceApi {
     fn asker(&self, bearer: &Bearer, named: Option<ServiceName>) -> Result<ServiceName, Failure> {
         let system = self.system.borrow().clone();
         let (asks, hosted): (&str, Vec<&ServiceName>) = match bearer {
-            Bearer::Instance { unit, .. } => {
+            Bearer::Instance { unit, .. } | Bearer::Unit(unit) => {
                 let unit_now = system.units.get(unit);
                 (unit.as_str(), unit_now.into_iter().flat_map(|unit| &unit.services).collect())
             }

@@ -19,6 +19,9 @@ pub(crate) const KEY: usize = 64;
 /// Begins the token of a service. No name of a unit has its last character, so that none is written alike.
 const SERVICE: &str = "service:";
 
+/// Begins the token of a unit that a person runs.
+const UNIT: &str = "unit:";
+
 /// Makes and checks tokens with this node's own key.
 #[derive(Clone)]
 pub(crate) struct Tokens {
@@ -32,6 +35,8 @@ pub(crate) enum Bearer {
     Instance { unit: UnitName, instance: InstanceId },
     /// An instance of this service that others run.
     Service(ServiceName),
+    /// This unit as a person runs it, in the place of an instance.
+    Unit(UnitName),
 }
 
 impl Tokens {
@@ -60,6 +65,12 @@ impl Tokens {
         format!("{SERVICE}{service}/{}", hex::encode(&mac))
     }
 
+    /// The token of a unit that a person runs.
+    pub(crate) fn issue_for_unit(&self, unit: &UnitName) -> String {
+        let mac = self.mac_for(UNIT, unit.as_str()).finalize().into_bytes();
+        format!("{UNIT}{unit}/{}", hex::encode(&mac))
+    }
+
     /// Who speaks, if the token is one of this node's. Takes the same time wherever a wrong one differs.
     pub(crate) fn check(&self, token: &str) -> Option<Bearer> {
         if let Some(rest) = token.strip_prefix(SERVICE) {
@@ -67,6 +78,12 @@ impl Tokens {
             let service: ServiceName = service.parse().ok()?;
             self.mac_of(&service).verify_slice(&hex::decode(given)?).ok()?;
             return Some(Bearer::Service(service));
+        }
+        if let Some(rest) = token.strip_prefix(UNIT) {
+            let (unit, given) = rest.split_once('/')?;
+            let unit: UnitName = unit.parse().ok()?;
+            self.mac_for(UNIT, unit.as_str()).verify_slice(&hex::decode(given)?).ok()?;
+            return Some(Bearer::Unit(unit));
         }
         let mut parts = token.split('/');
         let unit: UnitName = parts.next()?.parse().ok()?;
@@ -80,9 +97,13 @@ impl Tokens {
     }
 
     fn mac_of(&self, service: &ServiceName) -> Hmac<Sha256> {
+        self.mac_for(SERVICE, service.as_str())
+    }
+
+    fn mac_for(&self, kind: &str, name: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new(&self.key.into());
-        mac.update(SERVICE.as_bytes());
-        mac.update(service.as_str().as_bytes());
+        mac.update(kind.as_bytes());
+        mac.update(name.as_bytes());
         mac
     }
 
@@ -124,6 +145,17 @@ mod tests {
         let mac = token.split_once('/').unwrap().1;
         for forged in ["service/orders", "service:orders/", "service:/orders", "orders/", "orders"] {
             assert_eq!(tokens.check(&format!("{forged}/{mac}")), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_unit_is_for_no_other_and_for_no_service_of_its_name() {
+        let tokens = Tokens { key: [7; KEY] };
+        let token = tokens.issue_for_unit(&"orders".parse().unwrap());
+        assert_eq!(tokens.check(&token), Some(Bearer::Unit("orders".parse().unwrap())));
+        for (from, to) in [("orders", "payments"), ("unit:", "service:"), ("unit:orders", "orders/orders-a")]
+        {
+            assert_eq!(tokens.check(&token.replace(from, to)), None, "{to}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! How a supervisor is set up, beyond what the manifest says.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use madang_model::UnitName;
 
 /// How a supervisor is set up. The defaults are those of a node; only `logs` has none that serves.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub old_logs: usize,
     /// The ports that instances are told, as far as they are outside the range of ephemeral ports.
     pub ports: RangeInclusive<u16>,
+    /// The units that are not started because a person runs them, each with the port that it is told if one is assigned.
+    pub by_hand: BTreeMap<UnitName, u16>,
 }
 
 /// How an instance that is ready is watched.
@@ -61,6 +65,7 @@ impl Default for Config {
             log_limit: 64 << 20,
             old_logs: 10,
             ports: 20_000..=29_999,
+            by_hand: BTreeMap::new(),
         }
     }
 }

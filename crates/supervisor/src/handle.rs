@@ -75,7 +75,7 @@ impl Handle {
     /// every exit.
     pub fn kill(&self, instance: &InstanceId) -> bool {
         let rows = self.board.rows();
-        let pid = rows.iter().find(|row| row.name == *instance.0).and_then(|row| row.pid);
+        let pid = rows.iter().find(|row| row.name == *instance.0 && !row.by_hand).and_then(|row| row.pid);
         let leader =
             pid.map(u32::cast_signed).filter(|pid| proc::stat(*pid).is_some_and(|stat| stat.group == *pid));
         let group = leader.and_then(Pid::from_raw);

@@ -3,7 +3,7 @@
 //! Later ones win: the node's own environment without its `MADANG_*` and `PORT`; what the [`Environment`]
 //! gives; `PORT`; the unit's `env`; and who it is, which nobody can change, as it is found by it.
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use madang_model::manifest::{Placeholder, UnknownPlaceholder, placeholders};
 
@@ -16,6 +16,20 @@ pub(crate) fn command(
     told: Vec<(String, String)>,
     environment: &dyn Environment,
 ) -> Result<Command, UnknownPlaceholder> {
+    let (run, variables) = self::told(spec, instance, told, environment)?;
+    let mut command = command::command(&run, &spec.unit.folder);
+    command::without_ours(&mut command, std::env::vars_os().map(|(name, _)| name));
+    command.envs(variables);
+    Ok(command)
+}
+
+/// What it runs and what its environment tells it, beyond what it inherits.
+pub(crate) fn told(
+    spec: &Spec,
+    instance: &InstanceRef,
+    told: Vec<(String, String)>,
+    environment: &dyn Environment,
+) -> Result<(String, BTreeMap<String, String>), UnknownPlaceholder> {
     let InstanceRef { id, release, port, .. } = instance;
     let unit = &spec.unit;
     let port = port.map(|port| port.to_string());
@@ -28,16 +42,20 @@ pub(crate) fn command(
         Placeholder::Own(_) => None,
         Placeholder::Url(service) => environment.url(instance, service),
     };
-    let mut command = command::command(&placeholders(&unit.run, value)?, &unit.folder);
-    command::without_ours(&mut command, std::env::vars_os().map(|(name, _)| name));
-    command.envs(told);
-    if let Some(port) = &port {
-        command.env("PORT", port);
-    }
+    let run = placeholders(&unit.run, value)?;
+    let mut variables: BTreeMap<String, String> = told.into_iter().collect();
+    variables.extend(port.clone().map(|port| ("PORT".to_owned(), port)));
     for (name, text) in &unit.env {
-        command.env(name, placeholders(text, value)?);
+        variables.insert(name.clone(), placeholders(text, value)?);
     }
-    command.env("MADANG_SERVICE", spec.first_service()).env("MADANG_UNIT", unit.name.as_str());
-    command.env("MADANG_INSTANCE", &*id.0).env("MADANG_RELEASE", &*release.0);
-    Ok(command)
+    variables.extend(
+        [
+            ("MADANG_SERVICE", spec.first_service()),
+            ("MADANG_UNIT", unit.name.as_str()),
+            ("MADANG_INSTANCE", &*id.0),
+            ("MADANG_RELEASE", &*release.0),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    Ok((run, variables))
 }

@@ -9,10 +9,11 @@
 //! `prepare.rs` and `build.rs` make a release, `instance.rs` is the life of one instance of it, `launch.rs`
 //! what it is started with, `process.rs` and `family.rs` its processes, `proc.rs` what the kernel says of them.
 //! `store.rs` records who runs and `told.rs` what they were told, and `takeover.rs` finds whom a node before this one
-//! left, who go on where they can.
+//! left, who go on where they can. `by_hand.rs` awaits what a person runs in the place of this.
 
 mod backoff;
 mod build;
+mod by_hand;
 mod command;
 mod config;
 mod error;
@@ -41,6 +42,7 @@ mod told;
 mod views;
 mod world;
 
+pub use by_hand::{ByHand, by_hand, told_at};
 pub use config::{Backoff, Config, Probing};
 pub use error::Error;
 pub use handle::Handle;

@@ -7,16 +7,25 @@ use madang_model::{System, Unit, UnitName};
 /// The units of a system that are not started on this machine, and why: a program that one requires is missing, or
 /// it waits for one that is left out.
 pub fn left_out(system: &System) -> BTreeMap<UnitName, String> {
-    left_out_with(system, std::env::var_os("PATH").as_deref())
+    left_out_but(system, &|_| false)
 }
 
-fn left_out_with(system: &System, path: Option<&OsStr>) -> BTreeMap<UnitName, String> {
-    let units = system.units.iter();
+/// The same where some units are not looked at, because it is not Madang that starts them.
+pub(crate) fn left_out_but(system: &System, but: &dyn Fn(&UnitName) -> bool) -> BTreeMap<UnitName, String> {
+    left_out_with(system, but, std::env::var_os("PATH").as_deref())
+}
+
+fn left_out_with(
+    system: &System,
+    but: &dyn Fn(&UnitName) -> bool,
+    path: Option<&OsStr>,
+) -> BTreeMap<UnitName, String> {
+    let units = system.units.iter().filter(|(name, _)| !but(name));
     let mut left: BTreeMap<UnitName, String> =
         units.filter_map(|(name, unit)| Some((name.clone(), missing(unit, path)?))).collect();
     loop {
         let waits = |unit: &Unit| unit.depends_on.iter().find(|on| left.contains_key(*on)).cloned();
-        let rest = system.units.iter().filter(|(name, _)| !left.contains_key(*name));
+        let rest = system.units.iter().filter(|(name, _)| !but(name) && !left.contains_key(*name));
         let more: Vec<(UnitName, UnitName)> =
             rest.filter_map(|(name, unit)| Some((name.clone(), waits(unit)?))).collect();
         if more.is_empty() {
@@ -78,7 +87,7 @@ mod tests {
             requiring("waits", &[], &["node", "plain"]),
             requiring("waits-too", &[], &["waits"]),
         ]);
-        let left = left_out_with(&system, Some(folder.path().as_os_str()));
+        let left = left_out_with(&system, &|_| false, Some(folder.path().as_os_str()));
         let left: Vec<_> = left.iter().map(|(unit, why)| (unit.as_str(), why.as_str())).collect();
         let tool = format!("`./tool` is no program in {}, ", folder.path().display());
         let node = format!("{tool}`node` is not in PATH, `text` is not in PATH");

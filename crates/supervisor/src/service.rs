@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    Config, Environment, Error, Handle, InstanceRef, Rotation, family,
+    Config, Environment, Error, Handle, InstanceRef, Rotation,
+    by_hand::{self, Hand},
+    family,
     handle::{Board, Told},
     instance::{self, Ended, Happened, Instance, Order, Surroundings},
     logfile,
@@ -71,6 +73,7 @@ struct Loop {
     order: Order,
     /// Who was said to be left out, and why, with how often it had been told to restart then.
     said_left_out: BTreeMap<UnitName, (String, u64)>,
+    hands: mpsc::Sender<by_hand::News>,
 }
 
 // === impl Supervisor ===
@@ -111,10 +114,12 @@ impl Supervisor {
         let sweep = tokio::spawn(sweep::run(around.clone(), board.clone()));
         let _sweep = AbortOnDrop(sweep);
         let (happenings, happened) = mpsc::channel(QUEUE);
+        let (hands, seen) = mpsc::channel(QUEUE);
+        let world = World { by_hand: around.config.by_hand.clone(), ..World::default() };
         let mut state = Loop {
             around,
             board,
-            world: World::default(),
+            world,
             instances: JoinSet::new(),
             strays: JoinSet::new(),
             tasks: HashMap::new(),
@@ -125,9 +130,10 @@ impl Supervisor {
             started: 0,
             order: Order::Run,
             said_left_out: BTreeMap::new(),
+            hands,
         };
         state.take_over(found, &told);
-        state.run(told, happened, shutdown).await;
+        state.run(told, (happened, seen), shutdown).await;
     }
 }
 
@@ -152,7 +158,7 @@ impl Loop {
     async fn run(
         mut self,
         told: watch::Sender<Told>,
-        mut happened: mpsc::Receiver<(InstanceId, Happened)>,
+        (mut happened, mut seen): (mpsc::Receiver<(InstanceId, Happened)>, mpsc::Receiver<by_hand::News>),
         shutdown: CancellationToken,
     ) {
         let mut news = told.subscribe();
@@ -181,6 +187,11 @@ impl Loop {
                         self.note(&id, happened);
                     }
                     self.ended(ended);
+                }
+                Some((unit, seen)) = seen.recv() => {
+                    if let Some(hand) = self.world.hands.get_mut(&unit) {
+                        hand.sees(seen, &self.board.events);
+                    }
                 }
                 Some(_) = self.strays.join_next() => {}
                 Some(prepared) = self.preparations.next(&self.board.events) => self.prepared(prepared),
@@ -278,12 +289,33 @@ impl Loop {
             }
         }
         self.prepare(preparations);
+        self.await_hands();
         self.world.wait(waits, now);
         let say = self.world.say_waits(now, &self.board.events);
         let (rows, ready) = views::rows(&self.world, now);
         self.board.show(rows, ready);
         self.board.tell_from(self.world.told_from());
         say.map_or(wake, |say| wake.min(say))
+    }
+
+    /// Awaits those whom a person runs, each once nothing is left that ran in its place, and nobody else.
+    fn await_hands(&mut self) {
+        let World { by_hand, specs, hands, units, .. } = &mut self.world;
+        let rotation = &self.around.rotation;
+        hands.retain(|unit, hand| {
+            let stays = specs.get(unit).is_some_and(|spec| hand.is_of(spec));
+            if !stays {
+                rotation.gone(&by_hand::id(unit));
+            }
+            stays
+        });
+        for (unit, port) in by_hand.iter() {
+            let Some(spec) = specs.get(unit) else { continue };
+            if self.order == Order::Run && !hands.contains_key(unit) && !units.contains_key(unit) {
+                let hand = Hand::await_at(spec.clone(), *port, &self.around, &self.hands, &self.board.events);
+                hands.insert(unit.clone(), hand);
+            }
+        }
     }
 
     fn prepare(&mut self, wanted: Vec<(UnitName, Revision)>) {

@@ -5,6 +5,7 @@ use madang_wire::admin::{InstanceView, State};
 use tokio::time::Instant;
 
 use crate::{
+    by_hand::{self, Hand, Seen},
     reconcile::{Phase, Preparation},
     world::{InstanceState, UnitState, World},
 };
@@ -23,6 +24,7 @@ pub(crate) fn rows(world: &World, now: Instant) -> (Vec<InstanceView>, bool) {
         }
     }
     rows.extend(world.left_out.iter().map(|(name, why)| of_left_out(world, name, why)));
+    rows.extend(world.hands.iter().map(|(name, hand)| of_hand(name, hand)));
     (rows, all_ready)
 }
 
@@ -51,6 +53,7 @@ fn of_instance(name: &UnitName, unit: &UnitState, id: &InstanceId, instance: &In
         reason: None,
         log: Some(instance.log.display().to_string()),
         lease_ends: None,
+        by_hand: false,
     }
 }
 
@@ -72,6 +75,35 @@ fn of_left_out(world: &World, name: &UnitName, why: &str) -> InstanceView {
         reason: None,
         log: None,
         lease_ends: None,
+        by_hand: false,
+    }
+}
+
+/// What a person runs.
+fn of_hand(name: &UnitName, hand: &Hand) -> InstanceView {
+    let listens = hand.port.map(|port| format!("http://127.0.0.1:{port}"));
+    let (state, health, url, pid) = match &hand.seen {
+        Seen::There { address, pid } => {
+            (State::Ready, "ready, run by hand".to_owned(), Some(format!("http://{address}")), *pid)
+        }
+        Seen::Away(why) => (State::Waiting, format!("run by hand: {why}"), listens, None),
+    };
+    InstanceView {
+        name: by_hand::id(name).to_string(),
+        unit: name.to_string(),
+        services: hand.spec.unit.services.iter().map(ToString::to_string).collect(),
+        release: None,
+        state,
+        health,
+        restarts: 0,
+        pid: pid.map(i32::cast_unsigned),
+        memory: None,
+        url,
+        since: hand.since,
+        reason: None,
+        log: None,
+        lease_ends: None,
+        by_hand: true,
     }
 }
 
@@ -106,5 +138,6 @@ fn of_vacancy(world: &World, name: &UnitName, unit: &UnitState, now: Instant) ->
         reason: unit.reason.clone().filter(|_| state != State::Stopped),
         log: None,
         lease_ends: None,
+        by_hand: false,
     }
 }

@@ -9,6 +9,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     InstanceRef,
     backoff::{Failures, Next},
+    by_hand::Hand,
     config::Backoff,
     events::Events,
     handle::Told,
@@ -18,7 +19,7 @@ use crate::{
         Active, Desired, FIRST, Observed, Phase, Preparation, Revision, Seen, SeenInstance, Trouble, Wait,
         Wanted,
     },
-    requires::left_out,
+    requires::left_out_but,
     spec::{self, Release, Spec},
     store::Record,
     told,
@@ -35,6 +36,10 @@ pub(crate) struct World {
     pub(crate) specs: BTreeMap<UnitName, Arc<Spec>>,
     /// The units that are not started on this machine, and why.
     pub(crate) left_out: BTreeMap<UnitName, String>,
+    /// The units that a person runs, each with the port that it is told if one is assigned.
+    pub(crate) by_hand: BTreeMap<UnitName, u16>,
+    /// Those that are in the system.
+    pub(crate) hands: BTreeMap<UnitName, Hand>,
     /// When it heard last what should run, in milliseconds since 1970.
     pub(crate) heard: u64,
     pub(crate) units: BTreeMap<UnitName, UnitState>,
@@ -97,16 +102,19 @@ impl World {
     /// Takes in what should run from now on.
     pub(crate) fn hear(&mut self, told: &Told) {
         self.specs = spec::specs(&told.system);
-        self.left_out = left_out(&told.system);
+        self.left_out = left_out_but(&told.system, &|unit| self.by_hand.contains_key(unit));
         self.heard = proc::wall_clock();
-        let started = |(name, _): &(&UnitName, &Arc<Spec>)| !self.left_out.contains_key(*name);
+        let by_hand = |name: &UnitName| self.by_hand.contains_key(name);
+        let started =
+            |(name, _): &(&UnitName, &Arc<Spec>)| !self.left_out.contains_key(*name) && !by_hand(name);
         let wanted = self.specs.iter().filter(started).map(|(name, spec)| {
             let restarts = FIRST + told.restarts.get(name).copied().unwrap_or(0);
             let wanted = Wanted {
                 revision: Revision { slice: spec.slice.clone(), restarts },
                 replicas: usize::from(spec.unit.replicas),
                 exclusive: exclusive(spec),
-                depends_on: spec.unit.depends_on.clone(),
+                // When a person starts one is not known: calls wait for it, the start does not.
+                depends_on: spec.unit.depends_on.iter().filter(|on| !by_hand(on)).cloned().collect(),
             };
             (name.clone(), wanted)
         });

@@ -36,6 +36,7 @@ pub struct Prepared {
     gateway: SocketAddr,
     environment: Option<String>,
     path: Option<PathBuf>,
+    options: Vec<String>,
 }
 
 /// A running system.
@@ -116,6 +117,7 @@ impl Prepared {
             gateway: SocketAddr::from(([127, 0, 0, 1], free_port())),
             environment: None,
             path: None,
+            options: Vec::new(),
         }
     }
 
@@ -123,6 +125,13 @@ impl Prepared {
     #[must_use]
     pub fn in_environment(mut self, name: &str) -> Self {
         self.environment = Some(name.to_owned());
+        self
+    }
+
+    /// The same, to be started with these options of `madang up`.
+    #[must_use]
+    pub fn with_options(mut self, options: &[&str]) -> Self {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
         self
     }
 
@@ -252,6 +261,7 @@ impl TestSystem {
         let errors = output.try_clone().expect("the same file");
         let mut command = self.madang(&["up", manifest]);
         command.args(self.environment.iter().flat_map(|name| ["--env", name]));
+        command.args(&self.options);
         self.node = Some(command.stdout(output).stderr(errors).spawn().expect("madang starts"));
         let ready = self.madang(&["wait", "--timeout", "60s"]).output().await.expect("madang wait runs");
         assert!(ready.status.success(), "not ready: {}\n{}", text(&ready), self.output());

@@ -2,6 +2,8 @@
 //!
 //! Collections are JSON arrays; whatever follows (`?follow=true`) is one JSON document a line.
 
+use std::collections::BTreeMap;
+
 use madang_model::policy::FaultEffect;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -92,6 +94,24 @@ pub struct InstanceView {
     /// If it joined, so that others start and stop it: when its lease ends, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ends: Option<u64>,
+    /// Whether a person runs it, in the place of Madang: `madang up --except`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+}
+
+/// How a unit is run by hand: `GET /v1/units/{name}/environment`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EnvironmentView {
+    /// The unit.
+    pub unit: String,
+    /// The folder that it runs in.
+    pub folder: String,
+    /// The command that Madang would run there.
+    pub run: String,
+    /// Whether what listens on its port is in rotation, since Madang does not run the unit itself.
+    pub by_hand: bool,
+    /// What its environment tells it, by name. `PORT` and `MADANG_*` are inherited from nobody.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// A token for programs that others start: `POST /v1/tokens?service=NAME`.

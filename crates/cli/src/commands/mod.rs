@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod describe;
 mod down;
+mod env;
 mod exit;
 mod fault;
 mod logs;
@@ -22,7 +23,7 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    args::{Args, Command, Policy, Which},
+    args::{Args, Command, Policy, Up, Which},
     client::Client,
     failure::Failure,
     locate::Location,
@@ -47,14 +48,19 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
     let client = |which: Which| Ok::<_, Failure>(Client::new(&at(which)?));
     let default = || Which { path: None };
     match args.command {
-        Command::Up(up) if up.detach => up::detached::run(&at(up.which)?, args.format).await,
-        Command::Up(up) => up::foreground::run(&at(up.which)?, args.format, up.own_session).await,
+        Command::Up(Up { which, detach: true, except, .. }) => {
+            up::detached::run(&at(which)?, args.format, &except).await
+        }
+        Command::Up(Up { which, own_session, except, .. }) => {
+            up::foreground::run(&at(which)?, args.format, own_session, &except).await
+        }
         Command::Down(down) => down::run(&at(down.which)?, args.format, down.now, down.timeout).await,
         Command::Ps(which) => ps::run(&at(which)?, &output).await,
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,
         Command::Token { service } => token::run(&client(default())?, &output, &service).await,
+        Command::Env(env) => env::run(&client(default())?, &output, &env).await,
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,
         Command::Fault(fault) => fault::run(&client(default())?, &output, fault).await,

@@ -220,6 +220,7 @@ pub fn instance(name: &str, unit: &str, state: State) -> InstanceView {
         reason: None,
         log: None,
         lease_ends: None,
+        by_hand: false,
     }
 }
 

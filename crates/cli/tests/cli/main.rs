@@ -3,6 +3,7 @@
 mod check;
 mod describe;
 mod down;
+mod env;
 mod fake;
 mod fault;
 mod logs;

@@ -84,6 +84,7 @@ async fn help_says_what_there_is() {
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
                   token        Print a token by which a program that you start yourself joins a service
+                  env          Print the environment in which to run a unit yourself, or run a command in it
                   wait         Wait until every unit is ready, also of a system that is yet to be started, or until
                                the system is gone
                   routes       List the routes of the gateway in the order of precedence

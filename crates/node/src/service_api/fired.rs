@@ -33,7 +33,7 @@ pub(super) async fn fired(
     let instances = known.services.get(&service).into_iter().flat_map(|service| &service.instances);
     let own = match bearer {
         Bearer::Instance { instance, .. } => Some(instance),
-        Bearer::Service(_) => None,
+        Bearer::Service(_) | Bearer::Unit(_) => None,
     };
     let met = instance.or(own).ok_or_else(|| unknown("say which instance the call went to".to_owned()))?;
     if !instances.into_iter().any(|endpoint| endpoint.instance == met) {

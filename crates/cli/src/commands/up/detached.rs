@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use madang_model::ServiceName;
 use madang_wire::admin::{Event, SystemView};
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::{
@@ -32,11 +33,12 @@ use crate::{
 const EXCERPT: u64 = 4096;
 
 /// Starts a node in the background and shows what it does until every unit is ready.
-pub async fn run(location: &Location, format: Format) -> Result<(), Failure> {
+pub async fn run(location: &Location, format: Format, except: &[ServiceName]) -> Result<(), Failure> {
     let client = Client::new(location);
     refuse_second(&client, location).await?;
     let loaded = crate::manifest::load(location)?;
-    let mut node = Background::start(location).await?;
+    start::excepted(&loaded.system, except)?;
+    let mut node = Background::start(location, except).await?;
     let mut events = match start::events(&client).await {
         Ok(events) => events,
         Err(Failure::NotRunning { .. }) => return Err(node.excerpt().await?),
@@ -84,7 +86,7 @@ struct Background {
 impl Background {
     /// Starts it and waits until it listens or is gone: it holds one end of a pair as its standard input, and
     /// closes it either way.
-    async fn start(location: &Location) -> Result<Self, Failure> {
+    async fn start(location: &Location, except: &[ServiceName]) -> Result<Self, Failure> {
         let said = memfd_create("madang-up", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
         let said = File::from(said);
         let (ours, theirs) = Pair::pair()?;
@@ -94,6 +96,7 @@ impl Background {
             .arg(location.given())
             // Also none: MADANG_ENV is not asked again.
             .arg(format!("--env={}", location.environment().unwrap_or_default()))
+            .args(except.iter().map(|name| format!("--except={name}")))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(said.try_clone()?)
             .stderr(said.try_clone()?)

@@ -3,7 +3,7 @@
 use std::{fs::OpenOptions, io};
 
 use anyhow::Context;
-use madang_model::manifest;
+use madang_model::{ServiceName, manifest};
 use madang_node::{Node, NodeConfig, StartError};
 use madang_wire::admin::Event;
 
@@ -18,16 +18,24 @@ use crate::{
 };
 
 /// Runs the system until a signal or `madang down` ends it. Whatever the outcome, nothing is left behind.
-pub async fn run(location: &Location, format: Format, own_session: bool) -> Result<(), Failure> {
+pub async fn run(
+    location: &Location,
+    format: Format,
+    own_session: bool,
+    except: &[ServiceName],
+) -> Result<(), Failure> {
     if own_session {
         rustix::process::setsid().map_err(io::Error::from).context("failed to leave the session")?;
     }
     let loaded = crate::manifest::load(location)?;
+    let except = start::excepted(&loaded.system, except)?;
     let manifest = manifest::find(location.given()).map_err(Failure::Manifest)?;
     let environment = location.environment().map(str::to_owned);
     journal::start(&location.logs()).context("failed to open the node's own log")?;
     let signals = Signals::catch()?;
-    let node = Node::start(NodeConfig { manifest, environment, workers: None }).await.map_err(not_started)?;
+    let node = Node::start(NodeConfig { manifest, environment, workers: None, except })
+        .await
+        .map_err(not_started)?;
     if own_session {
         let_go(location)?;
     }

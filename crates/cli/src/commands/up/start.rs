@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use madang_model::{ServiceName, System};
 use madang_wire::admin::{Event, EventKind, SystemView};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,6 +15,13 @@ use crate::{
 
 /// How often the times on the screen are drawn anew.
 const TICK: Duration = Duration::from_millis(200);
+
+/// The names of what a person runs, if they are names of units or services of the system.
+pub fn excepted(system: &System, names: &[ServiceName]) -> Result<Vec<String>, Failure> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    madang_node::excepted(system, &names).map_err(|error| Failure::Failed(error.into()))?;
+    Ok(names)
+}
 
 /// Everything that happened since the node began, and what happens.
 pub async fn events(client: &Client) -> Result<Lines<Event>, Failure> {

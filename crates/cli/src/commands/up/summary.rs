@@ -31,6 +31,7 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
     let mut lines = vec![String::new(), format!("{} is {state} after {took}", system.name)];
     lines.extend(render(&system.gateway, &services, &routes, style));
     lines.extend(left_out(&instances));
+    lines.extend(by_hand(&instances, location));
     let logs = location.logs();
     let hint = style
         .paint(Paint::Faint, &format!("({})", location.command("logs -f -C").trim_end_matches(" -C")))
@@ -62,6 +63,16 @@ fn left_out(instances: &[InstanceView]) -> impl Iterator<Item = String> {
     let left = instances.iter().filter(|instance| instance.state == State::LeftOut).enumerate();
     left.map(|(index, unit)| {
         format!("  {:<9} {:<16} {}", if index == 0 { "left out" } else { "" }, unit.name, unit.health)
+    })
+}
+
+/// The units that a person runs, and how.
+fn by_hand(instances: &[InstanceView], location: &Location) -> impl Iterator<Item = String> {
+    let awaited = instances.iter().filter(|instance| instance.by_hand).enumerate();
+    awaited.map(|(index, instance)| {
+        let title = if index == 0 { "by hand" } else { "" };
+        let env = location.command_with("env", &format!("{} -- …", instance.unit));
+        format!("  {title:<9} {:<16} start it with `{env}`", instance.unit)
     })
 }
 
