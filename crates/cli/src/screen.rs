@@ -18,6 +18,10 @@ pub struct Screen {
     pub output: Output,
     progress: Progress,
     live: bool,
+    /// Whether what is shown goes on without anybody who looks.
+    lasting: bool,
+    /// Nobody looks any more.
+    closed: bool,
     /// How many lines the block on the terminal has.
     drawn: usize,
 }
@@ -30,12 +34,29 @@ impl Screen {
             output: Output::new(format),
             progress: Progress::new(units, units::now()),
             live: format == Format::Table && io::stdout().is_terminal() && !dumb,
+            lasting: false,
+            closed: false,
             drawn: 0,
         }
     }
 
+    /// Of something that does not end because its output is closed, as in `madang up | head -1`: that is said once, and
+    /// nothing is shown any more.
+    pub fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
     /// Shows what happened.
     pub fn event(&mut self, event: &Event) -> Result<(), Failure> {
+        let shown = self.show(event);
+        self.heard(shown)
+    }
+
+    fn show(&mut self, event: &Event) -> Result<(), Failure> {
+        if self.closed {
+            return Ok(());
+        }
         if self.output.is_json() {
             return self.output.json_line(event);
         }
@@ -43,16 +64,39 @@ impl Screen {
         if self.live && !is_trouble(event.kind) {
             return self.draw();
         }
-        self.keep(&lines)
+        self.print(&lines)
+    }
+
+    /// Takes in whether somebody still looks.
+    fn heard(&mut self, shown: Result<(), Failure>) -> Result<(), Failure> {
+        match shown {
+            Err(Failure::Closed) if self.lasting => {
+                self.closed = true;
+                tracing::warn!("the output of the command is closed: the system runs on");
+                // Where this is closed too there is nobody to tell.
+                let _ = writeln!(
+                    io::stderr(),
+                    "the output is closed: the system runs on, and says nothing more here"
+                );
+                Ok(())
+            }
+            shown => shown,
+        }
     }
 
     /// Shows how time passes.
     pub fn tick(&mut self) -> Result<(), Failure> {
-        if self.live { self.draw() } else { Ok(()) }
+        let drawn = if self.live && !self.closed { self.draw() } else { Ok(()) };
+        self.heard(drawn)
     }
 
     /// Shows lines that stay; the block begins anew below them.
     pub fn keep(&mut self, lines: &[String]) -> Result<(), Failure> {
+        let printed = if self.closed { Ok(()) } else { self.print(lines) };
+        self.heard(printed)
+    }
+
+    fn print(&mut self, lines: &[String]) -> Result<(), Failure> {
         let mut text = self.erased();
         for line in lines {
             text.push_str(line);

@@ -178,3 +178,30 @@ async fn a_node_that_cannot_start_in_the_background_says_why() {
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
     assert!(ran.stderr.contains(&address.to_string()), "{ran}");
 }
+
+/// `madang up | head -1` in a script that goes on.
+#[tokio::test]
+async fn a_closed_output_ends_no_system() {
+    for format in ["table", "json"] {
+        let fake = with(TWO);
+        let mut command = fake.command(["up", "--format", format]);
+        let mut up = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        read_until(up.stdout.as_mut().unwrap(), "\n").await;
+        drop(up.stdout.take());
+        let waited = fake.run("wait --timeout 20s").await;
+        assert_eq!(waited.code, 0, "{waited}");
+        // The second unit was started after nobody looked any more.
+        assert!(runs(pid(&fake, "second.pid")));
+        assert!(up.try_wait().unwrap().is_none(), "{format}: it ended");
+        signal(&up, Signal::INT);
+        let ended = up.wait_with_output().await.unwrap();
+        assert_eq!(ended.status.code(), Some(0));
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            said, "the output is closed: the system runs on, and says nothing more here\n",
+            "{format}"
+        );
+        let log = fs::read_to_string(fake.root().join(".madang/logs/madang.log")).unwrap_or_default();
+        assert!(log.contains("the system runs on"), "{log}");
+    }
+}

@@ -44,7 +44,7 @@ pub async fn run(location: &Location, format: Format, except: &[ServiceName]) ->
         Err(Failure::NotRunning { .. }) => return Err(node.excerpt().await?),
         Err(failure) => return Err(failure),
     };
-    let mut screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str()));
+    let mut screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str())).lasting();
     if let Err(failure) = start::follow(&client, &mut events, &mut screen).await {
         screen.settle();
         node.show_end(events, &mut screen).await?;

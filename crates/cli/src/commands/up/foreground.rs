@@ -39,7 +39,7 @@ pub async fn run(
     if own_session {
         let_go(location)?;
     }
-    let screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str()));
+    let screen = Screen::new(format, loaded.system.units.keys().map(|unit| unit.as_str())).lasting();
     Running { node, signals, screen, client: Client::new(location) }.run(location).await
 }
 
