@@ -13,6 +13,7 @@ Examples:
   madang ps shop                see what runs
   madang logs -f -C shop users  follow the log of one service
   madang down shop              stop it
+  madang up shop --isolated     run it a second time, beside the first
 
 Exit codes:
   0  done
@@ -32,6 +33,11 @@ pub struct Args {
     /// The environment: the files named after it are laid over the others [default: $MADANG_ENV].
     #[arg(long = "env", value_name = "NAME", global = true)]
     pub environment: Option<String>,
+    /// Not the system of the folder itself but one that runs isolated beside it: `up` starts one with ports and state of
+    /// its own, which are gone with it; all else speaks to it, by name where there are several.
+    #[arg(long, value_name = "NAME", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "",
+        value_parser = isolated_name)]
+    pub isolated: Option<String>,
     /// How to answer: `table` for people, `json` for scripts; what follows is one JSON document a line.
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Format::Table, global = true)]
     pub format: Format,
@@ -60,6 +66,8 @@ pub enum Command {
     Ps(Which),
     /// Show the logs of services, in the order of time.
     Logs(Logs),
+    /// List the systems that run on this machine, from whichever folder.
+    Systems,
     /// Show all that is known of a service.
     Describe {
         /// The service.
@@ -339,6 +347,14 @@ pub struct Check {
     /// Print each value in force with the file and line that it came from.
     #[arg(long)]
     pub explain: bool,
+}
+
+/// The name of an isolated system; empty for whichever there is.
+fn isolated_name(given: &str) -> Result<String, String> {
+    match given {
+        "" => Ok(String::new()),
+        name => name.parse::<ServiceName>().map(|name| name.to_string()).map_err(|error| error.to_string()),
+    }
 }
 
 fn parse_since(given: &str) -> Result<Since, String> {

@@ -41,6 +41,12 @@ impl Client {
         Self { socket: location.socket(), place: location.shown(), up: location.command("up") }
     }
 
+    /// For whoever listens at a socket.
+    pub fn at(socket: PathBuf) -> Self {
+        let place = socket.display().to_string();
+        Self { socket, place, up: "madang up".to_owned() }
+    }
+
     /// Reads one document.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(Method::GET, path, Bytes::new()).await

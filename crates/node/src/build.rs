@@ -31,11 +31,14 @@ use crate::{
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::{self, Executioner, Faults},
+    holder,
+    isolation::Isolation,
     join,
     journal::Journal,
     left,
     node::{LAST, Node, Shared, now},
     owner::Owner,
+    place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
     service_api::ServiceApi,
@@ -54,6 +57,8 @@ pub struct NodeConfig {
     pub workers: Option<NonZeroUsize>,
     /// The units that are not started, because a person runs them; a service stands for its unit.
     pub except: Vec<String>,
+    /// The name under which the system runs beside itself, with ports and state of its own.
+    pub isolated: Option<String>,
 }
 
 impl Node {
@@ -62,14 +67,23 @@ impl Node {
     /// # Errors
     /// If the manifest is refused, the system is already run, or something that a node needs cannot be had.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let system = Arc::new(
-            manifest::load_in(&config.manifest, config.environment.as_deref(), &|name| {
-                std::env::var(name).ok()
-            })?
-            .system,
-        );
+        let system = manifest::load_in(&config.manifest, config.environment.as_deref(), &|name| {
+            std::env::var(name).ok()
+        })?
+        .system;
+        let place = Place::new(&system.root, config.isolated.as_deref());
+        let started = Self::start_at(&place, config, system).await;
+        if let Err(error) = &started
+            && !matches!(error, StartError::Owner(_))
+        {
+            place.clear();
+        }
+        started
+    }
+
+    async fn start_at(place: &Place, config: NodeConfig, system: System) -> Result<Self, StartError> {
         let except = by_hand::excepted(&system, &config.except)?;
-        let owner = Owner::take(&system.root).await?;
+        let owner = Owner::take(place, Some(&system)).await?;
         let stopping = CancellationToken::new();
         let stopped = CancellationToken::new();
 
@@ -77,6 +91,11 @@ impl Node {
         let state = Store::open(&format!("sqlite:{}", left::state_file(owner.data()).display()))?;
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
+        let isolation = place.isolated().map(|_| Isolation::new(place.clone(), ports.clone()));
+        let system = Arc::new(match &isolation {
+            Some(isolation) => isolation.of(system).await?,
+            None => system,
+        });
         let registry = Registry::open(&state).await?;
         let directory = Directory::default();
         let faults = Faults::open(&state).await?;
@@ -111,8 +130,8 @@ impl Node {
 
         // The listeners for outside and for the owner, once there is somebody to answer.
         let (gateway, gateway_handle) =
-            Gateway::start_with(gateway_config(&config), snapshot, listeners).await?;
-        let (socket_path, admin_listener) = bind_admin(&system)?;
+            Gateway::start_with(gateway_config(&config), snapshot, listeners).await.map_err(no_gateway)?;
+        let (socket_path, admin_listener) = bind_admin(place.socket())?;
 
         let unit_events = supervisor_handle.subscribe();
 
@@ -120,6 +139,8 @@ impl Node {
         let shared = Arc::new(Shared {
             manifest: config.manifest,
             environment: config.environment,
+            place: place.clone(),
+            isolation,
             system: system_now,
             directory,
             faults: faults.clone(),
@@ -164,12 +185,13 @@ impl Node {
         let api = ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer, doors };
         node.run("service API", api.run(service_listener, stopped.clone()));
         node.run("admin API", {
-            let shared = shared.clone();
+            let (shared, place) = (shared.clone(), place.clone());
             async move {
                 let ended = admin::run(shared, admin_listener, stopped.clone()).await;
                 let _ = std::fs::remove_file(socket_path);
                 // Nobody may own the system before nothing of this node is left, this socket the last.
                 stopped.cancelled().await;
+                place.clear();
                 drop((state, owner));
                 ended
             }
@@ -213,6 +235,14 @@ async fn close_doors(shared: Arc<Shared>) {
     }
 }
 
+/// Says who has the port, if that is why.
+fn no_gateway(error: madang_gateway::Error) -> StartError {
+    match holder::taken(&error) {
+        Some(taken) => StartError::PortTaken(taken),
+        None => StartError::Gateway(error),
+    }
+}
+
 async fn endless(part: impl Future<Output = ()>) -> io::Result<()> {
     part.await;
     Ok(())
@@ -233,8 +263,7 @@ pub(crate) fn random_key() -> Result<[u8; tokens::KEY], StartError> {
 }
 
 /// The owner's lock is held, so that a socket found here belongs to a node that is gone.
-fn bind_admin(system: &System) -> Result<(PathBuf, UnixListener), StartError> {
-    let path = socket::path(&system.root);
+fn bind_admin(path: PathBuf) -> Result<(PathBuf, UnixListener), StartError> {
     let failed = |source| StartError::AdminSocket { path: path.clone(), source };
     socket::prepare_folder(&path).map_err(failed)?;
     let _ = std::fs::remove_file(&path);

@@ -7,6 +7,7 @@ use madang_supervisor::{Environment, InstanceRef};
 
 use crate::{
     doors::Doors,
+    holder,
     tokens::{Bearer, Tokens},
 };
 
@@ -45,6 +46,10 @@ impl Environment for InstanceEnvironment {
         let system = &*instance.system;
         let doors = self.doors.of(system, system.units.get(&instance.unit)?);
         doors.get(service).map(url)
+    }
+
+    fn known(&self, pid: i32) -> Option<String> {
+        holder::known(pid)
     }
 
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{DoorError, ExceptError, owner::OwnerError};
+use crate::{DoorError, ExceptError, IsolationError, owner::OwnerError};
 
 /// Why a node did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,12 @@ pub enum StartError {
     /// No port is left for a unit that a person runs.
     #[error("failed to find a port for a unit that is run by hand")]
     HandPort(#[source] io::Error),
+    /// The system cannot run isolated.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    /// A port of the gateway or of a service is somebody else's.
+    #[error("{0}")]
+    PortTaken(String),
     /// A door cannot be had.
     #[error(transparent)]
     Door(#[from] DoorError),

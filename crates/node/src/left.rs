@@ -8,11 +8,7 @@ use std::{
 use madang_store::Store;
 use madang_supervisor::Left;
 
-use crate::{
-    StartError, build, environment,
-    owner::{DATA, Owner},
-    tokens::Tokens,
-};
+use crate::{StartError, build, environment, owner::Owner, place::Place, tokens::Tokens};
 
 /// The instances of a system that no node runs. While this lives none can be started.
 pub struct Leftovers {
@@ -24,16 +20,16 @@ pub struct Leftovers {
 // === impl Leftovers ===
 
 impl Leftovers {
-    /// Whoever still runs of the system in this folder. Nobody, if no node ever ran it.
+    /// Whoever still runs of the system at this place. Nobody, if no node ever ran it.
     ///
     /// # Errors
     /// If a node runs the system, or its state cannot be read.
-    pub async fn find(root: &Path) -> Result<Option<Self>, StartError> {
-        let file = state_file(&root.join(DATA));
+    pub async fn find(place: &Place) -> Result<Option<Self>, StartError> {
+        let file = state_file(&place.data());
         if !file.exists() {
             return Ok(None);
         }
-        let owner = Owner::take(root).await?;
+        let owner = Owner::take(place, None).await?;
         let state = Store::open(&format!("sqlite:{}", file.display()))?;
         let tokens = Tokens::open(&state, build::random_key()?).await?;
         let left = madang_supervisor::left(state.clone(), &|told| environment::bearer(&tokens, told)).await?;

@@ -29,8 +29,11 @@ use crate::{
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::Faults,
+    holder,
+    isolation::{Isolation, IsolationError},
     join,
     journal::Journal,
+    place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
     tokens::Tokens,
@@ -48,6 +51,8 @@ pub struct Node {
 pub(crate) struct Shared {
     pub(crate) manifest: PathBuf,
     pub(crate) environment: Option<String>,
+    pub(crate) place: Place,
+    pub(crate) isolation: Option<Isolation>,
     pub(crate) system: watch::Sender<Arc<System>>,
     pub(crate) directory: Directory,
     pub(crate) faults: Faults,
@@ -167,6 +172,7 @@ impl Shared {
         SystemView {
             name: system.name.to_string(),
             manifest: self.manifest.display().to_string(),
+            isolated: self.place.isolated().map(str::to_owned),
             gateway: format!("http://{}", system.gateway.listen),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -271,9 +277,7 @@ impl Shared {
             loaded.map(|loaded| loaded.system)
         });
         let outcome = match loaded.await {
-            Ok(Ok(system)) => {
-                self.apply(Arc::new(system)).await.map_err(|error| (Reload::Hindered, with_causes(&error)))
-            }
+            Ok(Ok(system)) => self.apply(system).await.map_err(|error| (Reload::Hindered, error.in_words())),
             Ok(Err(errors)) => Err((Reload::Refused, reasons(&errors))),
             Err(panic) => Err((Reload::Refused, panic.to_string())),
         };
@@ -306,7 +310,11 @@ impl Shared {
     }
 
     /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.
-    async fn apply(&self, system: Arc<System>) -> Result<Reload, Hindrance> {
+    async fn apply(&self, system: System) -> Result<Reload, Hindrance> {
+        let system = Arc::new(match &self.isolation {
+            Some(isolation) => isolation.of(system).await?,
+            None => system,
+        });
         if **self.system.borrow() == *system {
             return Ok(Reload::Same);
         }
@@ -394,6 +402,18 @@ pub(crate) enum Reload {
 enum Hindrance {
     Gateway(#[from] madang_gateway::Error),
     Door(#[from] DoorError),
+    Isolation(#[from] IsolationError),
+}
+
+impl Hindrance {
+    /// With who has the port, if that is it, and all that caused it.
+    fn in_words(&self) -> String {
+        let taken = match self {
+            Self::Gateway(error) => holder::taken(error),
+            Self::Door(_) | Self::Isolation(_) => None,
+        };
+        taken.unwrap_or_else(|| with_causes(self))
+    }
 }
 
 /// An error with all that caused it.

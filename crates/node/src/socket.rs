@@ -13,12 +13,21 @@ use crate::hex;
 /// The socket of the system whose manifest lies in `root` (absolute): in `$XDG_RUNTIME_DIR/madang`, or else in
 /// `/tmp/madang-<uid>`. Its name is short whatever `root` is, since the path of a socket has at most 107 bytes.
 pub fn path(root: &Path) -> PathBuf {
-    let folder = match std::env::var_os("XDG_RUNTIME_DIR") {
+    let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
+    folder().join(format!("{}.sock", hex::encode(&digest[..8])))
+}
+
+/// The sockets of all systems of this user, of some of which the node may be gone.
+pub fn all() -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder()).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "sock")).collect()
+}
+
+fn folder() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(runtime) if !runtime.is_empty() && runtime.len() <= 64 => PathBuf::from(runtime).join("madang"),
         _ => PathBuf::from(format!("/tmp/madang-{}", rustix::process::getuid().as_raw())),
-    };
-    let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    folder.join(format!("{}.sock", hex::encode(&digest[..8])))
+    }
 }
 
 /// Makes the folder of a socket and proves that it is the owner's alone.

@@ -292,7 +292,11 @@ impl Instance {
     async fn wait_for(&mut self, port: u16) -> Result<(), Ended> {
         let deadline = Instant::now() + self.surroundings.config.start_deadline;
         let mut orders = self.orders.clone();
-        while let Some(taken) = spawn_blocking(move || ports::taken_by(port)).await.unwrap_or_default() {
+        let look = {
+            let environment = self.surroundings.environment.clone();
+            move || ports::taken_by(port, &|pid| environment.known(pid))
+        };
+        while let Some(taken) = spawn_blocking(look.clone()).await.unwrap_or_default() {
             self.tell(Happened::Blocked(taken.clone())).await;
             let told = orders.wait_for(|order| *order != Order::Run);
             match timeout_at(Instant::now() + PORT_PAUSE, told).await {

@@ -46,6 +46,8 @@ pub use by_hand::{ByHand, by_hand, told_at};
 pub use config::{Backoff, Config, Probing};
 pub use error::Error;
 pub use handle::Handle;
+pub use ports::holder;
+pub use proc::parent_of;
 pub use requires::left_out;
 pub use rotation::{Environment, InstanceRef, ReadyInstance, Rotation};
 pub use service::Supervisor;

@@ -77,13 +77,23 @@ fn is_free(port: u16) -> bool {
 }
 
 /// Says who listens on a port; `None` if nobody does. Reads much of `/proc` where somebody does.
-pub(crate) fn taken_by(port: u16) -> Option<String> {
+pub(crate) fn taken_by(port: u16, known: &dyn Fn(i32) -> Option<String>) -> Option<String> {
     let inodes = proc::listeners(port);
     let inode = inodes.first()?;
-    Some(match proc::holder_of(*inode) {
-        Some(pid) => format!("port {port} is taken by {} (pid {pid})", proc::command_line(pid)),
-        None => format!("port {port} is taken by a process of another user"),
-    })
+    let who = match proc::holder_of(*inode) {
+        Some(pid) => {
+            let known = known(pid).map(|known| format!(", {known}")).unwrap_or_default();
+            format!("{} (pid {pid}){known}", proc::command_line(pid))
+        }
+        None => "a process of another user".to_owned(),
+    };
+    Some(format!("port {port} is taken by {who}"))
+}
+
+/// Who listens on a port, as far as it can be seen: the process and its command line. Reads much of `/proc`.
+pub fn holder(port: u16) -> Option<(i32, String)> {
+    let pid = proc::listeners(port).into_iter().find_map(proc::holder_of)?;
+    Some((pid, proc::command_line(pid)))
 }
 
 /// Says who listens on a port in the place of a family: somebody who was there before its first process, or an
@@ -161,9 +171,11 @@ mod tests {
     fn says_who_sits_on_a_port() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let text = taken_by(port).unwrap();
-        assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
+        let text = taken_by(port, &|pid| Some(format!("the test {pid}"))).unwrap();
+        let me = std::process::id();
+        assert!(text.ends_with(&format!("(pid {me}), the test {me}")), "{text}");
+        assert_eq!(holder(port).unwrap().0, me.cast_signed());
         drop(listener);
-        assert_eq!(taken_by(port), None);
+        assert_eq!(taken_by(port, &|_| None), None);
     }
 }

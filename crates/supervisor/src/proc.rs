@@ -70,8 +70,22 @@ pub(crate) fn command_line(pid: i32) -> String {
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     match line.trim() {
         "" => format!("[{}]", fs::read_to_string(file(pid, "comm")).unwrap_or_default().trim()),
-        line => line.chars().take(200).collect(),
+        line => shortened(line),
     }
+}
+
+/// As much of a line as is told among other things: a table has to bear it.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 60;
+    match line.char_indices().nth(MOST) {
+        Some((cut, _)) => format!("{}…", line[..cut].trim_end()),
+        None => line.to_owned(),
+    }
+}
+
+/// The parent of a process; `None` if it has none or is gone.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.parent).filter(|parent| *parent > 0)
 }
 
 /// Resident memory in bytes.
@@ -136,6 +150,13 @@ mod tests {
         let stat = parse_stat(77, line).unwrap();
         let expected = Stat { pid: 77, zombie: true, parent: 1, group: 70, session: 60, started: 4242 };
         assert_eq!(stat, expected);
+    }
+
+    #[test]
+    fn a_long_command_line_is_cut_where_a_table_bears_it() {
+        assert_eq!(shortened("node users.js"), "node users.js");
+        let long = shortened(&"가나다 ".repeat(100));
+        assert!(long.ends_with("가나다…") && long.chars().count() <= 61, "{long}");
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub trait Environment: Send + Sync {
     fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)>;
     /// The URL at which an instance calls a service; none for one that its unit does not declare.
     fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String>;
+    /// Who a process is that is in the way, in words, if it is more than a process: another node for instance.
+    fn known(&self, _pid: i32) -> Option<String> {
+        None
+    }
     /// The instance of this system, whichever node started it, that a process with this environment is of. `None`
     /// for anybody else's, also if it says otherwise.
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)>;

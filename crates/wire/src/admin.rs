@@ -15,6 +15,9 @@ pub struct SystemView {
     pub name: String,
     /// The manifest file, absolute.
     pub manifest: String,
+    /// Its name among those that run isolated beside the system, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<String>,
     /// The gateway's URL.
     pub gateway: String,
     /// The process id of the node.

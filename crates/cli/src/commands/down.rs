@@ -27,6 +27,7 @@ pub async fn run(location: &Location, format: Format, now: bool, patience: Durat
     let shown = left.count();
     let mut said = Vec::new();
     left.stop(if now { Duration::ZERO } else { DRAIN }, |line| said.push(line.to_owned())).await;
+    location.clear();
     if output.is_json() {
         return Ok(());
     }

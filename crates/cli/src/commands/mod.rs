@@ -13,6 +13,7 @@ mod policy;
 mod ps;
 mod restart;
 mod routes;
+mod systems;
 mod token;
 mod up;
 mod wait;
@@ -44,7 +45,12 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
     let here = args.location.unwrap_or_else(|| PathBuf::from("."));
     let environment =
         args.environment.or_else(|| std::env::var("MADANG_ENV").ok()).filter(|name| !name.is_empty());
-    let at = |which: Which| Location::find(&which.path.unwrap_or_else(|| here.clone()), environment.clone());
+    let fresh = matches!(args.command, Command::Up(_));
+    let isolated = args.isolated;
+    let at = |which: Which| {
+        let path = which.path.unwrap_or_else(|| here.clone());
+        Location::find(&path, environment.clone(), isolated.as_deref(), fresh)
+    };
     let client = |which: Which| Ok::<_, Failure>(Client::new(&at(which)?));
     let default = || Which { path: None };
     match args.command {
@@ -56,6 +62,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         }
         Command::Down(down) => down::run(&at(down.which)?, args.format, down.now, down.timeout).await,
         Command::Ps(which) => ps::run(&at(which)?, &output).await,
+        Command::Systems => systems::run(&output).await,
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,

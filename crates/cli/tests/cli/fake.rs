@@ -90,6 +90,11 @@ impl Fake {
         self.asked.lock().unwrap().clone()
     }
 
+    /// Where systems of this user have their sockets.
+    pub fn folder_of_sockets(&self) -> PathBuf {
+        self.runtime.path().join("madang")
+    }
+
     fn socket(&self) -> PathBuf {
         let here = madang_node::socket::path(&self.root());
         self.runtime.path().join("madang").join(here.file_name().unwrap())
@@ -192,6 +197,7 @@ pub fn system(pid: u32, ready: bool) -> SystemView {
     SystemView {
         name: "shop".into(),
         manifest: "/shop/madang.toml".into(),
+        isolated: None,
         gateway: "http://127.0.0.1:3000".into(),
         pid,
         version: "0.1.0".into(),

@@ -12,6 +12,7 @@ mod policy;
 mod ps;
 mod restart;
 mod routes;
+mod systems;
 mod up;
 mod usage;
 mod wait;

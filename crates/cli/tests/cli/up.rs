@@ -4,6 +4,7 @@ use std::{fs, net::TcpListener, process::Stdio};
 
 use axum::Router;
 use expect_test::expect;
+use madang_wire::admin::SystemView;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::Child;
 
@@ -65,15 +66,17 @@ async fn a_refused_manifest_starts_nothing() {
 
 #[tokio::test]
 async fn a_system_that_runs_is_not_started_again() {
-    let fake = Fake::up(Router::new().route("/v1/system", always(system(4711, true))));
+    let fake = Fake::up(
+        Router::new().route("/v1/system", always(SystemView { started_at: u64::MAX, ..system(4711, true) })),
+    );
     fake.write("madang.toml", "[services.users]\nrun = \"node users.js\"\n");
     fake.check(
         "up -d",
         expect![[r#"
-        exit 1
-        --- stderr
-        error: shop is already run by process 4711: stop it with `madang down`
-    "#]],
+            exit 1
+            --- stderr
+            error: shop in /shop is already run by process 4711, up for 0.0 s: `madang ps` shows it and `madang down` stops it; `madang up --isolated` runs a second one beside it
+        "#]],
     )
     .await;
 }
@@ -171,12 +174,14 @@ async fn in_the_background_it_stays_until_it_is_told_to_stop() {
 #[tokio::test]
 async fn a_node_that_cannot_start_in_the_background_says_why() {
     let fake = with(TWO);
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap();
     fake.write("madang.toml", &format!("gateway.listen = \"{address}\"\n{TWO}"));
     let ran = fake.run("up -d").await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    assert!(ran.stderr.contains(&address.to_string()), "{ran}");
+    let taken = format!("port {} is taken by ", address.port());
+    assert!(ran.stderr.contains(&taken), "{ran}");
+    assert!(ran.stderr.contains(&format!("(pid {})", std::process::id())), "{ran}");
 }
 
 /// `madang up | head -1` in a script that goes on.

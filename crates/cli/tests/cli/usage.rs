@@ -81,6 +81,7 @@ async fn help_says_what_there_is() {
                                work
                   ps           List the instances
                   logs         Show the logs of services, in the order of time
+                  systems      List the systems that run on this machine, from whichever folder
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
                   token        Print a token by which a program that you start yourself joins a service
@@ -96,13 +97,16 @@ async fn help_says_what_there_is() {
                   help         Print this message or the help of the given subcommand(s)
 
                 Options:
-                  -C, --in <PATH>        A folder with a madang.toml, or a manifest file [default: this folder]
-                      --env <NAME>       The environment: the files named after it are laid over the others
-                                         [default: $MADANG_ENV]
-                      --format <FORMAT>  How to answer: `table` for people, `json` for scripts; what follows is one
-                                         JSON document a line [default: table]
-                  -h, --help             Print help
-                  -V, --version          Print version
+                  -C, --in <PATH>          A folder with a madang.toml, or a manifest file [default: this folder]
+                      --env <NAME>         The environment: the files named after it are laid over the others
+                                           [default: $MADANG_ENV]
+                      --isolated[=<NAME>]  Not the system of the folder itself but one that runs isolated beside it:
+                                           `up` starts one with ports and state of its own, which are gone with it;
+                                           all else speaks to it, by name where there are several
+                      --format <FORMAT>    How to answer: `table` for people, `json` for scripts; what follows is
+                                           one JSON document a line [default: table]
+                  -h, --help               Print help
+                  -V, --version            Print version
 
                 Examples:
                   madang up                     run the system of the madang.toml in this folder
@@ -110,6 +114,7 @@ async fn help_says_what_there_is() {
                   madang ps shop                see what runs
                   madang logs -f -C shop users  follow the log of one service
                   madang down shop              stop it
+                  madang up shop --isolated     run it a second time, beside the first
 
                 Exit codes:
                   0  done

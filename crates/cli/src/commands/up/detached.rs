@@ -7,6 +7,7 @@ use std::{
         fd::OwnedFd,
         unix::{fs::FileExt, net::UnixStream as Pair},
     },
+    path::Path,
     process::Stdio,
 };
 
@@ -27,6 +28,7 @@ use crate::{
     failure::Failure,
     locate::Location,
     screen::Screen,
+    units::{elapsed, now},
 };
 
 /// How much of what the node said is shown if it does not start, in bytes.
@@ -65,12 +67,16 @@ async fn refuse_second(client: &Client, location: &Location) -> Result<(), Failu
     match client.get::<SystemView>("/v1/system").await {
         Err(Failure::NotRunning { .. }) => Ok(()),
         Err(failure) => Err(failure),
-        Ok(system) => Err(Failure::message(format!(
-            "{} is already run by process {}: stop it with `{}`",
-            system.name,
-            system.pid,
-            location.command("down")
-        ))),
+        Ok(system) => {
+            let (name, pid) = (system.name, system.pid);
+            let folder = Path::new(&system.manifest).parent().unwrap_or(Path::new("/")).display().to_string();
+            let since = elapsed(now().saturating_sub(system.started_at));
+            let (ps, down) = (location.command("ps"), location.command("down"));
+            Err(Failure::message(format!(
+                "{name} in {folder} is already run by process {pid}, up for {since}: `{ps}` shows it and `{down}` \
+                 stops it; `madang up --isolated` runs a second one beside it"
+            )))
+        }
     }
 }
 
@@ -96,6 +102,7 @@ impl Background {
             .arg(location.given())
             // Also none: MADANG_ENV is not asked again.
             .arg(format!("--env={}", location.environment().unwrap_or_default()))
+            .args(location.isolated().map(|name| format!("--isolated={name}")))
             .args(except.iter().map(|name| format!("--except={name}")))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(said.try_clone()?)

@@ -31,9 +31,10 @@ pub async fn run(
     let except = start::excepted(&loaded.system, except)?;
     let manifest = manifest::find(location.given()).map_err(Failure::Manifest)?;
     let environment = location.environment().map(str::to_owned);
+    let isolated = location.isolated().map(str::to_owned);
     journal::start(&location.logs()).context("failed to open the node's own log")?;
     let signals = Signals::catch()?;
-    let node = Node::start(NodeConfig { manifest, environment, workers: None, except })
+    let node = Node::start(NodeConfig { manifest, environment, workers: None, except, isolated })
         .await
         .map_err(not_started)?;
     if own_session {

@@ -29,6 +29,9 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
         false => style.paint(Paint::Busy, "not quite ready"),
     };
     let mut lines = vec![String::new(), format!("{} is {state} after {took}", system.name)];
+    if let Some(name) = location.isolated() {
+        lines.push(format!("  {:<9} {name} (`{}` shows it)", "isolated", location.command("ps")));
+    }
     lines.extend(render(&system.gateway, &services, &routes, style));
     lines.extend(left_out(&instances));
     lines.extend(by_hand(&instances, location));

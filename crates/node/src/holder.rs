@@ -1,0 +1,42 @@
+//! Who has a port that somebody here wants, and what to do about it.
+
+use std::{io, net::SocketAddr};
+
+use madang_supervisor::holder;
+
+use crate::owner::Incumbent;
+
+/// Who a process is, if it is a node or something that one started.
+pub(crate) fn known(pid: i32) -> Option<String> {
+    let incumbent = Incumbent::around_process(pid)?;
+    let Incumbent { system, root, .. } = &incumbent;
+    Some(match incumbent.pid.cast_signed() == pid {
+        true => format!(
+            "the system {system} in {root} (pid {pid}), which `madang down {}` stops",
+            incumbent.options()
+        ),
+        false => format!("an instance of the system {system} in {root}"),
+    })
+}
+
+/// A port that the gateway cannot have, with who has it, if that is what an error is about.
+pub(crate) fn taken(error: &madang_gateway::Error) -> Option<String> {
+    let madang_gateway::Error::Listen { address, source } = error else { return None };
+    (source.kind() == io::ErrorKind::AddrInUse).then(|| in_words(*address))
+}
+
+fn in_words(address: SocketAddr) -> String {
+    let port = address.port();
+    let who = match holder(port) {
+        None => "somebody whom this user cannot see".to_owned(),
+        Some((pid, command)) => match known(pid) {
+            Some(known) if known.contains("(pid ") => known,
+            Some(known) => format!("{command} (pid {pid}), {known}"),
+            None => format!("{command} (pid {pid})"),
+        },
+    };
+    format!(
+        "port {port} is taken by {who}: stop that, choose another port in the manifest, or run this system with \
+         --isolated on ports of its own"
+    )
+}
