@@ -1,11 +1,14 @@
 //! Everything that an instance started, to the last grandchild: found by its process group, by the mark that
-//! it left in their environment, and by who is whose parent.
+//! it left in their environment, by the log that they write to, and by who is whose parent. Who hides all of that is
+//! an orphan that this process adopted, and ends with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     io,
     os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -33,7 +36,12 @@ pub(crate) struct Family {
     pub(crate) mark: Option<String>,
     /// The first of them, whose number is that of their process group.
     pub(crate) leader: Option<Identity>,
+    /// The file that only they write to.
+    log: Option<PathBuf>,
 }
+
+/// The adopted orphans that a build left, which stay.
+static OF_BUILDS: Mutex<BTreeSet<(i32, u64)>> = Mutex::new(BTreeSet::new());
 
 struct Member {
     stat: proc::Stat,
@@ -45,12 +53,17 @@ struct Member {
 impl Family {
     /// That of an instance, and of the group of its first process if that is known.
     pub(crate) fn of(instance: &InstanceId, leader: Option<Identity>) -> Self {
-        Self { mark: Some(format!("MADANG_INSTANCE={instance}")), leader }
+        Self { mark: Some(format!("MADANG_INSTANCE={instance}")), leader, log: None }
+    }
+
+    /// The same with whoever writes to this log, which is theirs alone.
+    pub(crate) fn writing_to(self, log: &Path) -> Self {
+        Self { log: Some(log.to_owned()), ..self }
     }
 
     /// The group of this process and nobody else: who left it, did so to stay.
     pub(crate) fn of_group(leader: Identity) -> Self {
-        Self { mark: None, leader: Some(leader) }
+        Self { mark: None, leader: Some(leader), log: None }
     }
 
     /// The number of the group, unless it became another's: the leader of one is gone before its number is given
@@ -138,7 +151,8 @@ impl Family {
         let (me, group) = (std::process::id().cast_signed(), self.group());
         let all: Vec<proc::Stat> = proc::all().filter(|one| !one.zombie && one.pid != me).collect();
         let is_marked = |pid| self.mark.as_ref().is_some_and(|mark| proc::has_variable(pid, mark));
-        let belongs = |one: &&proc::Stat| Some(one.group) == group || is_marked(one.pid);
+        let writes = |pid| self.log.as_ref().is_some_and(|log| proc::writes_to(pid, log));
+        let belongs = |one: &&proc::Stat| Some(one.group) == group || is_marked(one.pid) || writes(one.pid);
         let mut found: BTreeSet<i32> = all.iter().filter(belongs).map(|one| one.pid).collect();
         loop {
             let child = |one: &&proc::Stat| found.contains(&one.parent) && !found.contains(&one.pid);
@@ -205,6 +219,63 @@ pub(crate) fn reap_orphans() {
     for orphan in proc::all().filter(adopted) {
         reap(orphan.pid);
     }
+}
+
+/// The living orphans that this process adopted: its children that it did not start, in sessions of their own, that are
+/// younger than it. Whoever started this process may have left it children too.
+fn orphans() -> Vec<proc::Stat> {
+    let ours = process::ours();
+    let me = std::process::id().cast_signed();
+    let Some(own) = proc::stat(me) else { return Vec::new() };
+    let adopted = |one: &proc::Stat| {
+        let younger = one.started >= own.started && one.session != own.session;
+        one.parent == me && !one.zombie && younger && !ours.contains(&one.pid)
+    };
+    proc::all().filter(adopted).collect()
+}
+
+/// Runs a build. What it leaves running is a daemon that is to outlive it, and this process.
+pub(crate) async fn sparing_orphans<T>(build: impl Future<Output = T>) -> T {
+    let before: BTreeSet<i32> = orphans().into_iter().map(|one| one.pid).collect();
+    let built = build.await;
+    let left = orphans().into_iter().filter(|one| !before.contains(&one.pid));
+    let mut of_builds = OF_BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Those that are gone need no place.
+    of_builds.retain(|(pid, started)| proc::stat(*pid).is_some_and(|now| now.started == *started));
+    of_builds.extend(left.map(|one| (one.pid, one.started)));
+    built
+}
+
+/// Ends the orphans that are left once every unit has stopped: each was started by one, and hid from it.
+pub(crate) async fn end_orphans(drain: Duration, hurry: impl Future<Output = ()>) {
+    let found = || {
+        let of_builds = OF_BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever carries the mark of an instance does not hide, and is ended with that.
+        let marked = |pid| proc::environment(pid).iter().any(|(name, _)| name == "MADANG_INSTANCE");
+        let spared = |one: &proc::Stat| of_builds.contains(&(one.pid, one.started)) || marked(one.pid);
+        orphans().into_iter().filter(|one| !spared(one)).collect::<Vec<_>>()
+    };
+    let left = found();
+    if left.is_empty() {
+        return;
+    }
+    warn!(orphans = left.len(), "processes are left that hid from their units: they are ended");
+    let members: Vec<Member> = left.iter().copied().filter_map(Member::of).collect();
+    members.iter().for_each(|member| member.signal(Signal::TERM));
+    tokio::select! {
+        () = gone(&members) => {}
+        () = tokio::time::sleep(drain) => {}
+        () = hurry => {}
+    }
+    for _ in 0..ROUNDS {
+        let members: Vec<Member> = found().into_iter().filter_map(Member::of).collect();
+        if members.is_empty() {
+            break;
+        }
+        members.iter().for_each(|member| member.signal(Signal::KILL));
+        let _ = timeout(DYING, gone(&members)).await;
+    }
+    reap_orphans();
 }
 
 /// Makes this process the parent of every orphan below it, rather than the machine's first process.

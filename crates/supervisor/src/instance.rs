@@ -185,7 +185,7 @@ impl Instance {
     }
 
     async fn live(&mut self, process: Process, port: &Port) -> Ended {
-        let family = Family::of(&self.id, Some(process.identity()));
+        let family = Family::of(&self.id, Some(process.identity())).writing_to(&self.log);
         let outcome = self.watch(&process, &family, port).await;
         // Before anything that waits: nobody shall be sent to it any more.
         self.surroundings.rotation.gone(&self.id);

@@ -19,6 +19,7 @@ use tracing::error;
 use crate::{
     build::{self, Group},
     events::Events,
+    family,
     handle::Board,
     reconcile::Revision,
     spec::{Release, Spec},
@@ -132,7 +133,7 @@ impl Task {
         };
         say(EventKind::Building, &group.command);
         let started = Instant::now();
-        let built = group.run(&self.log, cancel).await;
+        let built = family::sparing_orphans(group.run(&self.log, cancel)).await;
         match &built {
             Ok(()) => say(EventKind::Built, &format!("in {:.1} s", started.elapsed().as_secs_f64())),
             Err(_) if cancel.is_cancelled() => {}

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -132,6 +132,11 @@ pub(crate) fn holds(pid: i32, inodes: &[u64]) -> bool {
     let sockets: Vec<_> = inodes.iter().map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
     let open = fs::read_dir(file(pid, "fd")).into_iter().flatten().flatten();
     open.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|link| sockets.contains(&link)))
+}
+
+/// Whether the output of a process goes to this file, as far as it can be seen.
+pub(crate) fn writes_to(pid: i32, log: &Path) -> bool {
+    ["fd/1", "fd/2"].iter().any(|output| fs::read_link(file(pid, output)).is_ok_and(|open| open == log))
 }
 
 /// The wall clock, in milliseconds since 1970.

@@ -170,7 +170,8 @@ impl Loop {
             let wake = self.act();
             let ended = self.instances.is_empty() && self.preparations.is_empty() && self.strays.is_empty();
             if self.order != Order::Run && ended {
-                return;
+                let drain = self.around.config.drain;
+                return family::end_orphans(drain, killed(told.subscribe())).await;
             }
             tokio::select! {
                 Ok(()) = news.changed() => {

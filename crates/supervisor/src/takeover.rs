@@ -5,7 +5,14 @@
 //! there is no record, or none that leads to them, are found by what their environment proves of them, so that none
 //! is left beside the one that is started in its place.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use madang_model::{InstanceId, System, UnitName};
 use madang_store::Store;
@@ -53,6 +60,7 @@ pub(crate) struct Lost {
     pub(crate) alive: bool,
     /// Its first process, if that is among them: the number of one that is not may be anybody's by now.
     leader: Option<Identity>,
+    log: Option<PathBuf>,
 }
 
 /// Whose instance a process is, by its environment: one of this system's, whichever node started it.
@@ -65,6 +73,7 @@ pub struct Left {
     /// Its unit.
     pub unit: UnitName,
     leader: Option<Identity>,
+    log: Option<PathBuf>,
     records: Records,
 }
 
@@ -80,11 +89,11 @@ pub async fn left(store: Store, instance_of: &InstanceOf<'_>) -> Result<Vec<Left
     for record in records.all().await? {
         let leader = take(&record, &boot).ok().map(|held| held.identity());
         if marked.remove(&record.instance).is_some() || leader.is_some() {
-            let (id, unit) = (record.instance, record.unit);
-            left.push(Left { id, unit, leader, records: records.clone() });
+            let (id, unit, log) = (record.instance, record.unit, Some(record.log));
+            left.push(Left { id, unit, leader, log, records: records.clone() });
         }
     }
-    let unrecorded = |(id, unit)| Left { id, unit, leader: None, records: records.clone() };
+    let unrecorded = |(id, unit)| Left { id, unit, leader: None, log: None, records: records.clone() };
     left.extend(marked.into_iter().map(unrecorded));
     Ok(left)
 }
@@ -117,7 +126,7 @@ pub(crate) async fn find(
     }
     for (id, unit) in marked {
         let why = "no record of it was written".to_owned();
-        found.lost.push(Lost { id, unit, why, alive: true, leader: None });
+        found.lost.push(Lost { id, unit, why, alive: true, leader: None, log: None });
     }
     probe(around, &mut found).await;
     Ok(found)
@@ -193,6 +202,11 @@ async fn probe(around: &Arc<Surroundings>, found: &mut Found) {
     }
 }
 
+fn family(id: &InstanceId, leader: Option<Identity>, log: Option<&Path>) -> Family {
+    let family = Family::of(id, leader);
+    log.map_or(family.clone(), |log| family.writing_to(log))
+}
+
 // === impl Left ===
 
 impl Left {
@@ -204,7 +218,8 @@ impl Left {
     /// Stops it to the last grandchild, with time to end its work, and forgets it. Gives whether something had to be
     /// killed.
     pub async fn stop(self, drain: Duration) -> bool {
-        let killed = Family::of(&self.id, self.leader).stop(drain, std::future::pending()).await;
+        let family = family(&self.id, self.leader, self.log.as_deref());
+        let killed = family.stop(drain, std::future::pending()).await;
         if let Err(error) = self.records.remove(self.id).await {
             warn!(%error, "failed to forget an instance");
         }
@@ -217,7 +232,7 @@ impl Left {
 impl Lost {
     fn of(record: &Record, why: String, alive: bool) -> Self {
         let (id, unit) = (record.instance.clone(), record.unit.clone());
-        Self { id, unit, why, alive, leader: None }
+        Self { id, unit, why, alive, leader: None, log: Some(record.log.clone()) }
     }
 
     /// Stops what is left of it, and forgets it.
@@ -228,7 +243,8 @@ impl Lost {
         hurry: impl Future<Output = ()>,
     ) {
         if self.alive {
-            let killed = Family::of(&self.id, self.leader).stop(around.config.drain, hurry).await;
+            let family = family(&self.id, self.leader, self.log.as_deref());
+            let killed = family.stop(around.config.drain, hurry).await;
             let how = if killed { "killed after it was told to stop" } else { "what was left of it is gone" };
             board.events.emit(&self.unit, Some(&self.id), EventKind::Stopped, how);
         }
