@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use madang_calls::{BoxError, Directory, Origin};
 use madang_model::{InstanceId, Protocol, ServiceName};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     declared::{Callee, Declared, Known},
@@ -29,6 +29,8 @@ const SILENCE: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause before connecting again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often it is said that the node is still away.
+const REMINDER: Duration = Duration::from_secs(60);
 /// The longest line that is read.
 const LINE_LIMIT: usize = 4 * 1024 * 1024;
 
@@ -39,6 +41,34 @@ pub(crate) struct Reach {
     declared: Declared,
     /// The services of this process, which are called in it.
     hosted: BTreeSet<ServiceName>,
+}
+
+/// How long the node has been away, and when that was said.
+#[derive(Default)]
+struct Away {
+    heard: Option<Instant>,
+    said: Option<Instant>,
+}
+
+// === impl Away ===
+
+impl Away {
+    /// The node is away: how old what it said last is, if that is to be said now, the first time and then every
+    /// [`REMINDER`].
+    fn lasts(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.said.is_some_and(|said| now - said < REMINDER) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(self.heard.map(|heard| now - heard).unwrap_or_default())
+    }
+
+    /// The node says something: how long it was away, if it was.
+    fn ends(&mut self) -> Option<Duration> {
+        let heard = self.heard.replace(Instant::now());
+        self.said.take().zip(heard).map(|(_, heard)| heard.elapsed())
+    }
 }
 
 // === impl Reach ===
@@ -72,17 +102,22 @@ impl Reach {
     /// node is away.
     pub(crate) async fn follow(self, api: ServiceApi) {
         let mut pause = PAUSE;
-        let mut told = false;
+        let mut away = Away::default();
         loop {
             let ended = follow(&api, &self.caller, |endpoints| {
-                (pause, told) = (PAUSE, false);
+                pause = PAUSE;
+                if let Some(time) = away.ends() {
+                    tracing::info!(service = %self.caller, away = time.as_secs(), "the service API is back");
+                }
                 self.learn(endpoints);
             });
             if let Err(error) = ended.await
-                && !std::mem::replace(&mut told, true)
+                && let Some(age) = away.lasts()
             {
-                let error = chain(error.as_ref());
-                tracing::warn!(service = %self.caller, error, "lost the service API; what was known stays in force");
+                let (error, age) = (chain(error.as_ref()), age.as_secs());
+                tracing::warn!(
+                    service = %self.caller, error, age, "lost the service API; what was known stays in force"
+                );
             }
             // Jitter, so that the processes of a node that restarts do not come back all at once.
             let jittered = pause.mul_f64(rand::random_range(0.5..=1.0));
@@ -254,6 +289,25 @@ mod tests {
         say.send(line(1, "payments", &[3002]) + &line(2, "catalog", &[])).await.unwrap();
         declares(&declared, "catalog").await;
         assert!(!has("users") && !has("payments") && !has("catalog"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_old_what_is_known_is_is_said_once_a_minute() {
+        let seconds = async |n| tokio::time::sleep(Duration::from_secs(n)).await;
+        let mut away = Away::default();
+        assert_eq!(away.lasts(), Some(Duration::ZERO), "nothing was ever heard");
+        assert_eq!(away.ends(), None, "nor was anything lost");
+        seconds(20).await;
+        assert_eq!(away.ends(), None);
+        seconds(10).await;
+        assert_eq!(away.lasts(), Some(Duration::from_secs(10)));
+        seconds(30).await;
+        assert_eq!(away.lasts(), None);
+        seconds(30).await;
+        assert_eq!(away.lasts(), Some(Duration::from_secs(70)));
+        seconds(5).await;
+        assert_eq!(away.ends(), Some(Duration::from_secs(75)));
+        assert_eq!(away.ends(), None);
     }
 
     #[tokio::test]

@@ -77,7 +77,7 @@ async fn an_edit_that_a_taken_port_hinders_is_in_force_once_the_port_is_free() {
     let port = madang_testkit::free_port();
     let holder = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     shop.edit("catalog/service.toml", "name = \"catalog\"", &format!("name = \"catalog\"\nlisten = {port}"));
-    shop.until_printed("in use").await;
+    shop.until_printed("is taken by").await;
     assert_eq!(shop.get("/products?limit=1").await.status, StatusCode::OK);
     drop(holder);
     shop.until_printed("the manifest is in force").await;
