@@ -12,6 +12,7 @@ use crate::{
     TraceContext,
     grpc::grpc_timeout,
     names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, PRIORITY, REQUEST_ID, TIMEOUT},
+    random::id,
     trace::ascii,
 };
 
@@ -60,7 +61,7 @@ impl RequestId {
     /// costs time in every message; as many as keep the ids of a month apart.
     pub fn random() -> Self {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-        let mut bits = rand::random::<u128>();
+        let mut bits: u128 = id();
         let text = [(); 16].map(|()| {
             let digit = DIGITS[bits as usize % 32];
             bits >>= 5;

@@ -4,33 +4,37 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// The bytes for which there is room for each field; more is made where that is too little.
+const USUAL: usize = 64;
+
 /// A copy of a request's fields.
 pub(crate) struct Copied {
     /// For each field the lengths of its name and of its value in 4 bytes each, the name, and the value.
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     /// Those that HTTP/2 must not keep in a table, by their place; almost always none.
-    sensitive: Box<[usize]>,
+    sensitive: Vec<usize>,
     count: usize,
 }
 
 impl Copied {
     /// A copy of these.
     pub(crate) fn of(fields: &HeaderMap) -> Self {
-        let length = fields.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum();
-        let mut bytes = Vec::with_capacity(length);
+        let mut bytes = Vec::with_capacity(USUAL * fields.len());
         let mut sensitive = Vec::new();
         for (place, (name, value)) in fields.iter().enumerate() {
-            for part in [name.as_str().as_bytes(), value.as_bytes()] {
-                // A head is far shorter than 4 GiB.
-                bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            }
-            bytes.extend_from_slice(name.as_str().as_bytes());
-            bytes.extend_from_slice(value.as_bytes());
-            if value.is_sensitive() {
+            let (name, is_sensitive, value) =
+                (name.as_str().as_bytes(), value.is_sensitive(), value.as_bytes());
+            // A head is far shorter than 4 GiB.
+            let [a, b, c, d] = (name.len() as u32).to_le_bytes();
+            let [e, f, g, h] = (value.len() as u32).to_le_bytes();
+            bytes.extend_from_slice(&[a, b, c, d, e, f, g, h]);
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value);
+            if is_sensitive {
                 sensitive.push(place);
             }
         }
-        Self { bytes: bytes.into(), sensitive: sensitive.into(), count: fields.len() }
+        Self { bytes, sensitive, count: fields.len() }
     }
 
     /// The fields, in their order.

@@ -1,9 +1,30 @@
-//! Cheap randomness for choices that nobody must be able to repeat by accident: balance and jitter.
+//! Cheap randomness for choices that nobody must be able to repeat by accident: balance, jitter and ids. None of it is
+//! a secret.
 
 use std::{
+    cell::RefCell,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+use rand::{
+    RngExt,
+    distr::{Distribution, StandardUniform},
+    rngs::SmallRng,
+};
+
+thread_local! {
+    /// Begins anew in each thread, with 256 bits of the system's randomness.
+    static IDS: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+}
+
+/// An id that no other equals, as good as certainly.
+pub(crate) fn id<T>() -> T
+where
+    StandardUniform: Distribution<T>,
+{
+    IDS.with_borrow_mut(|ids| ids.random())
+}
 
 /// A generator that many tasks may draw from at once (SplitMix64; Steele, Lea and Flood 2014). Equal seeds
 /// give equal draws.

@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::names::{TRACEPARENT, TRACESTATE};
+use crate::{
+    names::{TRACEPARENT, TRACESTATE},
+    random::id,
+};
 
 /// The longest `tracestate` taken over; a longer one is dropped, as the specification allows.
 const LONGEST_STATE: usize = 512;
@@ -28,7 +31,7 @@ pub struct TraceContext {
 impl TraceContext {
     /// The start of a new, sampled trace.
     pub fn root() -> Self {
-        let trace_id = rand::random::<u128>().max(1);
+        let trace_id = id::<u128>().max(1);
         Self { trace_id, span_id: new_span_id(), parent_id: None, flags: 1, state: None }
     }
 
@@ -55,7 +58,7 @@ impl TraceContext {
 
 /// A random span id, never zero.
 pub(crate) fn new_span_id() -> u64 {
-    rand::random::<u64>().max(1)
+    id::<u64>().max(1)
 }
 
 /// A version 00 `traceparent`.
