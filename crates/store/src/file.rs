@@ -17,6 +17,20 @@ use crate::Error;
 /// that this only ever passes while another program has the file open.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
+/// What is wanted of a file, where that is not what the state of a node needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Whether the latest commits may be lost with the machine's power; never with the process.
+    pub lossy: bool,
+    /// The size in bytes that the file never exceeds: what would make it larger fails. Pages that are freed are given
+    /// back by `PRAGMA incremental_vacuum`. The write-ahead log beside it comes on top, see [`WAL`].
+    pub largest: Option<u64>,
+}
+
+/// How large the write-ahead log beside a file becomes, in bytes, if no write changes more than 4 MiB of pages and no
+/// read takes long: its content is moved into the file after 1000 pages.
+pub const WAL: u64 = 8 << 20;
+
 /// The file that a URL names.
 pub(crate) fn path_of(url: &str) -> Result<PathBuf, Error> {
     let invalid = || Error::Url { url: url.to_owned() };
@@ -51,8 +65,12 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
 }
 
 /// The connection that writes.
-pub(crate) fn open_writer(path: &Path) -> Result<Connection, Error> {
+pub(crate) fn open_writer(path: &Path, settings: Settings) -> Result<Connection, Error> {
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, |connection| {
+        if settings.largest.is_some() {
+            // Of effect only on a file without content, which the journal mode gives it.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        }
         // Returns the mode in force, which stays another where WAL is impossible.
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
@@ -60,7 +78,15 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, Error> {
             let message = format!("the file system allows only the journal mode \"{mode}\", not \"wal\"");
             return Err(rusqlite::Error::SqliteFailure(code, Some(message)));
         }
-        connection.execute_batch("PRAGMA synchronous = FULL")
+        connection.pragma_update(None, "synchronous", if settings.lossy { "NORMAL" } else { "FULL" })?;
+        let Some(largest) = settings.largest else { return Ok(()) };
+        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = i64::try_from(largest).unwrap_or(i64::MAX) / page.max(1);
+        // Both tell what is in force.
+        for (pragma, value) in [("max_page_count", pages), ("journal_size_limit", WAL as i64)] {
+            connection.query_row(&format!("PRAGMA {pragma} = {value}"), [], |_| Ok(()))?;
+        }
+        Ok(())
     })
 }
 

@@ -16,5 +16,6 @@ mod tests;
 mod writer;
 
 pub use error::Error;
+pub use file::{Settings, WAL};
 pub use rusqlite;
 pub use store::Store;

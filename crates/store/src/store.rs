@@ -13,7 +13,9 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
 use crate::{
-    Error, file, migrate,
+    Error, file,
+    file::Settings,
+    migrate,
     readers::Readers,
     writer::{self, Job, QUEUE, Writer},
 };
@@ -42,14 +44,27 @@ impl Store {
     /// # Errors
     /// If the URL names no absolute path or an engine that is not built in, or the file cannot be opened.
     pub fn open(url: &str) -> Result<Self, Error> {
+        Self::open_with(url, Settings::default())
+    }
+
+    /// The same, for something other than the state of a node.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(url: &str, settings: Settings) -> Result<Self, Error> {
         let path = file::path_of(url)?;
         file::create(&path)?;
-        let connection = file::open_writer(&path)?;
+        let connection = file::open_writer(&path, settings)?;
         let commits = Arc::new(AtomicU64::new(0));
         let (queue, jobs) = mpsc::channel(QUEUE);
         let failing = Arc::default();
-        let writer =
-            Writer { path: path.clone(), jobs, commits: commits.clone(), failing: Arc::clone(&failing) };
+        let writer = Writer {
+            path: path.clone(),
+            settings,
+            jobs,
+            commits: commits.clone(),
+            failing: Arc::clone(&failing),
+        };
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
             .spawn(move || writer.run(connection))

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::{Error, Store};
+use crate::{Error, Settings, Store};
 
 const SCHEMA: &[&str] = &["CREATE TABLE notes (text TEXT PRIMARY KEY) STRICT"];
 
@@ -231,4 +231,39 @@ async fn a_failed_migration_changes_nothing() {
     assert!(store.migrate("notes", &[SCHEMA[0], broken]).await.is_err());
     let repaired = "CREATE TABLE extra (x)";
     store.migrate("notes", &[SCHEMA[0], repaired]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_with_a_largest_size_never_exceeds_it_and_gives_back_what_is_freed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { lossy: true, largest: Some(400 << 10) };
+    let store = Store::open_with(&url(&file(&folder)), settings).unwrap();
+    store.migrate("notes", SCHEMA).await.unwrap();
+    let fill =
+        |conn: &Connection| conn.execute("INSERT INTO notes VALUES (hex(randomblob(20000)))", []).map(drop);
+    let mut written = 0;
+    while store.write(move |tx| fill(tx)).await.is_ok() {
+        written += 1;
+    }
+    assert!((3..6).contains(&written), "{written} of 40 KB in the table and as many in its index");
+    let pages = |store: Store| async move {
+        store.read(|conn| conn.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))).await.unwrap()
+    };
+    assert!(pages(store.clone()).await * 4096 <= 400 << 10);
+
+    // The connection was opened anew after the failure, and has the same settings.
+    let freed = store.write(|tx| {
+        tx.execute("DELETE FROM notes", [])?;
+        let mut vacuum = tx.prepare("PRAGMA incremental_vacuum")?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(())
+    });
+    freed.await.unwrap();
+    assert!(pages(store.clone()).await < 10);
+    let mut again = 0;
+    while store.write(move |tx| fill(tx)).await.is_ok() {
+        again += 1;
+    }
+    assert_eq!(again, written);
 }

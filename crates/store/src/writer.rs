@@ -16,7 +16,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use crate::{Error, file};
+use crate::{
+    Error,
+    file::{self, Settings},
+};
 
 /// How many writes wait at most; whoever brings one more waits for a place.
 pub(crate) const QUEUE: usize = 1024;
@@ -41,6 +44,7 @@ struct Write<F, T> {
 /// The thread's state.
 pub(crate) struct Writer {
     pub(crate) path: PathBuf,
+    pub(crate) settings: Settings,
     pub(crate) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(crate) commits: Arc<AtomicU64>,
     pub(crate) failing: Arc<Mutex<Option<Error>>>,
@@ -122,7 +126,7 @@ impl Writer {
     fn commit(&self, connection: &mut Option<Connection>, group: &mut [Box<dyn Job>]) -> Result<(), Error> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connection.insert(file::open_writer(&self.path)?),
+            None => connection.insert(file::open_writer(&self.path, self.settings)?),
         };
         let failed = |source| Error::Commit { source: Arc::new(source) };
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
