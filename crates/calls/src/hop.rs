@@ -228,7 +228,8 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 fn tell(call: &Call, headers: &mut HeaderMap) {
     let exchange = &*call.exchange;
     let context = &exchange.context;
-    let span = new_span_id();
+    // All attempts of a call are one span, so that whatever they cause is found below it.
+    let span = Some(exchange.trail.span()).filter(|span| *span != 0).unwrap_or_else(new_span_id);
     if let Some(target) = &call.target {
         exchange.trail.begin(span, target);
     }

@@ -66,6 +66,14 @@ pub enum Command {
     Ps(Which),
     /// Show the logs of services, in the order of time.
     Logs(Logs),
+    /// List the newest traces: the ways of requests through the system.
+    Traces(Traces),
+    /// Show the way of one request: who called whom, how long it took, what went wrong.
+    Trace {
+        /// The trace's id, as `madang traces` lists it and each problem has it as `trace_id`.
+        #[arg(value_parser = parse_trace)]
+        id: String,
+    },
     /// List the systems that run on this machine, from whichever folder.
     Systems,
     /// Show all that is known of a service.
@@ -185,6 +193,29 @@ pub struct Logs {
     /// Show structured lines as they were written.
     #[arg(long)]
     pub raw: bool,
+}
+
+/// `madang traces`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang traces --error
+  madang traces --slow 200ms --service orders
+
+Kept are all requests that failed or took a second, within bounds, and a sample of the rest, for a week.")]
+pub struct Traces {
+    /// Only those in which something failed.
+    #[arg(long)]
+    pub error: bool,
+    /// Only those that took at least so long: `200ms`, `2s`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub slow: Option<Duration>,
+    /// Only those in which this service called or was called; `gateway` for requests from outside.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<ServiceName>,
+    /// How many, up to 1000.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
 }
 
 /// The beginning of a time.
@@ -367,6 +398,13 @@ fn parse_since(given: &str) -> Result<Since, String> {
     Ok(Since::At(moment.as_millisecond().try_into().unwrap_or(0)))
 }
 
+fn parse_trace(given: &str) -> Result<String, String> {
+    if given.len() == 32 && given.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(given.to_owned());
+    }
+    Err(format!("\"{given}\" is no trace: it has 32 hexadecimal digits, as `madang traces` lists them"))
+}
+
 fn parse_calls(given: &str) -> Result<Calls, String> {
     let words: Vec<&str> = given.split_whitespace().collect();
     let is_path = |word: &&str| word.starts_with('/');
@@ -417,6 +455,8 @@ mod tests {
         assert_eq!(parse_since("5m"), Ok(Since::Ago(Duration::from_secs(300))));
         assert_eq!(parse_since("1970-01-01T00:00:02Z"), Ok(Since::At(2_000)));
         assert_eq!(parse_since("1970-01-01T09:00:02+09:00"), Ok(Since::At(2_000)));
+        assert!(parse_trace("0af7651916cd43dd8448eb211c80319c").is_ok());
+        assert!(parse_trace("0af7").unwrap_err().starts_with("\"0af7\" is no trace"));
         assert!(parse_since("yesterday").unwrap_err().starts_with("\"yesterday\" is no time"));
     }
 }

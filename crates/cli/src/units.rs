@@ -19,6 +19,16 @@ pub fn elapsed(millis: u64) -> String {
     }
 }
 
+/// How long something took, in microseconds: `0.84 ms`, `12.3 ms`, `840 ms`, `1.2 s`.
+pub fn precise(micros: u64) -> String {
+    match micros {
+        0..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
+        10_000..100_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        100_000..1_000_000 => format!("{} ms", micros / 1000),
+        _ => elapsed(micros / 1000),
+    }
+}
+
 /// An amount of memory: `870 KiB`, `12.3 MiB`.
 pub fn bytes(bytes: u64) -> String {
     const MIB: u64 = 1024 * 1024;
@@ -48,6 +58,10 @@ mod tests {
         assert_eq!(
             [0, 1_234, 9_999, 61_000, 185_000].map(elapsed),
             ["0.0 s", "1.2 s", "9.9 s", "61 s", "3 min 5 s"]
+        );
+        assert_eq!(
+            [0, 840, 12_345, 840_999, 1_234_567].map(precise),
+            ["0.00 ms", "0.84 ms", "12.3 ms", "840 ms", "1.2 s"]
         );
         assert_eq!([0, 900 * 1024, 13_003_000].map(bytes), ["0 KiB", "900 KiB", "12.4 MiB"]);
         assert_eq!(time_of_day(1_767_225_603_004, &TimeZone::UTC), "00:00:03.004");

@@ -19,6 +19,7 @@ use madang_wire::{
         HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView, State as InstanceState,
         SystemView, TargetView, TokenView, TrafficView,
     },
+    trace::{NotKept, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
 use tokio::{net::UnixListener, sync::broadcast};
@@ -31,6 +32,8 @@ use crate::{
     http::{Failure, lines, serve},
     node::Shared,
 };
+
+mod traces;
 
 type Answer<T> = Result<T, Failure>;
 
@@ -48,6 +51,8 @@ type Answer<T> = Result<T, Failure>;
         events,
         requests,
         traffic,
+        traces::list,
+        traces::get,
         faults::list,
         faults::add,
         faults::remove,
@@ -76,6 +81,11 @@ type Answer<T> = Result<T, Failure>;
         TokenView,
         EnvironmentView,
         TrafficView,
+        TraceList,
+        TraceSummary,
+        TraceView,
+        SpanView,
+        NotKept,
         FaultSpec,
         FaultView,
         Problem
@@ -99,6 +109,8 @@ pub(crate) async fn run(
         .route("/v1/events", get(events))
         .route("/v1/requests", get(requests))
         .route("/v1/traffic", get(traffic))
+        .route("/v1/traces", get(traces::list))
+        .route("/v1/traces/{id}", get(traces::get))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/restart/{name}", post(restart))

@@ -12,7 +12,7 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
-use madang_telemetry::{Logs, Records};
+use madang_telemetry::{Logs, Records, Traces};
 use madang_wire::admin::{
     EnvironmentView, Event, EventKind, InstanceView, ServiceView, SystemView, TokenView,
 };
@@ -66,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) supervisor: madang_supervisor::Handle,
     pub(crate) logs: Logs,
     pub(crate) records: Records,
+    pub(crate) traces: Traces,
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
@@ -306,7 +307,9 @@ impl Shared {
 
     /// Takes the records of requests from the workers.
     pub(crate) fn drain_records(&self) {
-        self.records.push_many(self.gateway.records());
+        let records = self.gateway.records();
+        self.traces.record(&records);
+        self.records.push_many(records);
     }
 
     /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.

@@ -186,6 +186,7 @@ mod tests {
             request_id: at.into(),
             trace_id: TraceId(at.into()),
             span_id: SpanId(at),
+            parent_span_id: None,
             route: Some(format!("/{service}/**").into()),
             caller: None,
             service: Some(service.into()),

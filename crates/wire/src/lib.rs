@@ -1,4 +1,4 @@
-//! Every type that crosses a process: the admin API, the service API, problems and request records.
+//! Every type that crosses a process: the admin API, the service API, problems, traces and request records.
 //!
 //! Types and their JSON only. Knows nothing of servers, clients or storage.
 
@@ -8,6 +8,7 @@ mod ids;
 mod problem;
 mod record;
 pub mod service;
+pub mod trace;
 
 pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};

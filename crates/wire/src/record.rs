@@ -48,6 +48,10 @@ pub struct RequestRecord {
     /// The span of this hop: 16 hexadecimal digits.
     #[schema(value_type = String)]
     pub span_id: SpanId,
+    /// The span of whoever asked, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub parent_span_id: Option<SpanId>,
     /// The route's template, never the path itself.
     #[schema(value_type = Option<String>)]
     pub route: Option<Arc<str>>,

@@ -15,6 +15,7 @@ mod restart;
 mod routes;
 mod systems;
 mod token;
+mod traces;
 mod up;
 mod wait;
 
@@ -64,6 +65,8 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Ps(which) => ps::run(&at(which)?, &output).await,
         Command::Systems => systems::run(&output).await,
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
+        Command::Traces(which) => traces::list(&client(default())?, &output, &which).await,
+        Command::Trace { id } => traces::show(&client(default())?, &output, &id).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,
         Command::Token { service } => token::run(&client(default())?, &output, &service).await,

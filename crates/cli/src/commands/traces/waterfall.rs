@@ -1,0 +1,177 @@
+//! One trace, drawn: each span below the one that caused it, with a bar for its time.
+
+use std::collections::{BTreeMap, HashSet};
+
+use madang_wire::{
+    SpanId,
+    trace::{SpanView, TraceView},
+};
+use serde_json::Value;
+
+use crate::{
+    style::{Paint, Style},
+    table::{Cell, Table},
+    units,
+};
+
+/// How wide the bar of the whole trace is, in characters.
+const WIDTH: u64 = 30;
+
+/// How deep spans are indented at most; what is deeper stands as deep as that.
+const DEEPEST: usize = 20;
+
+/// The trace as text, a line for each span.
+pub(super) fn draw(view: &TraceView, style: Style) -> String {
+    let start = view.spans.iter().map(|span| span.start_us).min().unwrap_or(0);
+    let end = view.spans.iter().map(|span| span.start_us.saturating_add(span.duration_us)).max().unwrap_or(0);
+    let whole = end - start;
+    let mut table = Table::new(&["SPAN", "FROM", "TO", "DURATION", "TIME", "DETAILS"]);
+    for (depth, span) in in_order(&view.spans) {
+        let name = format!("{}{}", "  ".repeat(depth.min(DEEPEST)), span.name);
+        let paint = if span.error { Paint::Bad } else { Paint::Good };
+        table.row([
+            Cell::new(name).paint(if span.error { Paint::Bad } else { Paint::Strong }),
+            Cell::new(&span.service),
+            Cell::maybe(span.peer.as_deref()),
+            Cell::new(units::precise(span.duration_us)),
+            Cell::new(bar(span.start_us - start, span.duration_us, whole)).paint(paint),
+            Cell::new(details(span)),
+        ]);
+    }
+    let (spans, cut) = (view.spans.len(), if view.cut { " of more" } else { "" });
+    format!(
+        "trace {}: {spans}{cut} {}, {}\n{}",
+        view.trace_id,
+        if spans == 1 { "span" } else { "spans" },
+        units::precise(whole),
+        table.render(style)
+    )
+}
+
+/// Each span after the one that caused it, with its depth; one whose cause is not known stands for itself.
+fn in_order(spans: &[SpanView]) -> Vec<(usize, &SpanView)> {
+    let known: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
+    let mut below: BTreeMap<Option<u64>, Vec<&SpanView>> = BTreeMap::new();
+    for span in spans.iter().rev() {
+        let parent = span.parent_span_id.filter(|parent| known.contains(parent) && *parent != span.span_id);
+        below.entry(parent.map(|parent| parent.0)).or_default().push(span);
+    }
+    let mut order = Vec::new();
+    let mut waiting: Vec<(usize, &SpanView)> =
+        below.remove(&None).unwrap_or_default().into_iter().map(|span| (0, span)).collect();
+    loop {
+        while let Some((depth, span)) = waiting.pop() {
+            order.push((depth, span));
+            // Taken out, so that spans that claim to cause each other come once.
+            let caused = below.remove(&Some(span.span_id.0)).unwrap_or_default();
+            waiting.extend(caused.into_iter().map(|span| (depth + 1, span)));
+        }
+        // What is left can be reached from no beginning: each causes another.
+        let Some((_, circle)) = below.pop_first() else { return order };
+        waiting.extend(circle.into_iter().map(|span| (0, span)));
+    }
+}
+
+/// Where in the trace the span lies, at least one character wide.
+fn bar(from: u64, duration: u64, whole: u64) -> String {
+    let whole = whole.max(1);
+    let place = |time: u64| (u128::from(time) * u128::from(WIDTH) / u128::from(whole)) as u64;
+    let before = place(from).min(WIDTH - 1);
+    let length = place(from.saturating_add(duration)).clamp(before + 1, WIDTH) - before;
+    format!("{}{}", " ".repeat(before as usize), "█".repeat(length as usize))
+}
+
+/// What is worth knowing where something took long or went wrong.
+fn details(span: &SpanView) -> String {
+    let number = |name: &str| span.attributes.get(name).and_then(Value::as_u64);
+    let text = |name: &str| span.attributes.get(name).and_then(Value::as_str);
+    let status = number("http.response.status_code").map(|status| status.to_string());
+    let unanswered =
+        (span.attributes.contains_key("madang.hop") && status.is_none()).then(|| "no answer".to_owned());
+    [
+        status,
+        unanswered,
+        text("madang.code").map(str::to_owned),
+        number("madang.attempts")
+            .filter(|attempts| *attempts > 1)
+            .map(|attempts| format!("{attempts} attempts")),
+        number("madang.parked_us").map(|time| format!("waited {}", units::precise(time))),
+        number("madang.upstream_us").map(|time| format!("service took {}", units::precise(time))),
+        text("madang.fallback").map(|which| format!("fallback {which}")),
+        text("madang.fault").map(|which| format!("fault {which}")),
+        text("service.instance.id").map(str::to_owned),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use madang_wire::TraceId;
+    use serde_json::json;
+
+    use super::*;
+
+    fn span(
+        id: u64,
+        parent: Option<u64>,
+        name: &str,
+        from: u64,
+        duration: u64,
+        attributes: Value,
+    ) -> SpanView {
+        SpanView {
+            span_id: SpanId(id),
+            parent_span_id: parent.map(SpanId),
+            service: "orders".to_owned(),
+            peer: Some("users".to_owned()),
+            name: name.to_owned(),
+            kind: "client".to_owned(),
+            start_us: 1_000_000 + from,
+            duration_us: duration,
+            error: attributes["madang.code"].is_string(),
+            attributes: attributes.as_object().unwrap().clone(),
+        }
+    }
+
+    fn drawn(spans: Vec<SpanView>) -> String {
+        draw(&TraceView { trace_id: TraceId(7), spans, cut: false }, Style::PLAIN)
+    }
+
+    #[test]
+    fn spans_stand_below_their_cause_with_what_took_the_time() {
+        let answered = json!({"http.response.status_code": 200, "madang.hop": "gateway", "madang.attempts": 1,
+            "madang.upstream_us": 39_000, "service.instance.id": "orders-a"});
+        let failed = json!({"http.response.status_code": 503, "madang.hop": "door", "madang.attempts": 3,
+            "madang.parked_us": 2000, "madang.code": "MDG-CALL-001", "madang.fallback": "static"});
+        let spans = vec![
+            span(1, None, "GET /orders/{id}", 0, 40_000, answered),
+            span(2, Some(1), "GET users", 2000, 500, json!({"madang.hop": "door"})),
+            span(4, Some(2), "within", 2100, 200, json!({})),
+            span(3, Some(1), "GET mail", 10_000, 20_000, failed),
+            span(5, Some(99), "of a cause that was not kept", 39_000, 1000, json!({})),
+        ];
+        expect![[r#"
+            trace 00000000000000000000000000000007: 5 spans, 40.0 ms
+            SPAN                          FROM    TO     DURATION  TIME                            DETAILS
+            GET /orders/{id}              orders  users  40.0 ms   ██████████████████████████████  200, service took 39.0 ms, orders-a
+              GET users                   orders  users  0.50 ms    █                              no answer
+                within                    orders  users  0.20 ms    █
+              GET mail                    orders  users  20.0 ms          ███████████████          503, MDG-CALL-001, 3 attempts, waited 2.00 ms, fallback static
+            of a cause that was not kept  orders  users  1.00 ms                                █
+        "#]].assert_eq(&drawn(spans));
+    }
+
+    #[test]
+    fn whatever_spans_claim_each_comes_once() {
+        let claims = [(1, Some(2)), (2, Some(1)), (3, Some(3)), (4, Some(1))];
+        let spans = claims.map(|(id, parent)| span(id, parent, "circle", 0, u64::MAX, json!({})));
+        let order: Vec<u64> = in_order(&spans).iter().map(|(_, span)| span.span_id.0).collect();
+        assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), 4, "{order:?}");
+        assert_eq!(order.len(), 4, "{order:?}");
+        drawn(spans.to_vec());
+    }
+}

@@ -1,0 +1,82 @@
+//! Traces: the newest, and all that is kept of one.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+};
+use madang_telemetry::TraceFilter;
+use madang_wire::{
+    Code, Problem, TraceId,
+    trace::{TraceList, TraceView},
+};
+use serde::Deserialize;
+
+use super::{Answer, Shared, unknown};
+use crate::{http::Failure, node::with_causes};
+
+/// How many are listed at most.
+const MOST: u32 = 1000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    #[serde(default)]
+    error: bool,
+    slow_us: Option<u64>,
+    service: Option<String>,
+    limit: Option<u32>,
+}
+
+/// The newest traces: what the gateway and the listeners of services saw.
+#[utoipa::path(get, path = "/v1/traces",
+    params(
+        ("error" = Option<bool>, Query, description = "Only those in which something failed."),
+        ("slow_us" = Option<u64>, Query, description = "Only those that took at least so many microseconds."),
+        ("service" = Option<String>, Query, description = "Only those in which this service called or was called."),
+        ("limit" = Option<u32>, Query, description = "How many, up to 1000; 50 if absent.")),
+    responses((status = 200, body = TraceList), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn list(
+    State(node): State<Arc<Shared>>,
+    Query(params): Query<Params>,
+) -> Answer<Json<TraceList>> {
+    let Params { error, slow_us, service, limit } = params;
+    if let Some(name) = &service
+        && name != "gateway"
+        && !node.system.borrow().services.contains_key(name.as_str())
+    {
+        return Err(unknown(&node, name));
+    }
+    let limit = limit.unwrap_or(TraceFilter::default().limit).min(MOST);
+    let filter = TraceFilter { error, slow: slow_us.map(Duration::from_micros), service, limit };
+    settle(&node).await;
+    node.traces.list(filter).await.map(Json).map_err(|error| unread(&error))
+}
+
+/// One trace with its spans. Nothing is kept of one that was neither failed nor slow nor in the sample, or is too old.
+#[utoipa::path(get, path = "/v1/traces/{id}",
+    params(("id" = String, Path, description = "32 hexadecimal digits.")),
+    responses((status = 200, body = TraceView), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn get(State(node): State<Arc<Shared>>, Path(id): Path<String>) -> Answer<Json<TraceView>> {
+    let digits = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let trace: Option<TraceId> = id.parse().ok().filter(|_| digits);
+    let trace =
+        trace.ok_or_else(|| Failure::parameter("id", "expected the 32 hexadecimal digits of a trace"))?;
+    settle(&node).await;
+    let found = node.traces.get(trace).await.map_err(|error| unread(&error))?;
+    found.map(Json).ok_or_else(|| {
+        let detail = format!("nothing is kept of the trace {trace}: it was not in the sample, or is too old");
+        Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
+    })
+}
+
+/// Has what is over by now among what is read. What cannot be written is counted, and told by the task that writes.
+async fn settle(node: &Shared) {
+    node.drain_records();
+    let _ = node.traces.flush().await;
+}
+
+fn unread(error: &madang_store::Error) -> Failure {
+    Problem::new(Code::INTERNAL).detail(with_causes(error)).into()
+}

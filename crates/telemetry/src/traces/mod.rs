@@ -1,0 +1,200 @@
+//! Traces, kept in a file of their own over restarts: `telemetry.db`.
+//!
+//! - [`span`]: what is kept of a span, and what a request record is as one;
+//! - [`queue`]: what waits to be written, and the rule by which it is dropped;
+//! - [`schema`]: the tables;
+//! - [`write`]: from the queue into the tables, a commit for all that came in a quarter of a second;
+//! - [`retention`]: what is deleted, so that neither age nor size exceeds its bound;
+//! - [`query`]: what may be asked.
+
+mod query;
+mod queue;
+mod retention;
+mod schema;
+mod span;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use madang_store::{Settings, Store, WAL};
+use madang_wire::{
+    RequestRecord, TraceId,
+    trace::{NotKept, TraceList, TraceView},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use queue::Queue;
+
+pub use query::TraceFilter;
+
+/// How often what waits is written: this much is lost if the node is killed.
+const FLUSH: Duration = Duration::from_millis(250);
+
+/// What is kept, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// The size on disk in bytes that is never exceeded, the write-ahead log included.
+    pub largest: u64,
+    /// How long a trace is kept at most.
+    pub oldest: Duration,
+    /// How many spans a second are kept of those that neither failed nor were slow.
+    pub sampled_per_second: u32,
+    /// From which duration on a request is slow.
+    pub slow: Duration,
+    /// How many spans wait to be written at most.
+    pub waiting: usize,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self {
+            largest: 512 << 20,
+            oldest: Duration::from_secs(7 * 24 * 60 * 60),
+            sampled_per_second: 1000,
+            slow: Duration::from_secs(1),
+            waiting: 16 * 1024,
+        }
+    }
+}
+
+/// The traces of a system. Clones share them.
+#[derive(Clone)]
+pub struct Traces {
+    store: Store,
+    config: Arc<TraceConfig>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// What waits, and how many ordinary spans may be written now: what a second allows at most.
+struct Waiting {
+    queue: Queue<RequestRecord>,
+    allowed: f64,
+    counted: Instant,
+}
+
+// === impl Traces ===
+
+impl Traces {
+    /// Opens the file, and makes it where there is none.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or a newer version of the program wrote it.
+    pub async fn open(file: &Path, config: TraceConfig) -> Result<Self, madang_store::Error> {
+        let settings = Settings { lossy: true, largest: Some(config.largest.saturating_sub(WAL)) };
+        let store = Store::open_with(&format!("sqlite:{}", file.display()), settings)?;
+        store.migrate("traces", schema::MIGRATIONS).await?;
+        let waiting = Waiting {
+            queue: Queue::new(config.waiting),
+            allowed: config.sampled_per_second.into(),
+            counted: Instant::now(),
+        };
+        let waiting = Arc::new(Mutex::new(waiting));
+        Ok(Self { store, config: Arc::new(config), waiting })
+    }
+
+    /// Takes what the hops knew of requests. Never waits: what finds no room is dropped by the rule of the queue.
+    pub fn record(&self, records: &[RequestRecord]) {
+        let mut waiting = self.waiting();
+        for record in records {
+            let urgent = span::failed(record) || self.is_slow(record.duration_us);
+            waiting.queue.push(record.trace_id, urgent, || record.clone());
+        }
+    }
+
+    /// Writes what came and deletes what is too old or too much, until `shutdown` ends; what came by then is written.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut ticks = interval(FLUSH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            let ended = tokio::select! {
+                () = &mut shutdown => true,
+                _ = ticks.tick() => false,
+            };
+            let outcome = self.flush().await;
+            match (&outcome, failing) {
+                (Err(error), false) => {
+                    warn!(%error, source = ?std::error::Error::source(error), "traces are not kept")
+                }
+                (Ok(()), true) => info!("traces are kept again"),
+                _ => {}
+            }
+            failing = outcome.is_err();
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Writes what waits, then deletes what is too much; [`Traces::run`] does it four times a second.
+    ///
+    /// # Errors
+    /// If the file cannot be written: what could not be is lost, and counted.
+    pub async fn flush(&self) -> Result<(), madang_store::Error> {
+        let records = self.waiting().take(self.config.sampled_per_second.into());
+        let count = records.len() as u64;
+        let mut records = records.into_iter();
+        let (mut unwritten, mut written) = (count, Ok(()));
+        while unwritten > 0 && written.is_ok() {
+            let some: Vec<_> = records.by_ref().take(write::MOST).collect();
+            let count = some.len() as u64;
+            written = self.store.write(move |tx| write::insert(tx, some)).await;
+            unwritten -= if written.is_ok() { count } else { 0 };
+        }
+        self.waiting().queue.not_kept.unwritten += unwritten;
+        // Also after a failure: that there was no room is the most likely cause.
+        written.and(retention::trim(&self.store, &self.config).await)
+    }
+
+    /// The newest traces that the filter lets through.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn list(&self, filter: TraceFilter) -> Result<TraceList, madang_store::Error> {
+        let traces = self.store.read(move |conn| query::list(conn, &filter)).await?;
+        Ok(TraceList { traces, not_kept: self.not_kept() })
+    }
+
+    /// One trace with its spans; none if nothing is kept of it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn get(&self, trace: TraceId) -> Result<Option<TraceView>, madang_store::Error> {
+        self.store.read(move |conn| query::get(conn, trace)).await
+    }
+
+    /// What was not kept since it was opened.
+    pub fn not_kept(&self) -> NotKept {
+        self.waiting().queue.not_kept
+    }
+
+    fn is_slow(&self, duration_us: u64) -> bool {
+        u128::from(duration_us) >= self.config.slow.as_micros()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn take(&mut self, per_second: f64) -> Vec<RequestRecord> {
+        let now = Instant::now();
+        let passed = now.duration_since(self.counted).as_secs_f64();
+        self.counted = now;
+        self.allowed = (self.allowed + passed * per_second).min(per_second);
+        let (taken, sampled) = self.queue.take(self.allowed as usize);
+        self.allowed -= sampled as f64;
+        taken
+    }
+}

@@ -1,0 +1,123 @@
+//! What waits to be written, within a bound, and the rule by which it is dropped.
+//!
+//! What failed or was slow is kept before all else: it takes the place of an ordinary span where there is no room, and
+//! is itself dropped only if there is nothing but such. Of the ordinary spans those of a trace in which something failed
+//! or was slow are written, if they wait at the same time, and of the rest as many whole traces as the budget allows.
+//! Which these are depends on nothing but the trace's id, so that the spans of one trace are mostly kept together, also
+//! over several commits.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use madang_wire::{TraceId, trace::NotKept};
+
+/// Items of traces, in the order in which they came.
+pub(super) struct Queue<T> {
+    most: usize,
+    urgent: VecDeque<(TraceId, T)>,
+    ordinary: VecDeque<(TraceId, T)>,
+    pub(super) not_kept: NotKept,
+}
+
+// === impl Queue ===
+
+impl<T> Queue<T> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, urgent: VecDeque::new(), ordinary: VecDeque::new(), not_kept: NotKept::default() }
+    }
+
+    /// Adds an item, which is only made if there is room for it.
+    pub(super) fn push(&mut self, trace: TraceId, urgent: bool, item: impl FnOnce() -> T) {
+        let full = self.urgent.len() + self.ordinary.len() >= self.most;
+        match (urgent, full) {
+            (true, true) if self.ordinary.pop_front().is_none() => self.not_kept.overflow += 1,
+            (true, full) => {
+                self.not_kept.sampled += u64::from(full);
+                self.urgent.push_back((trace, item()));
+            }
+            (false, true) => self.not_kept.sampled += 1,
+            (false, false) => self.ordinary.push_back((trace, item())),
+        }
+    }
+
+    /// Takes all that is to be written, with so many ordinary items of ordinary traces at most; and
+    /// says how many of these it took. Nothing waits then.
+    pub(super) fn take(&mut self, budget: usize) -> (Vec<T>, usize) {
+        let urgent: HashSet<TraceId> = self.urgent.iter().map(|(trace, _)| *trace).collect();
+        let mut taken: Vec<T> = self.urgent.drain(..).map(|(_, item)| item).collect();
+        let mut others: BTreeMap<u64, Vec<T>> = BTreeMap::new();
+        for (trace, item) in self.ordinary.drain(..) {
+            match urgent.contains(&trace) {
+                true => taken.push(item),
+                false => others.entry(lot(trace)).or_default().push(item),
+            }
+        }
+        let (mut left, mut used) = (budget, 0);
+        for items in others.into_values() {
+            if items.len() <= left {
+                left -= items.len();
+                used += items.len();
+                taken.extend(items);
+            } else {
+                // A later trace may be small enough, but would be none the fairer for it.
+                self.not_kept.sampled += items.len() as u64;
+                left = 0;
+            }
+        }
+        (taken, used)
+    }
+}
+
+/// The place of a trace among the others: the finaliser of SplitMix64 over its id, since clients choose ids.
+fn lot(TraceId(id): TraceId) -> u64 {
+    let mut mixed = (id >> 64) as u64 ^ id as u64;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(most: usize, items: impl IntoIterator<Item = (u128, bool)>) -> Queue<u128> {
+        let mut queue = Queue::new(most);
+        items.into_iter().for_each(|(trace, urgent)| queue.push(TraceId(trace), urgent, || trace));
+        queue
+    }
+
+    fn counts(queue: &Queue<u128>) -> (u64, u64) {
+        (queue.not_kept.sampled, queue.not_kept.overflow)
+    }
+
+    #[test]
+    fn what_failed_takes_the_place_of_what_did_not() {
+        let mut full = queue(3, [(1, false), (2, false), (3, true), (4, true), (5, false)]);
+        assert_eq!(counts(&full), (2, 0), "1 made room for 4, and 5 found none");
+        assert_eq!(full.take(10), (vec![3, 4, 2], 1));
+
+        let mut failures = queue(2, [(1, true), (2, true), (3, true), (4, false)]);
+        assert_eq!(counts(&failures), (1, 1));
+        assert_eq!(failures.take(10), (vec![1, 2], 0));
+    }
+
+    #[test]
+    fn a_failed_trace_is_whole_and_costs_the_others_nothing() {
+        let mut mixed = queue(100, [(7, false), (7, false), (7, true), (8, false)]);
+        assert_eq!(mixed.take(1), (vec![7, 7, 7, 8], 1));
+        assert_eq!(counts(&mixed), (0, 0));
+    }
+
+    #[test]
+    fn of_the_rest_whole_traces_are_sampled_and_the_same_each_time() {
+        let flood = || (0..1000).flat_map(|trace| [(trace, false), (trace, false)]);
+        let mut first = queue(4000, flood());
+        let (kept, used) = first.take(100);
+        assert_eq!((kept.len(), used), (100, 100));
+        assert!(kept.chunks(2).all(|pair| pair[0] == pair[1]), "both spans of each");
+        assert_eq!(counts(&first), (1900, 0));
+        assert_eq!(queue(4000, flood()).take(100).0, kept);
+        // No part of the ids is preferred.
+        let low = kept.iter().filter(|trace| **trace < 500).count();
+        assert!((20..80).contains(&low), "{low} of 100");
+    }
+}

@@ -1,0 +1,199 @@
+//! Traces over their whole way: recorded, written, asked for, deleted.
+
+use std::{sync::Arc, time::Duration};
+
+use madang_wire::{Hop, RequestRecord, SpanId, TraceId};
+use tempfile::TempDir;
+
+use super::{TraceConfig, TraceFilter, Traces};
+
+/// Far from any that is too old.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_millis() as u64
+}
+
+fn record(trace: u128, span: u64, at: u64, service: &str, status: u16) -> RequestRecord {
+    RequestRecord {
+        at,
+        hop: Hop::Gateway,
+        request_id: (trace as u64).into(),
+        trace_id: TraceId(trace),
+        span_id: SpanId(span),
+        parent_span_id: None,
+        route: Some(format!("/{service}/{{id}}").into()),
+        caller: None,
+        service: Some(service.into()),
+        instance: Some(format!("{service}-a").into()),
+        method: "GET".into(),
+        status,
+        code: None,
+        attempts: 2,
+        fault: None,
+        duration_us: 3000,
+        upstream_us: 2000,
+        fallback: None,
+        parked_us: 500,
+    }
+}
+
+/// The call that a service made for a request, as its door saw it.
+fn within(parent: &RequestRecord, span: u64, service: &str, status: u16) -> RequestRecord {
+    RequestRecord {
+        hop: Hop::Door,
+        parent_span_id: Some(parent.span_id),
+        route: None,
+        caller: parent.service.clone(),
+        ..record(parent.trace_id.0, span, parent.at + 1, service, status)
+    }
+}
+
+async fn open(config: TraceConfig) -> (Traces, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Traces::open(&folder.path().join("telemetry.db"), config).await.unwrap(), folder)
+}
+
+async fn listed(traces: &Traces, filter: TraceFilter) -> Vec<u128> {
+    traces.list(filter).await.unwrap().traces.iter().map(|trace| trace.trace_id.0).collect()
+}
+
+#[tokio::test]
+async fn a_trace_is_whole_and_there_after_a_restart() {
+    let (traces, folder) = open(TraceConfig::default()).await;
+    let outer = record(7, 1, now(), "orders", 502);
+    let inner = within(&outer, 2, "users", 503);
+    traces.record(&[inner, outer.clone()]);
+    traces.flush().await.unwrap();
+    // Told once more, as a client would that got no answer.
+    traces.record(&[outer]);
+    traces.flush().await.unwrap();
+    drop(traces);
+
+    let traces = Traces::open(&folder.path().join("telemetry.db"), TraceConfig::default()).await.unwrap();
+    let list = traces.list(TraceFilter::default()).await.unwrap().traces;
+    let [one] = &list[..] else { panic!("{list:?}") };
+    assert_eq!((one.name.as_str(), one.service.as_str()), ("GET /orders/{id}", "gateway"));
+    assert_eq!((one.spans, one.errors, one.duration_us), (2, 2, 4000), "the second began 1 ms later");
+
+    let view = traces.get(TraceId(7)).await.unwrap().unwrap();
+    let seen: Vec<_> = view
+        .spans
+        .iter()
+        .map(|span| (span.service.as_str(), span.peer.as_deref(), span.name.as_str(), span.kind.as_str()))
+        .collect();
+    let expected = [
+        ("gateway", Some("orders"), "GET /orders/{id}", "server"),
+        ("orders", Some("users"), "GET users", "client"),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(view.spans[1].parent_span_id, Some(view.spans[0].span_id));
+    let attributes = &view.spans[1].attributes;
+    for (name, value) in [
+        ("http.response.status_code", 503),
+        ("madang.attempts", 2),
+        ("madang.upstream_us", 2000),
+        ("madang.parked_us", 500),
+    ] {
+        assert_eq!(attributes[name], value, "{name}");
+    }
+    assert!(traces.get(TraceId(8)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn traces_are_found_by_what_was_wrong_with_them() {
+    let (traces, _folder) = open(TraceConfig::default()).await;
+    let at = now();
+    let slow = RequestRecord { duration_us: 2_000_000, ..record(3, 1, at + 2, "mail", 200) };
+    let quick = record(1, 1, at, "users", 200);
+    let failed = record(2, 1, at + 1, "orders", 500);
+    traces.record(&[within(&quick, 9, "mail", 200), quick, failed, slow]);
+    traces.flush().await.unwrap();
+
+    let check = async |filter: TraceFilter, expected: &[u128]| {
+        assert_eq!(listed(&traces, filter.clone()).await, expected, "{filter:?}");
+    };
+    let all = TraceFilter::default();
+    check(all.clone(), &[3, 2, 1]).await;
+    check(TraceFilter { limit: 2, ..all.clone() }, &[3, 2]).await;
+    check(TraceFilter { error: true, ..all.clone() }, &[2]).await;
+    check(TraceFilter { slow: Some(Duration::from_secs(1)), ..all.clone() }, &[3]).await;
+    check(TraceFilter { service: Some("mail".into()), ..all.clone() }, &[3, 1]).await;
+    check(TraceFilter { service: Some("users".into()), ..all.clone() }, &[1]).await;
+    check(TraceFilter { service: Some("mai".into()), ..all.clone() }, &[]).await;
+    check(TraceFilter { service: Some("mail".into()), error: true, ..all }, &[]).await;
+}
+
+#[tokio::test]
+async fn under_a_flood_what_failed_is_kept_and_what_is_not_is_counted() {
+    let config = TraceConfig { sampled_per_second: 100, waiting: 1000, ..Default::default() };
+    let (traces, _folder) = open(config).await;
+    let at = now();
+    for trace in 1..=5000 {
+        let status = if trace % 100 == 0 { 500 } else { 200 };
+        traces.record(&[record(trace, 1, at, "users", status)]);
+    }
+    traces.flush().await.unwrap();
+    let all = TraceFilter { limit: 10_000, ..Default::default() };
+    assert_eq!(listed(&traces, TraceFilter { error: true, ..all.clone() }).await.len(), 50);
+    assert_eq!(listed(&traces, all.clone()).await.len(), 150);
+    let not_kept = traces.list(all).await.unwrap().not_kept;
+    assert_eq!((not_kept.sampled, not_kept.overflow, not_kept.unwritten), (4850, 0, 0));
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_first_and_the_rest_stays() {
+    let config = TraceConfig { oldest: Duration::from_secs(3600), ..Default::default() };
+    let (traces, _folder) = open(config).await;
+    let at = now();
+    traces.record(&[record(1, 1, at - 3_700_000, "users", 200), record(2, 1, at - 3_500_000, "users", 200)]);
+    traces.flush().await.unwrap();
+    assert_eq!(listed(&traces, TraceFilter::default()).await, [2]);
+    assert!(traces.get(TraceId(1)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_files_stay_below_their_bound_and_keep_the_newest() {
+    let config = TraceConfig {
+        largest: 16 << 20,
+        sampled_per_second: 1_000_000,
+        waiting: 100_000,
+        ..Default::default()
+    };
+    let (traces, folder) = open(config.clone()).await;
+    let start = now() - 1_000_000;
+    let mut trace = 0;
+    for _ in 0..100 {
+        let batch: Vec<_> = (0..800)
+            .map(|_| {
+                trace += 1;
+                record(trace, 1, start + trace as u64, "users", 200)
+            })
+            .collect();
+        traces.record(&batch);
+        traces.flush().await.unwrap();
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let named =
+            files.map(Result::unwrap).filter(|file| !file.file_name().to_string_lossy().ends_with("-shm"));
+        let size: u64 = named.map(|file| file.metadata().unwrap().len()).sum();
+        assert!(size <= config.largest, "{size}");
+    }
+    let all = TraceFilter { limit: u32::MAX, ..Default::default() };
+    let kept = listed(&traces, all).await;
+    assert!((2000..70_000).contains(&kept.len()), "{} are kept", kept.len());
+    assert!(kept.iter().copied().eq((0..kept.len() as u128).map(|n| trace - n)), "the newest without a gap");
+    assert_eq!(traces.not_kept().unwritten, 0);
+}
+
+#[tokio::test]
+async fn what_came_before_the_end_is_written_at_the_end() {
+    let (traces, _folder) = open(TraceConfig::default()).await;
+    let end = Arc::new(tokio::sync::Notify::new());
+    let running = tokio::spawn({
+        let (traces, end) = (traces.clone(), end.clone());
+        async move { traces.run(async move { end.notified().await }).await }
+    });
+    traces.record(&[record(1, 1, now(), "users", 500)]);
+    end.notify_one();
+    running.await.unwrap();
+    assert_eq!(listed(&traces, TraceFilter::default()).await, [1]);
+}

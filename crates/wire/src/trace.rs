@@ -1,0 +1,86 @@
+//! Traces as the admin API tells of them: `GET /v1/traces` and `GET /v1/traces/{id}`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{SpanId, TraceId};
+
+/// The traces that were asked for, and what is known to be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TraceList {
+    /// The traces, newest first.
+    pub traces: Vec<TraceSummary>,
+    /// What was not kept since the node started.
+    pub not_kept: NotKept,
+}
+
+/// Spans that were not kept since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct NotKept {
+    /// Neither failed nor slow, nor of a trace with such a span: beyond the number that is kept each second.
+    pub sampled: u64,
+    /// Failed or slow, but more than there was room for before they could be written.
+    pub overflow: u64,
+    /// Could not be written.
+    pub unwritten: u64,
+}
+
+/// What the spans of one trace add up to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TraceSummary {
+    /// The trace's id: 32 hexadecimal digits.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// When its first span began, in microseconds since 1970.
+    pub start_us: u64,
+    /// From there to the end of its last span, in microseconds.
+    pub duration_us: u64,
+    /// The name of its first span.
+    pub name: String,
+    /// The service of its first span; `gateway` for a request from outside.
+    pub service: String,
+    /// How many spans it has.
+    pub spans: u64,
+    /// How many of them failed.
+    pub errors: u64,
+}
+
+/// One trace: `GET /v1/traces/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TraceView {
+    /// The trace's id: 32 hexadecimal digits.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// Its spans in the order in which they began.
+    pub spans: Vec<SpanView>,
+    /// Whether it has more spans than are shown.
+    pub cut: bool,
+}
+
+/// One span of a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SpanView {
+    /// The span's id: 16 hexadecimal digits.
+    #[schema(value_type = String)]
+    pub span_id: SpanId,
+    /// The span that caused it, which may not have been kept.
+    #[schema(value_type = Option<String>)]
+    pub parent_span_id: Option<SpanId>,
+    /// The service that it happened in; `gateway` for a request from outside.
+    pub service: String,
+    /// The service that was called.
+    pub peer: Option<String>,
+    /// Its name: the method and the route's template.
+    pub name: String,
+    /// `server`, `client`, `internal`, `producer` or `consumer`.
+    pub kind: String,
+    /// When it began, in microseconds since 1970.
+    pub start_us: u64,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// Whether it failed.
+    pub error: bool,
+    /// What else is known of it, under the names of OpenTelemetry's conventions or under `madang.`.
+    #[schema(value_type = Object)]
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+}
