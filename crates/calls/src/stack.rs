@@ -36,6 +36,6 @@ where
         .layer(deadline::attempt()) // inside park: waiting for an instance costs no attempt its time
         .layer(outcome::layer()) // judges an instance by its answers, and the service; connecting included
         .layer(fault::layer()) // inside all that judges: injected as if the instance made them
-        .layer(hop::layer()) // writes each attempt anew: its number, its span and the time left
+        .layer(hop::layer()) // writes each attempt anew: its number and the time left
         .service(transport)
 }

@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::{
     Error,
@@ -111,9 +111,17 @@ impl Writer {
                 group.push(next);
             }
             let committed = self.commit(&mut connection, &mut group);
-            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = committed.clone().err();
+            let before = {
+                let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *failing, committed.clone().err())
+            };
             if let Err(error) = &committed {
-                error!(writes = group.len(), %error, source = ?std::error::Error::source(error), "commit failed");
+                let (writes, source) = (group.len(), std::error::Error::source(error));
+                // On a full disk every commit fails: once is enough for the log, which has no room either.
+                match before {
+                    None => error!(writes, %error, ?source, "commit failed"),
+                    Some(_) => debug!(writes, %error, ?source, "commit failed again"),
+                }
                 // What the connection believes about the file is not trusted after that.
                 connection = None;
             }

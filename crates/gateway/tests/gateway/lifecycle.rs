@@ -189,6 +189,28 @@ async fn stopping_lets_requests_end_and_takes_no_new_ones() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn an_http2_client_is_told_to_go_away() {
+    let stage = Stage::new(&["- /** -> a"]).await.with("a", saying("a").await);
+    let mut client = TcpStream::connect(stage.address()).await.unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // Its settings show that the connection is one of HTTP/2 by now.
+    let mut came = [0; 9];
+    client.read_exact(&mut came).await.unwrap();
+    let stopping = stage.stop_soon();
+    let mut rest = came.to_vec();
+    timeout(Duration::from_secs(5), client.read_to_end(&mut rest)).await.unwrap().unwrap();
+    let mut frames = Vec::new();
+    while let Some((&[a, b, c, kind, ..], after)) = rest.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        frames.push((kind, after[..length].to_vec()));
+        rest = after[length..].to_vec();
+    }
+    let goes = |(kind, told): &(u8, Vec<u8>)| *kind == 7 && told[4..8] == [0; 4];
+    assert!(frames.iter().any(goes), "GOAWAY, without an error: {frames:?}");
+    stopping.await.unwrap();
+}
+
 /// A gateway before `orders`, which asks `users` at its door once it is told to, and the address of that door.
 async fn calling_back() -> (Stage, SocketAddr, mpsc::Receiver<oneshot::Sender<()>>) {
     let listener = Listener::from_std(std::net::TcpListener::bind(ANY).unwrap()).unwrap();

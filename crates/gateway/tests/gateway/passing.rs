@@ -1,6 +1,12 @@
 //! Bodies, trailers and waiting: what passes through a gateway that holds nothing back.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -100,8 +106,11 @@ async fn large_bodies_keep_every_byte() {
 #[tokio::test]
 async fn a_service_that_breaks_off_breaks_off_the_answer() {
     let (breaks, when) = tokio::sync::watch::channel(false);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
     let address = serve(move |_| {
         let mut when = when.clone();
+        counted.fetch_add(1, Relaxed);
         async move {
             let half = futures_util::stream::once(async { Ok(text("half")) });
             let broken = futures_util::stream::once(async move {
@@ -119,6 +128,7 @@ async fn a_service_that_breaks_off_breaks_off_the_answer() {
     assert_eq!(answer.next().await.unwrap().unwrap().into_data().unwrap(), "half");
     breaks.send(true).unwrap();
     assert!(answer.next().await.unwrap().is_err(), "an answer that is cut off must not look whole");
+    assert_eq!(asked.load(Relaxed), 1, "nothing is tried again once the head has gone out");
     stage.stop().await;
 }
 
