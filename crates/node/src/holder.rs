@@ -8,15 +8,19 @@ use crate::owner::Incumbent;
 
 /// Who a process is, if it is a node or something that one started.
 pub(crate) fn known(pid: i32) -> Option<String> {
-    let incumbent = Incumbent::around_process(pid)?;
-    let Incumbent { system, root, .. } = &incumbent;
-    Some(match incumbent.pid.cast_signed() == pid {
-        true => format!(
-            "the system {system} in {root} (pid {pid}), which `madang down {}` stops",
-            incumbent.options()
-        ),
-        false => format!("an instance of the system {system} in {root}"),
+    Incumbent::around_process(pid).map(|incumbent| match incumbent.is(pid) {
+        true => node(&incumbent),
+        false => instance(&incumbent),
     })
+}
+
+fn node(incumbent: &Incumbent) -> String {
+    let Incumbent { system, root, pid, .. } = incumbent;
+    format!("the system {system} in {root} (pid {pid}), which `madang down {}` stops", incumbent.options())
+}
+
+fn instance(Incumbent { system, root, .. }: &Incumbent) -> String {
+    format!("an instance of the system {system} in {root}")
 }
 
 /// A port that the gateway cannot have, with who has it, if that is what an error is about.
@@ -29,9 +33,9 @@ fn in_words(address: SocketAddr) -> String {
     let port = address.port();
     let who = match holder(port) {
         None => "somebody whom this user cannot see".to_owned(),
-        Some((pid, command)) => match known(pid) {
-            Some(known) if known.contains("(pid ") => known,
-            Some(known) => format!("{command} (pid {pid}), {known}"),
+        Some((pid, command)) => match Incumbent::around_process(pid) {
+            Some(incumbent) if incumbent.is(pid) => node(&incumbent),
+            Some(incumbent) => format!("{command} (pid {pid}), {}", instance(&incumbent)),
             None => format!("{command} (pid {pid})"),
         },
     };

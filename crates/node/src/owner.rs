@@ -155,13 +155,18 @@ impl Incumbent {
         let files = open.filter_map(|entry| fs::read_link(entry.path()).ok());
         let lock = files.into_iter().find(|file| file.file_name().is_some_and(|name| name == LOCK))?;
         let incumbent: Self = serde_json::from_str(&fs::read_to_string(lock).ok()?).ok()?;
-        (incumbent.pid.cast_signed() == pid).then_some(incumbent)
+        incumbent.is(pid).then_some(incumbent)
     }
 
     /// The system of which a process is the node, or one that a node started.
     pub(crate) fn around_process(pid: i32) -> Option<Self> {
         let parent = |pid: &i32| madang_supervisor::parent_of(*pid);
         std::iter::successors(Some(pid), parent).take(ANCESTORS).find_map(Self::of_process)
+    }
+
+    /// Whether this process is the node.
+    pub(crate) fn is(&self, pid: i32) -> bool {
+        self.pid.cast_signed() == pid
     }
 
     /// The options by which a command means it.
