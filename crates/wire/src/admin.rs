@@ -2,7 +2,7 @@
 //!
 //! Collections are JSON arrays; whatever follows (`?follow=true`) is one JSON document a line.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use madang_model::policy::FaultEffect;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,13 @@ pub struct SystemView {
     pub requests: u64,
     /// Request records dropped because nobody drained them in time.
     pub records_dropped: u64,
+}
+
+impl SystemView {
+    /// The folder of its manifest.
+    pub fn folder(&self) -> &Path {
+        Path::new(&self.manifest).parent().unwrap_or(Path::new("/"))
+    }
 }
 
 /// What an instance does.

@@ -1,7 +1,5 @@
 //! `madang systems`: what runs on this machine, from whichever folder.
 
-use std::path::Path;
-
 use madang_wire::admin::SystemView;
 
 use crate::{
@@ -32,7 +30,6 @@ fn table(systems: &[SystemView], now: u64) -> Table {
     let mut table = Table::new(&["SYSTEM", "ISOLATED", "STATE", "PID", "UP", "GATEWAY", "FOLDER"]);
     for system in systems {
         let (state, paint) = if system.ready { ("ready", Paint::Good) } else { ("not ready", Paint::Busy) };
-        let folder = Path::new(&system.manifest).parent().unwrap_or(Path::new("/"));
         table.row([
             Cell::new(&system.name),
             Cell::maybe(system.isolated.as_ref()),
@@ -40,7 +37,7 @@ fn table(systems: &[SystemView], now: u64) -> Table {
             Cell::new(system.pid.to_string()),
             Cell::new(units::elapsed(now.saturating_sub(system.started_at))),
             Cell::new(&system.gateway),
-            Cell::new(folder.display().to_string()),
+            Cell::new(system.folder().display().to_string()),
         ]);
     }
     table

@@ -7,7 +7,6 @@ use std::{
         fd::OwnedFd,
         unix::{fs::FileExt, net::UnixStream as Pair},
     },
-    path::Path,
     process::Stdio,
 };
 
@@ -68,8 +67,7 @@ async fn refuse_second(client: &Client, location: &Location) -> Result<(), Failu
         Err(Failure::NotRunning { .. }) => Ok(()),
         Err(failure) => Err(failure),
         Ok(system) => {
-            let (name, pid) = (system.name, system.pid);
-            let folder = Path::new(&system.manifest).parent().unwrap_or(Path::new("/")).display().to_string();
+            let (name, pid, folder) = (&system.name, system.pid, system.folder().display());
             let since = elapsed(now().saturating_sub(system.started_at));
             let (ps, down) = (location.command("ps"), location.command("down"));
             Err(Failure::message(format!(
