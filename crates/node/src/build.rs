@@ -15,7 +15,7 @@ use madang_gateway::{Gateway, Snapshot};
 use madang_model::{System, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
-use madang_telemetry::{Logs, Records, TraceConfig, Traces};
+use madang_telemetry::{Archive, ArchiveConfig, Logs, Records, TraceConfig, Traces};
 use madang_wire::admin::Event;
 use tokio::{
     net::UnixListener,
@@ -89,7 +89,8 @@ impl Node {
 
         // What is kept, and what is known.
         let state = Store::open(&format!("sqlite:{}", left::state_file(owner.data()).display()))?;
-        let traces = Traces::open(&owner.data().join("telemetry.db"), TraceConfig::default()).await?;
+        let archive = Archive::open(&owner.data().join("telemetry.db"), ArchiveConfig::default()).await?;
+        let traces = Traces::new(&archive, TraceConfig::default());
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
         let isolation = place.isolated().map(|_| Isolation::new(place.clone(), ports.clone()));
@@ -177,6 +178,7 @@ impl Node {
         let disk = disk::run(shared.clone(), owner.data().to_owned(), state.clone());
         node.run("watch of the disk", endless(disk));
         node.run("request records", endless(drain_records(shared.clone())));
+        node.run("archive", endless(archive.run(stopped.clone().cancelled_owned())));
         node.run("traces", endless(traces.run(stopped.clone().cancelled_owned())));
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));

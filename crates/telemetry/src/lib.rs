@@ -1,14 +1,17 @@
 //! What a system's services say and what is known of their requests.
 //!
 //! [`Logs`] reads the files that instances write their output to; [`Records`] keeps the latest request records
-//! and adds them up; [`Traces`] keeps them as spans, over restarts, in a file of its own. Knows nothing of processes, of HTTP or of who asks. It only ever reads a log: writing and
-//! trimming it is the business of whoever runs the instance.
+//! and adds them up; [`Traces`] keeps them as spans in the [`Archive`], which is there over restarts. Knows nothing of
+//! processes, of HTTP or of who asks. It only ever reads a log: writing and trimming it is the business of whoever runs
+//! the instance.
 
+mod archive;
 mod error;
 mod logs;
 mod records;
 mod traces;
 
+pub use archive::{Archive, ArchiveConfig};
 pub use error::Error;
 pub use logs::{LogQuery, Logs};
 pub use records::{RecordFilter, Records, StatusClass, Total};

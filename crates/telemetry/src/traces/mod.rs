@@ -1,15 +1,13 @@
-//! Traces, kept in a file of their own over restarts: `telemetry.db`.
+//! Traces, kept over restarts in the [archive](crate::archive).
 //!
 //! - [`span`]: what is kept of a span, and what a request record is as one;
 //! - [`queue`]: what waits to be written, and the rule by which it is dropped;
 //! - [`schema`]: the tables;
 //! - [`write`]: from the queue into the tables, a commit for all that came in a quarter of a second;
-//! - [`retention`]: what is deleted, so that neither age nor size exceeds its bound;
 //! - [`query`]: what may be asked.
 
 mod query;
 mod queue;
-mod retention;
 mod schema;
 mod span;
 #[cfg(test)]
@@ -17,12 +15,11 @@ mod tests;
 mod write;
 
 use std::{
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use madang_store::{Settings, Store, WAL};
+use madang_store::rusqlite::{self, Connection};
 use madang_wire::{
     RequestRecord, TraceId,
     trace::{NotKept, TraceList, TraceView},
@@ -30,6 +27,7 @@ use madang_wire::{
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::archive::{Archive, Part};
 use queue::Queue;
 
 pub use query::TraceFilter;
@@ -40,10 +38,6 @@ const FLUSH: Duration = Duration::from_millis(250);
 /// What is kept, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceConfig {
-    /// The size on disk in bytes that is never exceeded, the write-ahead log included.
-    pub largest: u64,
-    /// How long a trace is kept at most.
-    pub oldest: Duration,
     /// How many spans a second are kept of those that neither failed nor were slow.
     pub sampled_per_second: u32,
     /// From which duration on a request is slow.
@@ -54,20 +48,18 @@ pub struct TraceConfig {
 
 impl Default for TraceConfig {
     fn default() -> Self {
-        Self {
-            largest: 512 << 20,
-            oldest: Duration::from_secs(7 * 24 * 60 * 60),
-            sampled_per_second: 1000,
-            slow: Duration::from_secs(1),
-            waiting: 16 * 1024,
-        }
+        Self { sampled_per_second: 1000, slow: Duration::from_secs(1), waiting: 16 * 1024 }
     }
 }
+
+/// What the archive knows of them: a trace is as old as its first span.
+pub(crate) const PART: Part =
+    Part { name: "traces", migrations: schema::MIGRATIONS, table: "traces", time: "start", delete };
 
 /// The traces of a system. Clones share them.
 #[derive(Clone)]
 pub struct Traces {
-    store: Store,
+    archive: Archive,
     config: Arc<TraceConfig>,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -82,21 +74,15 @@ struct Waiting {
 // === impl Traces ===
 
 impl Traces {
-    /// Opens the file, and makes it where there is none.
-    ///
-    /// # Errors
-    /// If it cannot be opened, or a newer version of the program wrote it.
-    pub async fn open(file: &Path, config: TraceConfig) -> Result<Self, madang_store::Error> {
-        let settings = Settings { lossy: true, largest: Some(config.largest.saturating_sub(WAL)) };
-        let store = Store::open_with(&format!("sqlite:{}", file.display()), settings)?;
-        store.migrate("traces", schema::MIGRATIONS).await?;
+    /// Those of an archive.
+    pub fn new(archive: &Archive, config: TraceConfig) -> Self {
         let waiting = Waiting {
             queue: Queue::new(config.waiting),
             allowed: config.sampled_per_second.into(),
             counted: Instant::now(),
         };
         let waiting = Arc::new(Mutex::new(waiting));
-        Ok(Self { store, config: Arc::new(config), waiting })
+        Self { archive: archive.clone(), config: Arc::new(config), waiting }
     }
 
     /// Takes what the hops knew of requests. Never waits: what finds no room is dropped by the rule of the queue.
@@ -108,7 +94,7 @@ impl Traces {
         }
     }
 
-    /// Writes what came and deletes what is too old or too much, until `shutdown` ends; what came by then is written.
+    /// Writes what came, until `shutdown` ends; what came by then is written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = interval(FLUSH);
@@ -134,7 +120,7 @@ impl Traces {
         }
     }
 
-    /// Writes what waits, then deletes what is too much; [`Traces::run`] does it four times a second.
+    /// Writes what waits; [`Traces::run`] does it four times a second.
     ///
     /// # Errors
     /// If the file cannot be written: what could not be is lost, and counted.
@@ -146,12 +132,11 @@ impl Traces {
         while unwritten > 0 && written.is_ok() {
             let some: Vec<_> = records.by_ref().take(write::MOST).collect();
             let count = some.len() as u64;
-            written = self.store.write(move |tx| write::insert(tx, some)).await;
+            written = self.archive.write(move |tx| write::insert(tx, some)).await;
             unwritten -= if written.is_ok() { count } else { 0 };
         }
         self.waiting().queue.not_kept.unwritten += unwritten;
-        // Also after a failure: that there was no room is the most likely cause.
-        written.and(retention::trim(&self.store, &self.config).await)
+        written
     }
 
     /// The newest traces that the filter lets through.
@@ -159,7 +144,7 @@ impl Traces {
     /// # Errors
     /// If the file cannot be read.
     pub async fn list(&self, filter: TraceFilter) -> Result<TraceList, madang_store::Error> {
-        let traces = self.store.read(move |conn| query::list(conn, &filter)).await?;
+        let traces = self.archive.read(move |conn| query::list(conn, &filter)).await?;
         Ok(TraceList { traces, not_kept: self.not_kept() })
     }
 
@@ -168,7 +153,7 @@ impl Traces {
     /// # Errors
     /// If the file cannot be read.
     pub async fn get(&self, trace: TraceId) -> Result<Option<TraceView>, madang_store::Error> {
-        self.store.read(move |conn| query::get(conn, trace)).await
+        self.archive.read(move |conn| query::get(conn, trace)).await
     }
 
     /// What was not kept since it was opened.
@@ -197,4 +182,13 @@ impl Waiting {
         self.allowed -= sampled as f64;
         taken
     }
+}
+
+/// Deletes whole traces.
+fn delete(tx: &Connection, before: i64, most: u32) -> rusqlite::Result<usize> {
+    let chosen = "SELECT trace FROM traces WHERE start < ?1 ORDER BY start LIMIT ?2";
+    let spans = format!("DELETE FROM spans WHERE trace IN ({chosen})");
+    tx.prepare_cached(&spans)?.execute((before, most))?;
+    let traces = format!("DELETE FROM traces WHERE trace IN ({chosen})");
+    tx.prepare_cached(&traces)?.execute((before, most))
 }

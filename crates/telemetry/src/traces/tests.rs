@@ -6,6 +6,7 @@ use madang_wire::{Hop, RequestRecord, SpanId, TraceId};
 use tempfile::TempDir;
 
 use super::{TraceConfig, TraceFilter, Traces};
+use crate::{Archive, ArchiveConfig};
 
 /// Far from any that is too old.
 fn now() -> u64 {
@@ -50,7 +51,11 @@ fn within(parent: &RequestRecord, span: u64, service: &str, status: u16) -> Requ
 
 async fn open(config: TraceConfig) -> (Traces, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    (Traces::open(&folder.path().join("telemetry.db"), config).await.unwrap(), folder)
+    (open_in(&folder, ArchiveConfig::default(), config).await, folder)
+}
+
+async fn open_in(folder: &TempDir, archive: ArchiveConfig, config: TraceConfig) -> Traces {
+    Traces::new(&Archive::open(&folder.path().join("telemetry.db"), archive).await.unwrap(), config)
 }
 
 async fn listed(traces: &Traces, filter: TraceFilter) -> Vec<u128> {
@@ -69,7 +74,7 @@ async fn a_trace_is_whole_and_there_after_a_restart() {
     traces.flush().await.unwrap();
     drop(traces);
 
-    let traces = Traces::open(&folder.path().join("telemetry.db"), TraceConfig::default()).await.unwrap();
+    let traces = open_in(&folder, ArchiveConfig::default(), TraceConfig::default()).await;
     let list = traces.list(TraceFilter::default()).await.unwrap().traces;
     let [one] = &list[..] else { panic!("{list:?}") };
     assert_eq!((one.name.as_str(), one.service.as_str()), ("GET /orders/{id}", "gateway"));
@@ -142,24 +147,23 @@ async fn under_a_flood_what_failed_is_kept_and_what_is_not_is_counted() {
 
 #[tokio::test]
 async fn what_is_too_old_goes_first_and_the_rest_stays() {
-    let config = TraceConfig { oldest: Duration::from_secs(3600), ..Default::default() };
-    let (traces, _folder) = open(config).await;
+    let folder = tempfile::tempdir().unwrap();
+    let archive = ArchiveConfig { oldest: Duration::from_secs(3600), ..Default::default() };
+    let traces = open_in(&folder, archive, TraceConfig::default()).await;
     let at = now();
     traces.record(&[record(1, 1, at - 3_700_000, "users", 200), record(2, 1, at - 3_500_000, "users", 200)]);
     traces.flush().await.unwrap();
+    traces.archive.trim().await.unwrap();
     assert_eq!(listed(&traces, TraceFilter::default()).await, [2]);
     assert!(traces.get(TraceId(1)).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn the_files_stay_below_their_bound_and_keep_the_newest() {
-    let config = TraceConfig {
-        largest: 16 << 20,
-        sampled_per_second: 1_000_000,
-        waiting: 100_000,
-        ..Default::default()
-    };
-    let (traces, folder) = open(config.clone()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let bound = ArchiveConfig { largest: 16 << 20, ..Default::default() };
+    let config = TraceConfig { sampled_per_second: 1_000_000, waiting: 100_000, ..Default::default() };
+    let traces = open_in(&folder, bound, config).await;
     let start = now() - 1_000_000;
     let mut trace = 0;
     for _ in 0..100 {
@@ -175,7 +179,7 @@ async fn the_files_stay_below_their_bound_and_keep_the_newest() {
         let named =
             files.map(Result::unwrap).filter(|file| !file.file_name().to_string_lossy().ends_with("-shm"));
         let size: u64 = named.map(|file| file.metadata().unwrap().len()).sum();
-        assert!(size <= config.largest, "{size}");
+        assert!(size <= bound.largest, "{size}");
     }
     let all = TraceFilter { limit: u32::MAX, ..Default::default() };
     let kept = listed(&traces, all).await;
