@@ -124,13 +124,18 @@ fn unpack(packed: u64) -> (f32, u32) {
 #[cfg(test)]
 mod tests {
     use madang_model::{InstanceId, Protocol};
+    use madang_wire::service;
 
     use super::*;
 
     fn endpoints(count: u16) -> Vec<Arc<Endpoint>> {
         let endpoint = |n| {
             let instance = InstanceId(format!("a-{n}").into());
-            Endpoint::new(instance, ([127, 0, 0, 1], n).into(), Protocol::Http, None)
+            let address = ([127, 0, 0, 1], n).into();
+            Endpoint::new(
+                service::Endpoint { instance, address, protocol: Protocol::Http, release: None },
+                None,
+            )
         };
         (1..=count).map(endpoint).collect()
     }

@@ -135,6 +135,7 @@ mod tests {
             instance: InstanceId(format!("users-{port}").into()),
             address: ([127, 0, 0, 1], *port).into(),
             protocol: Protocol::Http,
+            release: None,
         };
         let service = ServiceEndpoints {
             instances: ports.iter().map(instance).collect(),

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use madang_model::{InstanceId, Protocol};
+use madang_model::{InstanceId, Protocol, ReleaseId};
+use madang_wire::service;
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
@@ -26,6 +27,7 @@ pub(crate) struct Endpoint {
     pub(crate) instance: InstanceId,
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
+    pub(crate) release: Option<ReleaseId>,
     /// Present if it is a server of a service that runs elsewhere.
     pub(crate) elsewhere: Option<Arc<Elsewhere>>,
     pub(crate) latency: Latency,
@@ -51,17 +53,14 @@ pub(crate) struct Slot(Arc<Endpoint>);
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(crate) fn new(
-        instance: InstanceId,
-        address: SocketAddr,
-        protocol: Protocol,
-        elsewhere: Option<Arc<Elsewhere>>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(given: service::Endpoint, elsewhere: Option<Arc<Elsewhere>>) -> Arc<Self> {
+        let service::Endpoint { instance, address, protocol, release } = given;
         Arc::new(Self {
             number: NUMBER.fetch_add(1, Relaxed),
             instance,
             address,
             protocol,
+            release,
             elsewhere,
             latency: Latency::default(),
             health: Health::new(),
@@ -211,7 +210,9 @@ mod tests {
     use super::*;
 
     fn endpoint() -> Arc<Endpoint> {
-        Endpoint::new(InstanceId("a-1".into()), ([127, 0, 0, 1], 1).into(), Protocol::Http, None)
+        let address = ([127, 0, 0, 1], 1).into();
+        let instance = InstanceId("a-1".into());
+        Endpoint::new(service::Endpoint { instance, address, protocol: Protocol::Http, release: None }, None)
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{HeaderMap, Method, Uri, Version, request::Parts};
-use madang_model::{InstanceId, policy::Priority};
+use madang_model::policy::Priority;
 use madang_wire::Fallback;
 use tokio::time::Instant;
 
@@ -96,7 +96,7 @@ pub(crate) struct Trail {
     reused: AtomicBool,
     sent: AtomicBool,
     fault: OnceLock<Arc<str>>,
-    instance: OnceLock<InstanceId>,
+    answering: OnceLock<Arc<Endpoint>>,
     fallback: OnceLock<Box<Fallen>>,
 }
 
@@ -309,8 +309,8 @@ impl Trail {
     }
 
     /// The instance that answers.
-    pub(crate) fn answers(&self, endpoint: &Endpoint) {
-        let _ = self.instance.set(endpoint.instance.clone());
+    pub(crate) fn answers(&self, endpoint: &Arc<Endpoint>) {
+        let _ = self.answering.set(endpoint.clone());
     }
 
     /// The attempt goes over a connection, which may have served others before.
@@ -393,7 +393,8 @@ impl Trail {
         self.upstream.load(Relaxed)
     }
 
-    pub(crate) fn instance(&self) -> Option<&InstanceId> {
-        self.instance.get()
+    /// The instance that answered.
+    pub(crate) fn answering(&self) -> Option<&Arc<Endpoint>> {
+        self.answering.get()
     }
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use http::{HeaderValue, Method};
-use madang_model::{InstanceId, ServiceName};
+use madang_model::ServiceName;
 use madang_wire::{Code, Fallback, Hop, RequestRecord, SpanId, TraceId};
 use tokio::time::Instant;
 
-use crate::{Context, Counters, Upstream, exchange::Exchange};
+use crate::{Context, Counters, Upstream, endpoint::Endpoint, exchange::Exchange};
 
 /// Records and counters of one client.
 pub(crate) struct Ledger {
@@ -41,7 +41,7 @@ struct Entry {
     route: Option<Arc<str>>,
     caller: Option<ServiceName>,
     service: Option<ServiceName>,
-    instance: Option<InstanceId>,
+    answering: Option<Arc<Endpoint>>,
     method: Method,
     status: u16,
     code: Option<&'static str>,
@@ -74,7 +74,7 @@ impl Ledger {
         let duration_us = if answered { trail.answered_us() } else { elapsed() };
         let entry = Entry {
             service: Some(exchange.upstream().name().clone()),
-            instance: trail.instance().cloned(),
+            answering: trail.answering().cloned(),
             code,
             fault: trail.fault(),
             fallback: fallen.map(|fallen| fallen.to),
@@ -148,7 +148,8 @@ impl Ledger {
             route: entry.route,
             caller: entry.caller.map(|name| names.share(name.as_str())),
             service: entry.service.map(|name| names.share(name.as_str())),
-            instance: entry.instance.map(|instance| instance.0),
+            instance: entry.answering.as_ref().map(|endpoint| endpoint.instance.0.clone()),
+            release: entry.answering.and_then(|endpoint| Some(endpoint.release.as_ref()?.0.clone())),
             method: names.share(entry.method.as_str()),
             status: entry.status,
             code: entry.code.map(|code| names.share(code)),
@@ -197,7 +198,7 @@ impl Entry {
             route: context.route.clone(),
             caller: context.caller.clone(),
             service: None,
-            instance: None,
+            answering: None,
             method: method.clone(),
             status,
             code: None,

@@ -168,6 +168,7 @@ impl Setting {
             instance: InstanceId(format!("orders-{n}").into()),
             address: ([127, 0, 0, 1], n).into(),
             protocol: Protocol::Http,
+            release: None,
         };
         let instances = (1..=INSTANCES).map(endpoint).collect();
         let orders = ServiceEndpoints { instances, ..ServiceEndpoints::default() };

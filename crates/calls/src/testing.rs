@@ -48,6 +48,7 @@ impl Bench {
             instance: InstanceId(format!("users-{n}").into()),
             address: ([127, 0, 0, 1], n).into(),
             protocol: Protocol::Http,
+            release: None,
         };
         let instances = (1..=count).map(endpoint).collect();
         self.upstream.apply(&ServiceEndpoints { instances, ..ServiceEndpoints::default() });

@@ -208,7 +208,7 @@ mod tests {
             directory.elsewhere(&mail, Some(Elsewhere::trusted(url, &self.trust).unwrap()));
             let instance = InstanceId("mail-1".into());
             let address = ([127, 0, 0, 1], self.port).into();
-            let instances = vec![Endpoint { instance, address, protocol }];
+            let instances = vec![Endpoint { instance, address, protocol, release: None }];
             let endpoints = ServiceEndpoints { instances, ..ServiceEndpoints::default() };
             directory.apply(&Endpoints {
                 version: 1,

@@ -153,7 +153,7 @@ async fn http2(
     }
 }
 
-fn answers(exchange: &Exchange, endpoint: &Endpoint) {
+fn answers(exchange: &Exchange, endpoint: &Arc<Endpoint>) {
     reached(exchange, endpoint);
     exchange.trail.answers(endpoint);
 }

@@ -148,6 +148,7 @@ impl Upstream {
             instance: endpoint.instance.clone(),
             address: endpoint.address,
             protocol: endpoint.protocol,
+            release: endpoint.release.clone(),
         });
         self.apply(&ServiceEndpoints { instances: instances.collect(), ..ServiceEndpoints::default() });
     }
@@ -162,12 +163,11 @@ impl Upstream {
         let unchanged = |new: &madang_wire::service::Endpoint| {
             old.iter().find(|old| {
                 let same_place = old.instance == new.instance && old.address == new.address;
-                same_place && old.protocol == new.protocol && old.elsewhere == elsewhere
+                let same_program = old.protocol == new.protocol && old.release == new.release;
+                same_place && same_program && old.elsewhere == elsewhere
             })
         };
-        let fresh = |new: &madang_wire::service::Endpoint| {
-            Endpoint::new(new.instance.clone(), new.address, new.protocol, elsewhere.clone())
-        };
+        let fresh = |new: &madang_wire::service::Endpoint| Endpoint::new(new.clone(), elsewhere.clone());
         let next: Vec<_> =
             given.instances.iter().map(|new| unchanged(new).cloned().unwrap_or_else(|| fresh(new))).collect();
         let stays = |old: &Arc<Endpoint>| next.iter().any(|next| Arc::ptr_eq(old, next));

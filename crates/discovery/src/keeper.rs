@@ -99,7 +99,12 @@ mod tests {
 
     fn endpoint(id: &str, port: u16) -> Endpoint {
         let address = ([127, 0, 0, 1], port).into();
-        Endpoint { instance: InstanceId(id.into()), address, protocol: madang_model::Protocol::H2c }
+        Endpoint {
+            instance: InstanceId(id.into()),
+            address,
+            protocol: madang_model::Protocol::H2c,
+            release: None,
+        }
     }
 
     fn state(folder: &tempfile::TempDir) -> Store {

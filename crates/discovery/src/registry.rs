@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use madang_model::{InstanceId, Protocol, ServiceName};
+use madang_model::{InstanceId, Protocol, ReleaseId, ServiceName};
 use madang_store::Store;
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 use tokio::{sync::watch, time::Instant};
@@ -29,6 +29,8 @@ pub struct Instance {
     pub address: SocketAddr,
     /// How it speaks.
     pub protocol: Protocol,
+    /// Its release.
+    pub release: Option<ReleaseId>,
 }
 
 /// The registry. Cloning it is cheap and gives the same registry.
@@ -84,6 +86,7 @@ impl Registry {
             instance: instance.id.clone(),
             address: instance.address,
             protocol: instance.protocol,
+            release: instance.release.clone(),
         };
         let mut held = self.leases.held();
         let leases = held.len();
@@ -286,6 +289,7 @@ mod tests {
             services: services.iter().map(|name| service(name)).collect(),
             address: "127.0.0.1:20001".parse().unwrap(),
             protocol: Protocol::Http,
+            release: None,
         }
     }
 
@@ -334,7 +338,7 @@ mod tests {
 
     fn joined(id: &str, port: u16) -> Endpoint {
         let address = ([127, 0, 0, 1], port).into();
-        Endpoint { instance: InstanceId(id.into()), address, protocol: Protocol::Http }
+        Endpoint { instance: InstanceId(id.into()), address, protocol: Protocol::Http, release: None }
     }
 
     #[derive(Debug, Clone)]

@@ -84,7 +84,9 @@ fn lease(
     let service: ServiceName = service.parse().ok()?;
     let instance = InstanceId(instance.into());
     let protocol = serde_json::from_value(protocol.into()).ok()?;
-    let endpoint = Endpoint { instance: instance.clone(), address: address.parse().ok()?, protocol };
+    // Who joined is of no release.
+    let address = address.parse().ok()?;
+    let endpoint = Endpoint { instance: instance.clone(), address, protocol, release: None };
     let length = Duration::from_millis(length.try_into().ok()?);
     let lease = Lease { service: service.clone(), endpoint, length, ends: now + length, since: now };
     Some(((service, instance), lease))

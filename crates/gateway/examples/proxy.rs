@@ -32,8 +32,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let snapshot = Snapshot::compile(&system, &directory, &[], &|_, _| Vec::new())?;
     let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
     let (_gateway, handle) = Gateway::start(config, snapshot).await?;
-    let instance =
-        Endpoint { instance: InstanceId("bytes-1".into()), address: upstream, protocol: Protocol::Http };
+    let instance = Endpoint {
+        instance: InstanceId("bytes-1".into()),
+        address: upstream,
+        protocol: Protocol::Http,
+        release: None,
+    };
     let bytes = ServiceEndpoints { instances: vec![instance], ..ServiceEndpoints::default() };
     let services = BTreeMap::from([(service, bytes)]);
     directory.apply(&Endpoints { version: 1, services, ..Endpoints::default() });

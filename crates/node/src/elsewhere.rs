@@ -194,6 +194,7 @@ impl Outside {
             instance: InstanceId(format!("{service}-{address}").into()),
             address: *address,
             protocol,
+            release: None,
         };
         let endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
         if let Some(known) = self.known().get_mut(service) {

@@ -300,7 +300,9 @@ fn read(body: &[u8], instance: InstanceId, protocol: Protocol) -> Answer<(Endpoi
         }
     }
     match (address, protocol, length) {
-        (Ok(address), Ok(protocol), Ok(length)) => Ok((Endpoint { instance, address, protocol }, length)),
+        (Ok(address), Ok(protocol), Ok(length)) => {
+            Ok((Endpoint { instance, address, protocol, release: None }, length))
+        }
         _ => Err(problem.into()),
     }
 }

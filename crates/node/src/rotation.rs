@@ -47,8 +47,9 @@ impl Switchboard {
 impl Rotation for Switchboard {
     fn ready(&self, ready: ReadyInstance) {
         let Some(address) = ready.address else { return };
-        let ReadyInstance { id, services, protocol, .. } = ready;
-        self.change(|registry| registry.register(&Instance { id, services, address, protocol }));
+        let ReadyInstance { id, services, protocol, release, .. } = ready;
+        let instance = Instance { id, services, address, protocol, release: Some(release) };
+        self.change(|registry| registry.register(&instance));
     }
 
     fn gone(&self, id: &InstanceId) {

@@ -142,7 +142,7 @@ impl ServiceApi {
         let instance =
             InstanceId(format!("{callee}-{}", if door.is_some() { "door" } else { "listener" }).into());
         let address = door.or(service.listen)?;
-        Some(Endpoint { instance, address, protocol: service.protocol })
+        Some(Endpoint { instance, address, protocol: service.protocol, release: None })
     }
 
     /// What the asker declares, with its own limits; versions come from the registry.

@@ -91,7 +91,7 @@ impl Reach {
         }
         for (service, address) in services {
             let instance = InstanceId(format!("{service}-{address}").into());
-            let endpoint = Endpoint { instance, address: *address, protocol: Protocol::Http };
+            let endpoint = Endpoint { instance, address: *address, protocol: Protocol::Http, release: None };
             let one = ServiceEndpoints { instances: vec![endpoint], ..ServiceEndpoints::default() };
             endpoints.services.insert(service.clone(), one);
         }
@@ -245,7 +245,8 @@ mod tests {
     fn line(version: u64, service: &str, ports: &[u16]) -> String {
         let instance = |port| {
             let instance = InstanceId(format!("{service}-{port}").into());
-            Endpoint { instance, address: ([127, 0, 0, 1], port).into(), protocol: Protocol::Http }
+            let address = ([127, 0, 0, 1], port).into();
+            Endpoint { instance, address, protocol: Protocol::Http, release: None }
         };
         let instances = ports.iter().copied().map(instance).collect();
         let policy = Policy { timeout: Duration::from_millis(1500), ..Policy::default() };

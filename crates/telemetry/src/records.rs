@@ -191,6 +191,7 @@ mod tests {
             caller: None,
             service: Some(service.into()),
             instance: None,
+            release: None,
             method: "GET".into(),
             status,
             code: None,

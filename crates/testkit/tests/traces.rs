@@ -64,6 +64,8 @@ async fn a_trace_crosses_the_gateway_and_a_door_and_outlives_the_node() {
     assert_eq!(seen.collect::<Vec<_>>(), expected);
     assert_eq!(spans[0]["parent_span_id"], "b7ad6b7169203331", "as the client said");
     assert_eq!(spans[1]["parent_span_id"], spans[0]["span_id"], "{view}");
+    // The release of whoever answered is known where it was seen.
+    assert!(spans.iter().all(|span| span["attributes"]["madang.release"].is_string()), "{view}");
 
     let drawn = system.run(&["trace", BAD]).await;
     // The gateway asked three times, and so did the door each time.

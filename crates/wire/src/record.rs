@@ -64,6 +64,10 @@ pub struct RequestRecord {
     /// The instance that answered last.
     #[schema(value_type = Option<String>)]
     pub instance: Option<Arc<str>>,
+    /// The release of that instance, if Madang started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub release: Option<Arc<str>>,
     /// The method.
     #[schema(value_type = String)]
     pub method: Arc<str>,

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use madang_model::{InstanceId, Policy, Protocol, ServiceName};
+use madang_model::{InstanceId, Policy, Protocol, ReleaseId, ServiceName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,6 +52,10 @@ pub struct Endpoint {
     /// How it speaks: `http`, `h2c` or `grpc`.
     #[schema(value_type = String)]
     pub protocol: Protocol,
+    /// Its release; absent if Madang did not start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub release: Option<ReleaseId>,
 }
 
 /// An instance that joins.

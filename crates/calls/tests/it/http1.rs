@@ -46,6 +46,7 @@ async fn a_call_reaches_the_instance_and_tells_it_about_itself() {
     assert_eq!((record.status, record.attempts, &*record.method), (200, 1, "POST"));
     assert_eq!(record.service.as_deref(), Some("users"));
     assert_eq!(record.instance.as_deref(), Some(&*format!("users-{}", server.address.port())));
+    assert_eq!(record.release.as_deref(), Some("r1"));
     assert!(record.duration_us >= record.upstream_us && record.upstream_us > 0);
     assert_eq!(caller.client.counters()[caller.users.upstream().name()].requests, 1);
 }

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, BoxError, CallError, Client, ClientConfig, Directory, Lane, Origin, Policy};
-use madang_model::{InstanceId, Protocol};
+use madang_model::{InstanceId, Protocol, ReleaseId};
 use madang_wire::{
     Hop,
     service::{Endpoint, Endpoints, ServiceEndpoints},
@@ -155,6 +155,7 @@ impl Caller {
             instance: InstanceId(format!("users-{}", address.port()).into()),
             address,
             protocol,
+            release: Some(ReleaseId("r1".into())),
         };
         let instances = addresses.into_iter().map(endpoint).collect();
         let version = self.version.fetch_add(1, SeqCst) as u64;

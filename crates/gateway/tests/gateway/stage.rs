@@ -147,7 +147,7 @@ impl Stage {
     pub fn add(&mut self, service: &str, address: SocketAddr, protocol: Protocol) {
         let instance = InstanceId(format!("{service}-{}", address.port()).into());
         let all = self.instances.entry(service.parse().unwrap()).or_default();
-        all.push(Endpoint { instance, address, protocol });
+        all.push(Endpoint { instance, address, protocol, release: None });
         self.announce();
     }
 

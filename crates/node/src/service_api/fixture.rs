@@ -141,6 +141,7 @@ impl Fixture {
             services: [service.parse().unwrap()].into(),
             address: "127.0.0.1:20001".parse().unwrap(),
             protocol: Protocol::Http,
+            release: None,
         };
         self.switchboard.change(|registry| registry.register(&instance));
     }

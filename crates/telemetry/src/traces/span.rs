@@ -72,6 +72,7 @@ fn attributes(record: &RequestRecord) -> Map<String, Value> {
         ("http.route", text(record.route.as_deref())),
         ("http.response.status_code", (record.status > 0).then(|| record.status.into())),
         ("service.instance.id", text(record.instance.as_deref())),
+        ("madang.release", text(record.release.as_deref())),
         ("madang.hop", text(Some(hop))),
         ("madang.request_id", text(record.request_id.to_str().ok())),
         ("madang.code", text(record.code.as_deref())),

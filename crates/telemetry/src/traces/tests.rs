@@ -26,6 +26,7 @@ fn record(trace: u128, span: u64, at: u64, service: &str, status: u16) -> Reques
         caller: None,
         service: Some(service.into()),
         instance: Some(format!("{service}-a").into()),
+        release: Some("r1".into()),
         method: "GET".into(),
         status,
         code: None,
