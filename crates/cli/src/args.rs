@@ -70,7 +70,8 @@ pub enum Command {
     Traces(Traces),
     /// Show the way of one request: who called whom, how long it took, what went wrong.
     Trace {
-        /// The trace's id, as `madang traces` lists it and each problem has it as `trace_id`.
+        /// The trace's id, as `madang traces` lists it and each problem has it as `trace_id`; or the request's, which
+        /// each answer has as `x-request-id`.
         #[arg(value_parser = parse_trace)]
         id: String,
     },
@@ -399,10 +400,13 @@ fn parse_since(given: &str) -> Result<Since, String> {
 }
 
 fn parse_trace(given: &str) -> Result<String, String> {
-    if given.len() == 32 && given.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if (1..=64).contains(&given.len()) && given.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(given.to_owned());
     }
-    Err(format!("\"{given}\" is no trace: it has 32 hexadecimal digits, as `madang traces` lists them"))
+    Err(format!(
+        "\"{given}\" is the id of no trace, which has 32 hexadecimal digits, and of no request, which has up to 64 \
+         visible ASCII characters"
+    ))
 }
 
 fn parse_calls(given: &str) -> Result<Calls, String> {
@@ -456,7 +460,8 @@ mod tests {
         assert_eq!(parse_since("1970-01-01T00:00:02Z"), Ok(Since::At(2_000)));
         assert_eq!(parse_since("1970-01-01T09:00:02+09:00"), Ok(Since::At(2_000)));
         assert!(parse_trace("0af7651916cd43dd8448eb211c80319c").is_ok());
-        assert!(parse_trace("0af7").unwrap_err().starts_with("\"0af7\" is no trace"));
+        assert!(parse_trace("order/7").is_ok());
+        assert!(parse_trace("one two").unwrap_err().starts_with("\"one two\" is the id of no trace"));
         assert!(parse_since("yesterday").unwrap_err().starts_with("\"yesterday\" is no time"));
     }
 }

@@ -7,7 +7,7 @@ use madang_wire::trace::{NotKept, TraceList, TraceSummary, TraceView};
 
 use crate::{
     args::Traces,
-    client::Client,
+    client::{Client, segment},
     failure::Failure,
     output::Output,
     style::Paint,
@@ -34,7 +34,7 @@ pub async fn list(client: &Client, output: &Output, traces: &Traces) -> Result<(
 
 /// Shows one trace as a waterfall.
 pub async fn show(client: &Client, output: &Output, id: &str) -> Result<(), Failure> {
-    let view: TraceView = client.get(&format!("/v1/traces/{id}")).await?;
+    let view: TraceView = client.get(&format!("/v1/traces/{}", segment(id))).await?;
     if output.is_json() {
         return output.json(&view);
     }

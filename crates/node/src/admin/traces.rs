@@ -8,7 +8,7 @@ use axum::{
 };
 use madang_telemetry::TraceFilter;
 use madang_wire::{
-    Code, Problem, TraceId,
+    Code, Problem,
     trace::{TraceList, TraceView},
 };
 use serde::Deserialize;
@@ -56,17 +56,21 @@ pub(super) async fn list(
 
 /// One trace with its spans. Nothing is kept of one that was neither failed nor slow nor in the sample, or is too old.
 #[utoipa::path(get, path = "/v1/traces/{id}",
-    params(("id" = String, Path, description = "32 hexadecimal digits.")),
-    responses((status = 200, body = TraceView), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    params(("id" = String, Path, description = "32 hexadecimal digits; or the id of a request from outside, for the latest trace with it.")),
+    responses((status = 200, body = TraceView), (status = 404, body = Problem)))]
 pub(super) async fn get(State(node): State<Arc<Shared>>, Path(id): Path<String>) -> Answer<Json<TraceView>> {
-    let digits = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let trace: Option<TraceId> = id.parse().ok().filter(|_| digits);
-    let trace =
-        trace.ok_or_else(|| Failure::parameter("id", "expected the 32 hexadecimal digits of a trace"))?;
     settle(&node).await;
-    let found = node.traces.get(trace).await.map_err(|error| unread(&error))?;
+    let kept = async {
+        match node.traces.find(&id).await? {
+            Some(trace) => node.traces.get(trace).await,
+            None => Ok(None),
+        }
+    };
+    let found = kept.await.map_err(|error| unread(&error))?;
     found.map(Json).ok_or_else(|| {
-        let detail = format!("nothing is kept of the trace {trace}: it was not in the sample, or is too old");
+        let detail = format!(
+            "nothing is kept of a trace or request {id}: there was none, it was not in the sample, or is too old"
+        );
         Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
     })
 }

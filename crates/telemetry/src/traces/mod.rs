@@ -156,6 +156,20 @@ impl Traces {
         self.archive.read(move |conn| query::get(conn, trace)).await
     }
 
+    /// The trace that is meant: by its own id, or by that of a request from outside, the latest if there are several;
+    /// none if no such request is kept.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn find(&self, id: &str) -> Result<Option<TraceId>, madang_store::Error> {
+        let digits = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if let (true, Ok(trace)) = (digits, id.parse()) {
+            return Ok(Some(trace));
+        }
+        let id = id.to_owned();
+        self.archive.read(move |conn| query::of_request(conn, &id)).await
+    }
+
     /// What was not kept since it was opened.
     pub fn not_kept(&self) -> NotKept {
         self.waiting().queue.not_kept

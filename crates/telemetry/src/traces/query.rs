@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use madang_store::rusqlite::{Connection, Error, Result, Row, named_params, types::Type};
+use madang_store::rusqlite::{Connection, Error, OptionalExtension, Result, Row, named_params, types::Type};
 use madang_wire::{
     SpanId, TraceId,
     trace::{SpanView, TraceSummary, TraceView},
@@ -70,6 +70,13 @@ pub(super) fn get(conn: &Connection, trace_id: TraceId) -> Result<Option<TraceVi
     let cut = spans.len() > SPANS;
     spans.truncate(SPANS);
     Ok((!spans.is_empty()).then_some(TraceView { trace_id, spans, cut }))
+}
+
+/// The trace of the latest request with this id: clients may choose ids, and more than once the same.
+pub(super) fn of_request(conn: &Connection, request: &str) -> Result<Option<TraceId>> {
+    conn.prepare_cached("SELECT trace FROM spans WHERE request = ?1 ORDER BY start DESC LIMIT 1")?
+        .query_one([request], |row| Ok(TraceId(u128::from_be_bytes(row.get(0)?))))
+        .optional()
 }
 
 fn span(row: &Row<'_>) -> Result<SpanView> {

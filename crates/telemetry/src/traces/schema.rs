@@ -1,7 +1,8 @@
 //! The tables: a row for each span, and one for each trace that adds its spans up.
 
 /// Each is a step from the version before; a published one never changes.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE spans (
         row INTEGER PRIMARY KEY,
         trace BLOB NOT NULL,
@@ -26,4 +27,9 @@ pub(super) const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX traces_by_start ON traces (start);
     CREATE INDEX traces_with_errors ON traces (start) WHERE errors > 0;
-"];
+",
+    "
+    ALTER TABLE spans ADD COLUMN request TEXT;
+    CREATE INDEX spans_by_request ON spans (request, start) WHERE request IS NOT NULL;
+",
+];

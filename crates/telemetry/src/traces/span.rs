@@ -13,6 +13,8 @@ pub(super) struct Span {
     pub(super) parent: Option<SpanId>,
     pub(super) service: Arc<str>,
     pub(super) peer: Option<Arc<str>>,
+    /// The id of the request from outside.
+    pub(super) request: Option<String>,
     pub(super) name: String,
     pub(super) kind: &'static str,
     pub(super) start: u64,
@@ -45,6 +47,7 @@ impl From<RequestRecord> for Span {
                 record.caller.clone().unwrap_or("unknown".into())
             },
             peer: record.service.clone(),
+            request: record.request_id.to_str().ok().map(str::to_owned),
             name,
             kind: if outside { "server" } else { "client" },
             start: record.at.saturating_mul(1000),

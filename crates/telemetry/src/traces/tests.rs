@@ -103,6 +103,11 @@ async fn a_trace_is_whole_and_there_after_a_restart() {
         assert_eq!(attributes[name], value, "{name}");
     }
     assert!(traces.get(TraceId(8)).await.unwrap().is_none());
+
+    let found = async |id: &str| traces.find(id).await.unwrap();
+    assert_eq!(found("7").await, Some(TraceId(7)), "by the request's id, which both spans have");
+    assert_eq!(found("8").await, None);
+    assert_eq!(found(&TraceId(8).to_string()).await, Some(TraceId(8)));
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ const ATTRIBUTES: usize = 16 * 1024;
 pub(super) fn insert(tx: &Connection, records: Vec<RequestRecord>) -> Result<()> {
     let mut span = tx.prepare_cached(
         "INSERT OR IGNORE INTO spans
-             (trace, span, parent, service, peer, name, kind, start, duration, error, attributes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             (trace, span, parent, service, peer, request, name, kind, start, duration, error, attributes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     let mut trace = tx.prepare_cached(
         "INSERT INTO traces (trace, start, finish, spans, errors) VALUES (?1, ?2, ?3, 1, ?4)
@@ -33,6 +33,7 @@ pub(super) fn insert(tx: &Connection, records: Vec<RequestRecord>) -> Result<()>
             found.parent.map(|parent| parent.0.to_be_bytes()),
             &*found.service,
             found.peer.as_deref(),
+            found.request,
             found.name,
             found.kind,
             start,
