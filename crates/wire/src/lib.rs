@@ -1,10 +1,12 @@
-//! Every type that crosses a process: the admin API, the service API, problems, traces and request records.
+//! Every type that crosses a process: the admin API, the service API, problems, traces and request records,
+//! and OpenTelemetry's protocol.
 //!
 //! Types and their JSON only. Knows nothing of servers, clients or storage.
 
 pub mod admin;
 pub mod headers;
 mod ids;
+pub mod otlp;
 mod problem;
 mod record;
 pub mod service;
