@@ -10,7 +10,9 @@ mod name;
 mod nearest;
 mod pattern;
 pub mod policy;
+mod size;
 mod system;
+mod telemetry;
 mod url;
 
 pub use duration::{ParseDurationError, format_duration, parse_duration};
@@ -19,8 +21,10 @@ pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, Unit
 pub use nearest::nearest;
 pub use pattern::path_matches;
 pub use policy::Policy;
+pub use size::{ParseSizeError, format_size, parse_size};
 pub use system::{
     Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System, Target,
     Unit,
 };
+pub use telemetry::Telemetry;
 pub use url::{ParseUrlError, Url};

@@ -9,7 +9,9 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{ExplainedLimit, Limits, Policy, Scope, ServiceName, SystemName, UnitName, Url, limits::Layers};
+use crate::{
+    ExplainedLimit, Limits, Policy, Scope, ServiceName, SystemName, Telemetry, UnitName, Url, limits::Layers,
+};
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +26,8 @@ pub struct System {
     pub policy: Limits,
     /// The front door.
     pub gateway: Gateway,
+    /// What is kept of what services say and of their requests.
+    pub telemetry: Telemetry,
     /// Every service by name.
     pub services: BTreeMap<ServiceName, Service>,
     /// Every unit by name; each service that runs here is in exactly one.

@@ -12,7 +12,7 @@ use std::{
 use madang_calls::{Directory, Killer};
 use madang_discovery::{Keeper, Registry};
 use madang_gateway::{Gateway, Snapshot};
-use madang_model::{System, UnitName, manifest};
+use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{Archive, ArchiveConfig, Logs, Records, TraceConfig, Traces};
@@ -89,8 +89,9 @@ impl Node {
 
         // What is kept, and what is known.
         let state = Store::open(&format!("sqlite:{}", left::state_file(owner.data()).display()))?;
-        let archive = Archive::open(&owner.data().join("telemetry.db"), ArchiveConfig::default()).await?;
-        let traces = Traces::new(&archive, TraceConfig::default());
+        let telemetry = owner.data().join("telemetry.db");
+        let archive = Archive::open(&telemetry, archive_config(&system.telemetry)).await?;
+        let traces = Traces::new(&archive, trace_config(&system.telemetry));
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
         let isolation = place.isolated().map(|_| Isolation::new(place.clone(), ports.clone()));
@@ -255,6 +256,15 @@ async fn endless(part: impl Future<Output = ()>) -> io::Result<()> {
 
 fn gateway_config(config: &NodeConfig) -> madang_gateway::Config {
     madang_gateway::Config { workers: config.workers, ..Default::default() }
+}
+
+fn archive_config(telemetry: &Telemetry) -> ArchiveConfig {
+    ArchiveConfig { largest: telemetry.size, oldest: telemetry.keep }
+}
+
+fn trace_config(telemetry: &Telemetry) -> TraceConfig {
+    let Telemetry { spans_per_second, slow, .. } = *telemetry;
+    TraceConfig { sampled_per_second: spans_per_second, slow, ..Default::default() }
 }
 
 fn supervisor_config(owner: &Owner, by_hand: BTreeMap<UnitName, u16>) -> madang_supervisor::Config {

@@ -109,6 +109,7 @@ pub fn system(routes: &[&str]) -> System {
         root: PathBuf::from("/"),
         files: Vec::new(),
         gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)) },
+        telemetry: Default::default(),
         policy: Limits::default(),
         services: names.iter().map(|name| (name.clone(), service(name))).collect(),
         units: BTreeMap::new(),

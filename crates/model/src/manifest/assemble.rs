@@ -39,6 +39,7 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
             policy: limits(&raw.gateway_policy),
         },
+        telemetry: raw.telemetry.in_force(),
         services: services.collect(),
         units: planned
             .iter()

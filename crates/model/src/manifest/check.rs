@@ -198,6 +198,9 @@ impl<'a> Check<'a> {
             (Value::Whole(_), Shape::Text(Format::Duration)) => {
                 format!("write the unit too: {name} = \"{}s\"", node.spot.written())
             }
+            (Value::Whole(_), Shape::Text(Format::Size)) => {
+                format!("write the unit too: {name} = \"{}MiB\"", node.spot.written())
+            }
             (Value::Whole(_) | Value::Boolean(_), Shape::Text(_)) => {
                 format!("write it in quotes: {name} = \"{}\"", node.spot.written())
             }

@@ -1,6 +1,6 @@
 //! Where each value in force came from.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -9,9 +9,10 @@ use super::{
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
     rules,
     source::{At, Spot},
+    telemetry::RawTelemetry,
 };
 use crate::{
-    Database, Limits, Place, PortRule, Protocol, Scope, SystemName,
+    Database, Limits, Place, PortRule, Protocol, Scope, SystemName, Telemetry, format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -61,6 +62,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     list.option("system.postgres", raw.postgres.as_ref(), |url| quoted(&rules::masked(url)));
     list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
+    list.telemetry(&raw.telemetry);
     list.defaults(&raw.policy);
     for service in plan::services(raw).into_values() {
         list.service(service, raw, name, root);
@@ -104,6 +106,21 @@ impl List {
             Some(At { value, spot }) => self.given(key, spot, show(value)),
             None => self.add(key, or, Origin::Default),
         }
+    }
+
+    fn telemetry(&mut self, said: &RawTelemetry) {
+        let default = Telemetry::default();
+        let time = |time: &Duration| quoted(&format_duration(*time));
+        let size = |size: &u64| quoted(&format_size(*size));
+        let RawTelemetry { keep, size: largest, spans_per_second, slow, log_lines_per_second } = said;
+        self.or_default("telemetry.keep", keep.as_ref(), time, time(&default.keep));
+        self.or_default("telemetry.size", largest.as_ref(), size, size(&default.size));
+        let (spans, lines) = (default.spans_per_second, default.log_lines_per_second);
+        let key = "telemetry.spans_per_second";
+        self.or_default(key, spans_per_second.as_ref(), u32::to_string, spans.to_string());
+        self.or_default("telemetry.slow", slow.as_ref(), time, time(&default.slow));
+        let key = "telemetry.log_lines_per_second";
+        self.or_default(key, log_lines_per_second.as_ref(), u32::to_string, lines.to_string());
     }
 
     fn service(&mut self, service: &RawService, raw: &RawSystem, system: &SystemName, root: &Path) {

@@ -8,7 +8,9 @@ use std::{
 use http::{HeaderName, HeaderValue};
 
 use super::{error::Code, pattern, variables};
-use crate::{ParseUrlError, ServiceName, Url, nearest, parse_duration, policy::HedgeAfter, url::is_host};
+use crate::{
+    ParseUrlError, ServiceName, Url, nearest, parse_duration, parse_size, policy::HedgeAfter, url::is_host,
+};
 
 /// A form of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(super) enum Format {
     Name,
     /// `250ms`, `3s`.
     Duration,
+    /// `512MiB`, of a file.
+    Size,
     /// `127.0.0.1:3000`, or a port.
     Address,
     /// A path pattern of a route.
@@ -93,6 +97,7 @@ impl Format {
             Self::Free | Self::Deferred => printable(text),
             Self::Name => name(text),
             Self::Duration => duration(text),
+            Self::Size => size(text),
             Self::Address => address(text).map(drop),
             Self::Path => pattern::check(text),
             Self::Health => health(text),
@@ -123,6 +128,7 @@ impl Format {
         Some(match self {
             Self::Name => "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
             Self::Duration => "^[0-9]+(ms|s|m|h|d)$",
+            Self::Size => "^[0-9]+(KiB|MiB|GiB|TiB)$",
             Self::Hedge => "^([0-9]+(ms|s|m|h|d)|p[5-9][0-9])$",
             Self::Requests => "^([A-Z]+( /.*)?|/.*)$",
             Self::Path | Self::Health => "^/",
@@ -174,6 +180,19 @@ fn duration(text: &str) -> Result<(), Unfit> {
         Ok(time) if time > LONGEST => unfit(Code::BAD_VALUE, "it is longer than 30 days", help),
         Ok(_) => Ok(()),
         Err(_) => unfit(Code::BAD_VALUE, "it is not a duration", help),
+    }
+}
+
+/// The least and the most that a file of telemetry may have.
+const SIZES: std::ops::RangeInclusive<u64> = 64 << 20..=16 << 40;
+
+fn size(text: &str) -> Result<(), Unfit> {
+    let help = "write a whole number and a unit, such as \"512MiB\" or \"2GiB\"";
+    match parse_size(text) {
+        Ok(size) if size < *SIZES.start() => unfit(Code::BAD_VALUE, "it is less than 64MiB", help),
+        Ok(size) if size > *SIZES.end() => unfit(Code::BAD_VALUE, "it is more than 16TiB", help),
+        Ok(_) => Ok(()),
+        Err(_) => unfit(Code::BAD_VALUE, "it is not a size", help),
     }
 }
 

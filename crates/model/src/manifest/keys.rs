@@ -74,10 +74,11 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 17] = [
+pub(super) static TABLES: [&Table; 18] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
+    &TELEMETRY,
     &SERVICE,
     &SERVICE_FILE,
     &UNIT,
@@ -106,6 +107,11 @@ pub(super) static MANIFEST: Table = Table {
             "What holds for every call unless a service, a route or a call says otherwise.",
         ),
         key("gateway", Shape::Table(&GATEWAY), "The front door."),
+        key(
+            "telemetry",
+            Shape::Table(&TELEMETRY),
+            "What is kept of what services say and of their requests. Read when a node starts.",
+        ),
         key("services", Shape::Map(Format::Name, &Shape::Table(&SERVICE)), "The services by name."),
         key(
             "units",
@@ -149,6 +155,31 @@ pub(super) static GATEWAY: Table = Table {
             "timeout",
             TIMEOUT,
             "The total time of a request unless its service or route says otherwise. Default: that of [policy].",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static TELEMETRY: Table = Table {
+    noun: "[telemetry]",
+    schema: "telemetry",
+    groups: &[&[
+        key("keep", TIMEOUT, "How long traces, log lines and events are kept at most. Default 7d."),
+        key(
+            "size",
+            Shape::Text(Format::Size),
+            "The size on disk that what is kept never exceeds: before that the oldest is deleted. Default 512MiB.",
+        ),
+        key(
+            "spans_per_second",
+            Shape::Whole(0, 1_000_000),
+            "How many spans a second are kept of those that neither failed nor were slow. Default 1000.",
+        ),
+        key("slow", TIMEOUT, "From which duration on a request is slow, and kept before others. Default 1s."),
+        key(
+            "log_lines_per_second",
+            Shape::Whole(1, 1_000_000),
+            "How many log lines a second are kept of each instance, and as many again of its warnings and errors. Default 1000.",
         ),
     ]],
     forms: &[],

@@ -20,6 +20,7 @@ mod raw;
 mod rules;
 mod schema;
 mod source;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tree;

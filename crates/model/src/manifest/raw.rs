@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use super::{
     format, policy,
     source::{At, Spot},
+    telemetry::RawTelemetry,
     tree::{Entry, Node, Value},
 };
 use crate::{Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url};
@@ -18,6 +19,7 @@ pub(super) struct RawSystem {
     /// Whether there is a `postgres`, be it a good one or not.
     pub has_postgres: bool,
     pub listen: Option<At<SocketAddr>>,
+    pub telemetry: RawTelemetry,
     pub policy: Limits<Spot>,
     pub gateway_policy: Limits<Spot>,
     pub services: Vec<RawService>,
@@ -115,6 +117,7 @@ impl RawSystem {
             self.listen = gateway.get("listen").and_then(address);
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
         }
+        self.telemetry = tree.get("telemetry").map(RawTelemetry::of).unwrap_or_default();
         self.policy = policy::of(tree, Scope::Default);
         for Entry { key, key_spot, node } in tree.get("services").map(Node::entries).unwrap_or_default() {
             match key.parse() {
@@ -242,11 +245,11 @@ fn targets(node: &Node) -> (Vec<RawTarget>, Option<Spot>) {
     (targets, nowhere.then(|| node.spot.clone()))
 }
 
-fn at<T>(node: &Node, value: T) -> Option<At<T>> {
+pub(super) fn at<T>(node: &Node, value: T) -> Option<At<T>> {
     Some(At { value, spot: node.spot.clone() })
 }
 
-fn text(node: &Node) -> Option<At<String>> {
+pub(super) fn text(node: &Node) -> Option<At<String>> {
     let Value::Text(text) = &node.value else { return None };
     at(node, text.clone())
 }
@@ -263,7 +266,7 @@ fn names(list: &Node) -> Vec<At<ServiceName>> {
     list.items().iter().filter_map(parsed).collect()
 }
 
-fn whole<T: TryFrom<i64>>(node: &Node) -> Option<At<T>> {
+pub(super) fn whole<T: TryFrom<i64>>(node: &Node) -> Option<At<T>> {
     let Value::Whole(number) = node.value else { return None };
     at(node, number.try_into().ok()?)
 }

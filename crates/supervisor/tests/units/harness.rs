@@ -101,6 +101,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         root: PathBuf::from("/"),
         files: vec![],
         gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default() },
+        telemetry: Default::default(),
         policy: Limits::default(),
         services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
         units,

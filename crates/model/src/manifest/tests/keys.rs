@@ -8,8 +8,8 @@ use super::{Memory, env};
 use crate::manifest::{
     error::Found,
     keys::{
-        self, CALL, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE, SYSTEM, Table,
-        UNIT,
+        self, CALL, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE, SYSTEM, TELEMETRY,
+        Table, UNIT,
     },
     schema,
     source::Source,
@@ -26,6 +26,13 @@ postgres = "postgres://db"
 [gateway]
 listen = 4000
 timeout = "1s"
+
+[telemetry]
+keep = "2d"
+size = "1GiB"
+spans_per_second = 10
+slow = "2s"
+log_lines_per_second = 20
 
 [policy]
 timeout = "9s"
@@ -266,6 +273,7 @@ fn every_key_is_tried() {
     assert_eq!(keys(&[&manifest]), in_schema(&MANIFEST));
     assert_eq!(keys(&[manifest.get("system").unwrap()]), in_schema(&SYSTEM));
     assert_eq!(keys(&[manifest.get("gateway").unwrap()]), in_schema(&GATEWAY));
+    assert_eq!(keys(&[manifest.get("telemetry").unwrap()]), in_schema(&TELEMETRY));
     assert_eq!(keys(&services), in_schema(&SERVICE));
     assert_eq!(keys(&units), in_schema(&UNIT));
     assert_eq!(keys(&routes), in_schema(&ROUTE));

@@ -64,8 +64,8 @@ fn unknown_key() {
                ·    ╰── unknown key
              2 │ [services.a]
                ╰────
-              help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `services`,
-                    `units`, `routes`
+              help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `telemetry`,
+                    `services`, `units`, `routes`
         "#]],
     );
     refused(

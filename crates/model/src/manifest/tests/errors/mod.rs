@@ -8,6 +8,7 @@ mod policies;
 mod ports;
 mod routes;
 mod services;
+mod telemetry;
 mod urls;
 mod values;
 
