@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderValue, Method};
@@ -17,9 +17,6 @@ use crate::{Context, Counters, Upstream, endpoint::Endpoint, exchange::Exchange}
 pub(crate) struct Ledger {
     hop: Hop,
     capacity: usize,
-    /// The wall clock when the monotonic one was at `start`, in milliseconds since 1970.
-    epoch: u64,
-    start: Instant,
     pages: Mutex<Pages>,
 }
 
@@ -58,9 +55,7 @@ struct Entry {
 impl Ledger {
     /// A ledger that keeps so many records at most.
     pub(crate) fn new(hop: Hop, capacity: usize) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let epoch = now.as_millis() as u64;
-        Self { hop, capacity, epoch, start: Instant::now(), pages: Mutex::default() }
+        Self { hop, capacity, pages: Mutex::default() }
     }
 
     /// Enters a call that is over.
@@ -124,7 +119,8 @@ impl Ledger {
         };
         // Formatted outside the lock, which the path of requests needs.
         let mut names = Names(Vec::new());
-        (records.into_iter().map(|entry| self.record(entry, &mut names)).collect(), dropped)
+        let clocks = Clocks::now();
+        (records.into_iter().map(|entry| self.record(entry, &clocks, &mut names)).collect(), dropped)
     }
 
     /// The counters so far.
@@ -137,9 +133,11 @@ impl Ledger {
             .collect()
     }
 
-    fn record(&self, entry: Entry, names: &mut Names) -> RequestRecord {
+    fn record(&self, entry: Entry, clocks: &Clocks, names: &mut Names) -> RequestRecord {
+        let at = clocks.micros(entry.at);
         RequestRecord {
-            at: self.epoch + entry.at.saturating_duration_since(self.start).as_millis() as u64,
+            at: at / 1000,
+            at_us: (at % 1000) as u16,
             hop: self.hop,
             request_id: entry.request_id,
             trace_id: TraceId(entry.trace_id),
@@ -165,6 +163,25 @@ impl Ledger {
     fn pages(&self) -> MutexGuard<'_, Pages> {
         // Nothing under it panics half-way.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Both clocks at one moment. They are compared each time, since the wall clock may have been set.
+struct Clocks {
+    wall: Duration,
+    monotonic: Instant,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { wall, monotonic: Instant::now() }
+    }
+
+    /// A moment in microseconds since 1970.
+    fn micros(&self, at: Instant) -> u64 {
+        let ago = self.monotonic.saturating_duration_since(at);
+        self.wall.saturating_sub(ago).as_micros() as u64
     }
 }
 

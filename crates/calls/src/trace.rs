@@ -50,6 +50,11 @@ impl TraceContext {
         Some(Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), flags, state })
     }
 
+    /// A new span below this one.
+    pub fn child(&self) -> Self {
+        Self { span_id: new_span_id(), parent_id: Some(self.span_id), ..self.clone() }
+    }
+
     /// The `traceparent` that makes this span the parent.
     pub fn to_traceparent(&self) -> HeaderValue {
         traceparent(self.trace_id, self.span_id, self.flags)
@@ -57,7 +62,7 @@ impl TraceContext {
 }
 
 /// A random span id, never zero.
-pub(crate) fn new_span_id() -> u64 {
+pub fn new_span_id() -> u64 {
     id::<u64>().max(1)
 }
 

@@ -41,7 +41,7 @@ use crate::{
     place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
-    service_api::ServiceApi,
+    service_api::{Inbox, ServiceApi},
     socket,
     tokens::{self, Tokens},
 };
@@ -139,6 +139,7 @@ impl Node {
         let unit_events = supervisor_handle.subscribe();
 
         let outside = Outside::new(switchboard.clone(), directory.clone());
+        let inbox = Inbox::default();
         let shared = Arc::new(Shared {
             manifest: config.manifest,
             environment: config.environment,
@@ -156,6 +157,7 @@ impl Node {
             supervisor: supervisor_handle,
             logs: Logs::new(owner.data().join("logs")),
             records: Records::default(),
+            inbox: inbox.clone(),
             traces: traces.clone(),
             journal: journal.clone(),
             outside: outside.clone(),
@@ -188,7 +190,8 @@ impl Node {
         node.run("leases", endless(expire));
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));
         node.run("faults", endless(faults::run(shared.clone())));
-        let api = ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer, doors };
+        let api =
+            ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer, doors, inbox };
         node.run("service API", api.run(service_listener, stopped.clone()));
         node.run("admin API", {
             let (shared, place) = (shared.clone(), place.clone());

@@ -36,6 +36,7 @@ use crate::{
     place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
+    service_api::Inbox,
     tokens::Tokens,
 };
 
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) supervisor: madang_supervisor::Handle,
     pub(crate) logs: Logs,
     pub(crate) records: Records,
+    pub(crate) inbox: Inbox,
     pub(crate) traces: Traces,
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
@@ -182,7 +184,7 @@ impl Shared {
             manifest_error: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             degraded: self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             requests: stats.requests,
-            records_dropped: stats.records_dropped,
+            records_dropped: stats.records_dropped + self.inbox.dropped(),
         }
     }
 
@@ -305,9 +307,10 @@ impl Shared {
         }
     }
 
-    /// Takes the records of requests from the workers.
+    /// Takes the records of requests from the workers, and those that instances have sent.
     pub(crate) fn drain_records(&self) {
-        let records = self.gateway.records();
+        let mut records = self.gateway.records();
+        records.append(&mut self.inbox.drain());
         self.traces.record(&records);
         self.records.push_many(records);
     }

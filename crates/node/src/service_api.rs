@@ -1,11 +1,16 @@
 //! The service API: what an instance asks of its node over loopback, with its own token; `join.rs` is how one that
 //! others start comes into rotation.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
-    extract::{FromRef, Query, State},
+    extract::{DefaultBodyLimit, FromRef, Query, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -16,7 +21,7 @@ use madang_model::{InstanceId, ServiceName, System};
 use madang_wire::{
     Code, Problem,
     admin::FaultView,
-    service::{Endpoint, Endpoints, Fired, Join, Joined, Member, ServiceEndpoints},
+    service::{Endpoint, Endpoints, Fired, Join, Joined, Member, Records, RecordsTaken, ServiceEndpoints},
 };
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -36,6 +41,9 @@ use crate::{
 mod fired;
 #[cfg(test)]
 mod fixture;
+mod records;
+
+pub(crate) use records::Inbox;
 
 /// A stream says something at least this often, so that its reader can tell quiet from dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -47,8 +55,19 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
         title = "Madang service API",
         description = "What an instance asks of its node, at MADANG_URL, with `authorization: Bearer $MADANG_TOKEN`."
     ),
-    paths(endpoints, join::join, join::leave, join::list, fired::fired),
-    components(schemas(Endpoints, Fired, ServiceEndpoints, Endpoint, Join, Joined, Member, Problem))
+    paths(endpoints, join::join, join::leave, join::list, fired::fired, records::records),
+    components(schemas(
+        Endpoints,
+        Fired,
+        ServiceEndpoints,
+        Endpoint,
+        Join,
+        Joined,
+        Member,
+        Records,
+        RecordsTaken,
+        Problem
+    ))
 )]
 pub struct ServiceApiDocument;
 
@@ -61,6 +80,7 @@ pub(crate) struct ServiceApi {
     pub(crate) faults: Faults,
     pub(crate) killer: Arc<dyn Killer>,
     pub(crate) doors: Doors,
+    pub(crate) inbox: Inbox,
 }
 
 /// What the handlers may ask for: the API, or the sign that it ends.
@@ -93,6 +113,7 @@ impl ServiceApi {
         Router::new()
             .route("/v1/endpoints", get(endpoints))
             .route("/v1/faults/{id}/fired", post(fired::fired))
+            .route("/v1/records", post(records::records).layer(DefaultBodyLimit::max(records::LARGEST)))
             .merge(join::routes())
             .route("/openapi.json", get(|| async { axum::Json(ServiceApiDocument::openapi()) }))
             .with_state(ApiState { api: self, shutdown })
@@ -109,24 +130,29 @@ impl ServiceApi {
         })
     }
 
+    /// Who asks, and the services whose instance that is.
+    pub(crate) fn hosted(&self, bearer: &Bearer) -> (String, BTreeSet<ServiceName>) {
+        let system = self.system.borrow();
+        match bearer {
+            Bearer::Instance { unit, .. } | Bearer::Unit(unit) => {
+                let services = system.units.get(unit).into_iter().flat_map(|unit| &unit.services);
+                (unit.to_string(), services.cloned().collect())
+            }
+            Bearer::Service(own) => (
+                own.to_string(),
+                system.services.contains_key(own).then(|| own.clone()).into_iter().collect(),
+            ),
+        }
+    }
+
     /// The service that asks: the one it names, which its unit must host or its token be for, or else the only one.
     fn asker(&self, bearer: &Bearer, named: Option<ServiceName>) -> Result<ServiceName, Failure> {
-        let system = self.system.borrow().clone();
-        let (asks, hosted): (&str, Vec<&ServiceName>) = match bearer {
-            Bearer::Instance { unit, .. } | Bearer::Unit(unit) => {
-                let unit_now = system.units.get(unit);
-                (unit.as_str(), unit_now.into_iter().flat_map(|unit| &unit.services).collect())
-            }
-            Bearer::Service(own) => {
-                (own.as_str(), system.services.get_key_value(own).map(|(own, _)| own).into_iter().collect())
-            }
+        let (asks, hosted) = self.hosted(bearer);
+        let found = match named {
+            Some(name) => hosted.get(&name),
+            None => hosted.first().filter(|_| hosted.len() == 1),
         };
-        let found = match (named, hosted.as_slice()) {
-            (Some(name), hosted) => hosted.iter().find(|hosted| ***hosted == name),
-            (None, [only]) => Some(only),
-            _ => None,
-        };
-        found.map(|&found| found.clone()).ok_or_else(|| {
+        found.cloned().ok_or_else(|| {
             let names: Vec<_> = hosted.iter().map(|name| name.as_str()).collect();
             let detail = format!("ask with ?service= for one that {asks} hosts: {}", names.join(", "));
             Problem::new(Code::UNKNOWN_NAME).detail(detail).into()

@@ -3,14 +3,11 @@
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use madang_calls::{BoxError, Killer};
 use madang_model::{InstanceId, ServiceName};
 use madang_wire::service::Fired;
-use tokio::net::TcpStream;
 
-use crate::{environment::ServiceApi, error::chain};
+use crate::{environment::ServiceApi, error::chain, post::Post};
 
 /// Has the node kill the instances that faults meet in the calls of one service.
 pub(crate) struct Firing {
@@ -35,16 +32,11 @@ impl Killer for Firing {
 }
 
 async fn tell(api: &ServiceApi, fault: &str, fired: &Fired) -> Result<(), BoxError> {
-    let stream = TcpStream::connect(api.address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::post(format!("/v1/faults/{fault}/fired"))
-        .header(header::HOST, api.address.to_string())
         .header(header::AUTHORIZATION, format!("Bearer {}", api.token))
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(serde_json::to_vec(fired)?)))?;
-    // It ends with its only request, which reports what breaks it.
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
+    let response = Post::to(api.address.to_string()).send(request).await?;
     if !response.status().is_success() {
         return Err(format!("the service API answered {}", response.status()).into());
     }

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::try_join_all};
@@ -25,8 +26,13 @@ use crate::{
     environment::Environment,
     fired::Firing,
     front::{ask, unready},
+    records::Courier,
     stack::{panic_message, stack},
 };
+
+/// How long a stop waits until others are told of the last things that were done. With the time for what is under
+/// way it is less than what the node allows a process to stop.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The services of one process.
 #[derive(Clone)]
@@ -39,6 +45,9 @@ struct Inner {
     /// The first background task that panicked.
     failed: watch::Sender<Option<(String, String)>>,
     tasks: TaskTracker,
+    /// What tells others of the work of the services, and is over after it.
+    couriers: TaskTracker,
+    over: CancellationToken,
 }
 
 /// One of them. What answers for it exists once it is prepared.
@@ -62,7 +71,10 @@ impl Host {
         stopping: CancellationToken,
     ) -> Result<Self, StartError> {
         let names = names(&services)?;
-        let client = Client::new(ClientConfig { records: 0, ..ClientConfig::new(Hop::Sdk) });
+        let defaults = ClientConfig::new(Hop::Sdk);
+        // Without a node nobody asks for the records.
+        let records = environment.service_api.as_ref().map_or(0, |_| defaults.records);
+        let client = Client::new(ClientConfig { records, ..defaults });
         let mut hosted = BTreeMap::new();
         for (name, service) in names.iter().zip(services) {
             let outbound = Arc::new(Outbound {
@@ -82,7 +94,12 @@ impl Host {
             stopping,
             failed: watch::Sender::new(None),
             tasks: TaskTracker::new(),
+            couriers: TaskTracker::new(),
+            over: CancellationToken::new(),
         }));
+        if let Some(api) = &environment.service_api {
+            host.0.couriers.spawn(Courier::new(client, api).run(host.0.over.clone()));
+        }
         host.connect(environment);
         Ok(host)
     }
@@ -205,6 +222,14 @@ impl Host {
             // The sender lives as long as `self`.
             _ => std::future::pending().await,
         }
+    }
+
+    /// Has others told what is left to tell of the work of the services, for a bounded time.
+    pub(crate) async fn tell_the_rest(&self) {
+        self.0.over.cancel();
+        self.0.couriers.close();
+        // Who is not there to be told learns it from what it hears the next time.
+        let _ = tokio::time::timeout(LAST_WORDS, self.0.couriers.wait()).await;
     }
 
     /// Waits until the tasks of the services have ended, then closes their databases.

@@ -55,6 +55,7 @@ impl Process {
             host.stop().await;
         });
         let finished = drained.await.is_ok();
+        host.tell_the_rest().await;
         server.abort();
         finished
     }

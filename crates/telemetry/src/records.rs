@@ -182,6 +182,7 @@ mod tests {
     fn record(at: u64, service: &str, status: u16) -> RequestRecord {
         RequestRecord {
             at,
+            at_us: 0,
             hop: Hop::Gateway,
             request_id: at.into(),
             trace_id: TraceId(at.into()),

@@ -36,6 +36,9 @@ pub enum Fallback {
 pub struct RequestRecord {
     /// When it arrived, in milliseconds since 1970.
     pub at: u64,
+    /// How many microseconds later, so that it is in order among the spans of its trace.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub at_us: u16,
     /// Where it was seen.
     pub hop: Hop,
     /// The request's id.
@@ -91,6 +94,10 @@ pub struct RequestRecord {
     pub upstream_us: u64,
     /// The part of it spent waiting for an instance, or for other calls to end.
     pub parked_us: u64,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// A header's value as its text.

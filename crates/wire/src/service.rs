@@ -13,6 +13,8 @@ use madang_model::{InstanceId, Policy, Protocol, ReleaseId, ServiceName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::RequestRecord;
+
 /// Where the services that a caller declares are ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Endpoints {
@@ -111,4 +113,24 @@ pub struct Fired {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub instance: Option<InstanceId>,
+}
+
+/// What an instance knows of the calls that it made itself: `POST {MADANG_URL}/v1/records`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Records {
+    /// The calls that are over since the last time.
+    pub records: Vec<RequestRecord>,
+    /// How many more there were, of which nothing is known.
+    #[serde(default)]
+    pub dropped: u64,
+}
+
+/// What became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecordsTaken {
+    /// How many are taken.
+    pub taken: u64,
+    /// How many are not, because the service that called is not one of the sender's, or because too many wait.
+    pub refused: u64,
 }

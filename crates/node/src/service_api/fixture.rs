@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::ServiceApi;
+use super::{Inbox, ServiceApi};
 use crate::{doors::Doors, faults::Faults, journal::Journal, rotation::Switchboard, tokens::Tokens};
 
 const MANIFEST: &str = r#"
@@ -37,6 +37,7 @@ pub(super) struct Fixture {
     pub(super) switchboard: Arc<Switchboard>,
     pub(super) journal: Arc<Journal>,
     pub(super) doors: Doors,
+    pub(super) inbox: Inbox,
     pub(super) system: watch::Sender<Arc<System>>,
     tokens: Tokens,
     faults: Faults,
@@ -79,9 +80,22 @@ pub(super) async fn fixture() -> Fixture {
         faults: faults.clone(),
         killer: killed.clone(),
         doors: doors.clone(),
+        inbox: Inbox::default(),
     };
+    let inbox = api.inbox.clone();
     let router = api.router(CancellationToken::new());
-    Fixture { _folder: folder, switchboard, journal, doors, system: sender, tokens, faults, killed, router }
+    Fixture {
+        _folder: folder,
+        switchboard,
+        journal,
+        doors,
+        inbox,
+        system: sender,
+        tokens,
+        faults,
+        killed,
+        router,
+    }
 }
 
 impl Fixture {

@@ -50,7 +50,7 @@ impl From<RequestRecord> for Span {
             request: record.request_id.to_str().ok().map(str::to_owned),
             name,
             kind: if outside { "server" } else { "client" },
-            start: record.at.saturating_mul(1000),
+            start: record.at.saturating_mul(1000).saturating_add(record.at_us.into()),
             duration: record.duration_us,
             error: failed(&record),
             attributes: attributes(&record),

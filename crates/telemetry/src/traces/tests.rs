@@ -17,6 +17,7 @@ fn now() -> u64 {
 fn record(trace: u128, span: u64, at: u64, service: &str, status: u16) -> RequestRecord {
     RequestRecord {
         at,
+        at_us: 0,
         hop: Hop::Gateway,
         request_id: (trace as u64).into(),
         trace_id: TraceId(trace),
