@@ -48,6 +48,11 @@ pub(crate) fn status_of(status: StatusCode) -> u16 {
     }
 }
 
+/// The status that gRPC has in a head or in trailers.
+pub(crate) fn grpc_status(fields: &HeaderMap) -> Option<u16> {
+    fields.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

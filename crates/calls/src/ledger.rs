@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderValue, Method};
 use madang_model::ServiceName;
-use madang_wire::{Code, Fallback, Hop, RequestRecord, SpanId, TraceId};
+use madang_wire::{Code, Fallback, Hop, RequestRecord, SpanId, TraceId, grpc_failed};
 use tokio::time::Instant;
 
 use crate::{Context, Counters, Upstream, endpoint::Endpoint, exchange::Exchange};
@@ -41,6 +41,7 @@ struct Entry {
     answering: Option<Arc<Endpoint>>,
     method: Method,
     status: u16,
+    grpc_status: Option<u16>,
     code: Option<&'static str>,
     fault: Option<Arc<str>>,
     fallback: Option<Fallback>,
@@ -59,7 +60,13 @@ impl Ledger {
     }
 
     /// Enters a call that is over.
-    pub(crate) fn enter(&self, exchange: &Exchange, status: u16, code: Option<&'static str>) {
+    pub(crate) fn enter(
+        &self,
+        exchange: &Exchange,
+        status: u16,
+        grpc: Option<u16>,
+        code: Option<&'static str>,
+    ) {
         let trail = &exchange.trail;
         let fallen = trail.fallen();
         let code = fallen.map_or(code, |fallen| fallen.code);
@@ -70,6 +77,7 @@ impl Ledger {
         let entry = Entry {
             service: Some(exchange.upstream().name().clone()),
             answering: trail.answering().cloned(),
+            grpc_status: grpc,
             code,
             fault: trail.fault(),
             fallback: fallen.map(|fallen| fallen.to),
@@ -86,7 +94,7 @@ impl Ledger {
         let counted = pages.counters.entry(key);
         let (_, counters) = counted.or_insert_with(|| (exchange.upstream().clone(), Counters::default()));
         // What stands in for a failure is none the less one.
-        let failed = status >= 500 || fallen.is_some();
+        let failed = status >= 500 || fallen.is_some() || grpc.is_some_and(grpc_failed);
         counters.count(status, failed, trail.attempts(), duration_us);
         self.push(&mut pages, entry);
     }
@@ -150,6 +158,7 @@ impl Ledger {
             release: entry.answering.and_then(|endpoint| Some(endpoint.release.as_ref()?.0.clone())),
             method: names.share(entry.method.as_str()),
             status: entry.status,
+            grpc_status: entry.grpc_status,
             code: entry.code.map(|code| names.share(code)),
             fault: entry.fault,
             fallback: entry.fallback,
@@ -218,6 +227,7 @@ impl Entry {
             answering: None,
             method: method.clone(),
             status,
+            grpc_status: None,
             code: None,
             fault: None,
             fallback: None,

@@ -33,6 +33,7 @@ use crate::{
     ejection::PATIENCE,
     endpoint::InFlight,
     exchange::{Call, Exchange, Target},
+    grpc,
     tally::Outcome,
     transport::{is_local_limit, is_reset},
     watch::Expired,
@@ -332,11 +333,12 @@ impl Drop for Attempt {
 
 /// The HTTP status that a gRPC status in a head or in trailers corresponds to, as far as it matters here.
 fn grpc_status(fields: &HeaderMap) -> Option<u16> {
-    Some(match fields.get("grpc-status")?.as_bytes() {
-        b"4" => 504,                 // DEADLINE_EXCEEDED
-        b"8" => 429,                 // RESOURCE_EXHAUSTED
-        b"2" | b"13" | b"15" => 500, // UNKNOWN, INTERNAL, DATA_LOSS
-        b"14" => 503,                // UNAVAILABLE
+    fields.get("grpc-status")?;
+    Some(match grpc::grpc_status(fields) {
+        Some(4) => 504,           // DEADLINE_EXCEEDED
+        Some(8) => 429,           // RESOURCE_EXHAUSTED
+        Some(2 | 13 | 15) => 500, // UNKNOWN, INTERNAL, DATA_LOSS
+        Some(14) => 503,          // UNAVAILABLE
         _ => 200,
     })
 }

@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 use crate::{
     Body, CallError,
     exchange::{Call, Exchange},
+    grpc::grpc_status,
 };
 
 /// Leaves one record of each call.
@@ -77,8 +78,10 @@ where
         let this = self.project();
         let polled = this.inner.poll(cx);
         match &polled {
-            Poll::Ready(Ok(response)) => this.open.close(response.status().as_u16(), None),
-            Poll::Ready(Err(error)) => this.open.close(error.code().status, Some(error.code().id)),
+            Poll::Ready(Ok(response)) => {
+                this.open.close(response.status().as_u16(), grpc_status(response.headers()), None);
+            }
+            Poll::Ready(Err(error)) => this.open.close(error.code().status, None, Some(error.code().id)),
             Poll::Pending => {}
         }
         polled
@@ -88,15 +91,49 @@ where
 // === impl Open ===
 
 impl Open {
-    fn close(&mut self, status: u16, code: Option<&'static str>) {
+    fn close(&mut self, status: u16, grpc: Option<u16>, code: Option<&'static str>) {
         if let Some(exchange) = self.0.take() {
-            exchange.worker.ledger.enter(&exchange, status, code);
+            let grpc = grpc.filter(|_| exchange.grpc);
+            exchange.worker.ledger.enter(&exchange, status, grpc, code);
         }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.close(0, None);
+        self.close(0, None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, header::CONTENT_TYPE};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::testing::Bench;
+
+    /// Whether a call failed that was answered 200 with this gRPC status, as its record and the counters say.
+    async fn failed(method: Method, media: &str, status: &str) -> (Option<u16>, bool, u64) {
+        let bench = Bench::new(crate::Policy::default());
+        let request = Request::builder().method(method).header(CONTENT_TYPE, media).body(Body::empty());
+        let answer = Response::builder().header("grpc-status", status).body(Body::empty()).unwrap();
+        let answer = std::sync::Mutex::new(Some(answer));
+        let inner = service_fn(|_: Call| std::future::ready(Ok(answer.lock().unwrap().take().unwrap())));
+        layer().layer(inner).call(bench.call(request.unwrap())).await.unwrap();
+        let (records, _) = bench.worker.ledger.drain();
+        let failures = bench.worker.ledger.counters()[bench.upstream.name()].failures;
+        (records[0].grpc_status, records[0].failed(), failures)
+    }
+
+    #[tokio::test]
+    async fn a_grpc_call_that_was_answered_200_may_have_failed() {
+        let grpc = "application/grpc";
+        for (status, counts) in [("0", false), ("5", false), ("13", true), ("14", true), ("4", true)] {
+            let expected = (Some(status.parse().unwrap()), counts, counts.into());
+            assert_eq!(failed(Method::POST, grpc, status).await, expected, "{status}");
+        }
+        assert_eq!(failed(Method::POST, grpc, "many").await, (None, false, 0));
+        assert_eq!(failed(Method::GET, "text/plain", "13").await, (None, false, 0), "no such call");
     }
 }

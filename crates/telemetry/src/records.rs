@@ -164,12 +164,10 @@ impl RecordFilter {
         let same = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
-        let failed =
-            matches!(StatusClass::of(record.status), StatusClass::ServerError | StatusClass::Aborted);
         same(&self.route, record.route.as_deref())
             && same(&self.service, record.service.as_deref())
             && self.trace_id.is_none_or(|wanted| wanted == record.trace_id)
-            && (failed || !self.failed)
+            && (record.failed() || !self.failed)
     }
 }
 
@@ -195,6 +193,7 @@ mod tests {
             release: None,
             method: "GET".into(),
             status,
+            grpc_status: None,
             code: None,
             attempts: 1,
             fault: None,

@@ -14,4 +14,4 @@ pub mod trace;
 
 pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
-pub use record::{Fallback, Hop, RequestRecord};
+pub use record::{Fallback, Hop, RequestRecord, grpc_failed};

@@ -76,6 +76,9 @@ pub struct RequestRecord {
     pub method: Arc<str>,
     /// The status answered; 0 if the client left before.
     pub status: u16,
+    /// The gRPC status in the head of the answer, where an answer without a message has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u16>,
     /// The code of the problem that this hop answered itself.
     #[schema(value_type = Option<String>)]
     pub code: Option<Arc<str>>,
@@ -98,6 +101,25 @@ pub struct RequestRecord {
 
 fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+// === impl RequestRecord ===
+
+impl RequestRecord {
+    /// Whether the request failed at this hop: answered 5xx, or as gRPC says that, or not at all, or with something in
+    /// place of a failure.
+    pub fn failed(&self) -> bool {
+        self.status >= 500
+            || self.status == 0
+            || self.fallback.is_some()
+            || self.grpc_status.is_some_and(grpc_failed)
+    }
+}
+
+/// Whether a gRPC status corresponds to an HTTP status of 5xx that speaks of the service: UNKNOWN, DEADLINE_EXCEEDED,
+/// INTERNAL, UNAVAILABLE, DATA_LOSS.
+pub fn grpc_failed(status: u16) -> bool {
+    matches!(status, 2 | 4 | 13 | 14 | 15)
 }
 
 /// A header's value as its text.

@@ -89,7 +89,7 @@ impl Traces {
     pub fn record(&self, records: &[RequestRecord]) {
         let mut waiting = self.waiting();
         for record in records {
-            let urgent = span::failed(record) || self.is_slow(record.duration_us);
+            let urgent = record.failed() || self.is_slow(record.duration_us);
             waiting.queue.push(record.trace_id, urgent, || record.clone());
         }
     }

@@ -23,11 +23,6 @@ pub(super) struct Span {
     pub(super) attributes: Map<String, Value>,
 }
 
-/// Whether a request failed at this hop: answered 5xx or not at all, or with something in place of a failure.
-pub(super) fn failed(record: &RequestRecord) -> bool {
-    record.status >= 500 || record.status == 0 || record.fallback.is_some()
-}
-
 /// The span of a hop: of kind `server` where the request came from outside, and otherwise the caller's, `client`.
 impl From<RequestRecord> for Span {
     fn from(record: RequestRecord) -> Self {
@@ -52,7 +47,7 @@ impl From<RequestRecord> for Span {
             kind: if outside { "server" } else { "client" },
             start: record.at.saturating_mul(1000).saturating_add(record.at_us.into()),
             duration: record.duration_us,
-            error: failed(&record),
+            error: record.failed(),
             attributes: attributes(&record),
         }
     }
@@ -74,6 +69,7 @@ fn attributes(record: &RequestRecord) -> Map<String, Value> {
         ("http.request.method", text(Some(&record.method))),
         ("http.route", text(record.route.as_deref())),
         ("http.response.status_code", (record.status > 0).then(|| record.status.into())),
+        ("rpc.grpc.status_code", record.grpc_status.map(Value::from)),
         ("service.instance.id", text(record.instance.as_deref())),
         ("madang.release", text(record.release.as_deref())),
         ("madang.hop", text(Some(hop))),

@@ -30,6 +30,7 @@ fn record(trace: u128, span: u64, at: u64, service: &str, status: u16) -> Reques
         release: Some("r1".into()),
         method: "GET".into(),
         status,
+        grpc_status: None,
         code: None,
         attempts: 2,
         fault: None,
