@@ -66,6 +66,8 @@ pub enum Command {
     Ps(Which),
     /// Show the logs of services, in the order of time.
     Logs(Logs),
+    /// Show what happened to units and to the calls between services: releases, starts, exits, breakers, faults, edits.
+    Events(Events),
     /// List the newest traces: the ways of requests through the system.
     Traces(Traces),
     /// Show the way of one request: who called whom, how long it took, what went wrong.
@@ -194,6 +196,28 @@ pub struct Logs {
     /// Show structured lines as they were written.
     #[arg(long)]
     pub raw: bool,
+}
+
+/// `madang events`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang events --since 10m
+  madang events -f orders payments
+
+They are kept over restarts, as long as traces and logs are.")]
+pub struct Events {
+    /// The units, or the services where it is about calls; all if none is named.
+    pub units: Vec<ServiceName>,
+    /// Go on with what happens.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last events to begin with [default: 100, or all with --since].
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<u64>,
+    /// Only what happened since then: a time ago (`5m`) or a moment (`2026-01-31T09:00:00Z`).
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
 }
 
 /// `madang traces`.

@@ -46,7 +46,9 @@ impl Progress {
         let mut message = event.message.lines();
         let first = message.next().unwrap_or_default();
         let (word, paint) = word(event.kind);
-        if event.kind == EventKind::Blocked && !self.worth_telling(event) {
+        let blocked = event.kind == EventKind::Blocked && !self.worth_telling(event);
+        // Whoever starts a system hears of its instances.
+        if blocked || event.kind == EventKind::Released {
             return Vec::new();
         }
         let mut head = format!("{}  {}", pad(&event.unit, self.width), style.paint(paint, word));
@@ -95,6 +97,9 @@ impl Progress {
     /// Takes an event in; gives how long the unit did what ended with it, in milliseconds. Nothing ends with an
     /// event like the last one: of several instances, the second is ready too.
     fn take(&mut self, event: &Event) -> Option<u64> {
+        if is_aside(event.kind) {
+            return None;
+        }
         let unit = self.units.get_mut(&event.unit)?;
         let same = unit.last.as_ref().is_some_and(|last| last.kind == event.kind);
         let took = event.at.saturating_sub(unit.since);
@@ -126,18 +131,25 @@ pub fn is_fatal(kind: EventKind) -> bool {
     matches!(kind, EventKind::BuildFailed | EventKind::GaveUp)
 }
 
+/// Whether an event says nothing of what a unit does.
+fn is_aside(kind: EventKind) -> bool {
+    use EventKind::{BreakerClosed, BreakerHalfOpen, BreakerOpened, Ejected, Released, Returned};
+    matches!(kind, Released | BreakerOpened | BreakerHalfOpen | BreakerClosed | Ejected | Returned)
+}
+
 /// Whether an event wants to be read in full even where the state of all units is shown.
 pub fn is_trouble(kind: EventKind) -> bool {
     is_fatal(kind)
         || matches!(kind, EventKind::Exited | EventKind::Refused | EventKind::Degraded | EventKind::LeftOut)
 }
 
-fn word(kind: EventKind) -> (&'static str, Paint) {
+pub fn word(kind: EventKind) -> (&'static str, Paint) {
     match kind {
         EventKind::Building => ("building", Paint::Busy),
         EventKind::Built => ("built", Paint::Busy),
         EventKind::BuildFailed => ("build failed", Paint::Bad),
         EventKind::Blocked => ("blocked", Paint::Busy),
+        EventKind::Released => ("released", Paint::Good),
         EventKind::Started => ("started", Paint::Busy),
         EventKind::Adopted => ("adopted", Paint::Good),
         EventKind::Restarted => ("restarted", Paint::Busy),
@@ -159,6 +171,11 @@ fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::FaultRemoved => ("fault removed", Paint::Good),
         EventKind::FaultExpired => ("fault ended", Paint::Good),
         EventKind::FaultFired => ("fault", Paint::Bad),
+        EventKind::BreakerOpened => ("breaker opened", Paint::Bad),
+        EventKind::BreakerHalfOpen => ("breaker half-open", Paint::Busy),
+        EventKind::BreakerClosed => ("breaker closed", Paint::Good),
+        EventKind::Ejected => ("ejected", Paint::Bad),
+        EventKind::Returned => ("returned", Paint::Good),
     }
 }
 
@@ -188,7 +205,7 @@ mod tests {
     use super::*;
 
     fn event(at: u64, unit: &str, kind: EventKind, message: &str) -> Event {
-        Event { at, unit: unit.into(), instance: None, kind, message: message.into() }
+        Event { at, unit: unit.into(), instance: None, release: None, kind, message: message.into() }
     }
 
     fn start() -> Vec<Event> {

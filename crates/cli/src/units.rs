@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::args::Since;
+
 /// Now, in milliseconds since 1970.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -42,6 +44,20 @@ pub fn bytes(bytes: u64) -> String {
 pub fn time_of_day(millis: u64, zone: &TimeZone) -> String {
     let moment = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
     moment.unwrap_or_default().to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// A moment where the user is, to the millisecond.
+pub fn moment(millis: u64, zone: &TimeZone) -> String {
+    let moment = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    moment.unwrap_or_default().to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// The moment that is meant, in milliseconds since 1970.
+pub fn beginning(since: Since, now: u64) -> u64 {
+    match since {
+        Since::Ago(ago) => before(now, ago),
+        Since::At(moment) => moment,
+    }
 }
 
 /// A moment that many milliseconds before another.

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use http::StatusCode;
 use madang_model::{ServiceName, UnitName};
 use madang_telemetry::{LogQuery, RecordFilter};
@@ -22,7 +22,7 @@ use madang_wire::{
     trace::{NotKept, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
-use tokio::{net::UnixListener, sync::broadcast};
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use utoipa::OpenApi;
@@ -33,6 +33,7 @@ use crate::{
     node::Shared,
 };
 
+mod events;
 mod traces;
 
 type Answer<T> = Result<T, Failure>;
@@ -48,7 +49,7 @@ type Answer<T> = Result<T, Failure>;
         service,
         routes,
         logs,
-        events,
+        events::list,
         requests,
         traffic,
         traces::list,
@@ -106,7 +107,7 @@ pub(crate) async fn run(
         .route("/v1/services/{name}", get(service))
         .route("/v1/routes", get(routes))
         .route("/v1/logs", get(logs))
-        .route("/v1/events", get(events))
+        .route("/v1/events", get(events::list))
         .route("/v1/requests", get(requests))
         .route("/v1/traffic", get(traffic))
         .route("/v1/traces", get(traces::list))
@@ -200,45 +201,6 @@ fn log_params(query: &str) -> Answer<LogParams> {
         }
     }
     Ok(params)
-}
-
-#[derive(Deserialize)]
-struct EventParams {
-    #[serde(default)]
-    follow: bool,
-    #[serde(default)]
-    recent: bool,
-}
-
-/// What happens to units, one JSON document a line.
-#[utoipa::path(get, path = "/v1/events",
-    params(
-        ("recent" = Option<bool>, Query, description = "Begin with what happened lately."),
-        ("follow" = Option<bool>, Query, description = "Go on with what happens.")),
-    responses((status = 200, body = Event, content_type = "application/x-ndjson")))]
-async fn events(State(node): State<Arc<Shared>>, Query(params): Query<EventParams>) -> Response {
-    let (recent, live) = node.journal.read();
-    let recent = stream::iter(if params.recent || !params.follow { recent } else { Vec::new() });
-    if !params.follow {
-        return lines(recent);
-    }
-    // It ends with the journal, so that the last events are seen too.
-    lines(recent.chain(follow(live)))
-}
-
-/// A reader too slow to keep up misses the oldest.
-fn follow(live: broadcast::Receiver<Event>) -> impl futures_util::Stream<Item = Event> {
-    stream::unfold(live, |mut live| async {
-        loop {
-            match live.recv().await {
-                Ok(event) => return Some((event, live)),
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    warn!(missed, "a reader of events was too slow")
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    })
 }
 
 #[derive(Deserialize)]

@@ -15,7 +15,7 @@ use madang_gateway::{Gateway, Snapshot};
 use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
-use madang_telemetry::{Archive, ArchiveConfig, Logs, Records, TraceConfig, Traces};
+use madang_telemetry::{Annotations, Archive, ArchiveConfig, Logs, Records, TraceConfig, Traces};
 use madang_wire::admin::Event;
 use tokio::{
     net::UnixListener,
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    StartError, admin, by_hand, disk,
+    StartError, admin, by_hand, changes, disk,
     doors::Doors,
     edits,
     elsewhere::Outside,
@@ -91,6 +91,7 @@ impl Node {
         let state = Store::open(&format!("sqlite:{}", left::state_file(owner.data()).display()))?;
         let telemetry = owner.data().join("telemetry.db");
         let archive = Archive::open(&telemetry, archive_config(&system.telemetry)).await?;
+        let annotations = Annotations::open(&archive).await?;
         let traces = Traces::new(&archive, trace_config(&system.telemetry));
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
@@ -105,7 +106,7 @@ impl Node {
         let switchboard = Arc::new(Switchboard::new(registry.clone(), directory.clone()));
         switchboard.declare(system.services.keys().cloned());
         let keeper = Keeper::new(registry, state.clone());
-        let journal = Arc::new(Journal::new());
+        let journal = Arc::new(Journal::new(annotations.clone()));
         let (system_now, system_seen) = watch::channel(system.clone());
 
         // The listener of services and their doors, where those that are left know them; then the units, whoever is
@@ -159,6 +160,7 @@ impl Node {
             records: Records::default(),
             inbox: inbox.clone(),
             traces: traces.clone(),
+            annotations: annotations.clone(),
             journal: journal.clone(),
             outside: outside.clone(),
             tokens: tokens.clone(),
@@ -182,6 +184,8 @@ impl Node {
         node.run("watch of the disk", endless(disk));
         node.run("request records", endless(drain_records(shared.clone())));
         node.run("archive", endless(archive.run(stopped.clone().cancelled_owned())));
+        node.run("annotations", endless(annotations.run(stopped.clone().cancelled_owned())));
+        node.run("changes of health", endless(changes::run(shared.clone())));
         node.run("traces", endless(traces.run(stopped.clone().cancelled_owned())));
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
@@ -302,6 +306,8 @@ async fn record_events(shared: Arc<Shared>, mut events: broadcast::Receiver<Even
         }
     }
     shared.journal.close();
+    // The last of them came after the task that writes them had ended.
+    let _ = shared.annotations.flush().await;
 }
 
 /// How often the records of requests are taken from the workers.

@@ -207,7 +207,7 @@ impl Shared {
         let message = format!("{}; {how}", in_words(view));
         info!(?kind, message, "fault");
         let unit = self.system.borrow().name.to_string();
-        self.journal.record(Event { at: now(), unit, instance: None, kind, message });
+        self.journal.record(Event { at: now(), unit, instance: None, release: None, kind, message });
     }
 }
 
@@ -220,10 +220,11 @@ impl Killer for Executioner {
             return warn!(fault, %service, %instance, "a fault found nobody to kill");
         }
         let views = node.supervisor.instances();
-        let unit = views.into_iter().find(|view| view.name == *instance.0).map(|view| view.unit);
+        let view = views.into_iter().find(|view| view.name == *instance.0);
+        let (unit, release) = view.map(|view| (view.unit, view.release)).unwrap_or_default();
         let message = format!("the fault {fault} killed it as {service} was called");
-        let (unit, instance) = (unit.unwrap_or_default(), Some(instance.to_string()));
-        node.journal.record(Event { at: now(), unit, instance, kind: EventKind::FaultFired, message });
+        let (instance, kind) = (Some(instance.to_string()), EventKind::FaultFired);
+        node.journal.record(Event { at: now(), unit, instance, release, kind, message });
     }
 }
 

@@ -223,7 +223,8 @@ fn unit(system: &System, service: &ServiceName) -> String {
 
 fn event(system: &System, lease: &Lease, kind: EventKind, message: String) -> Event {
     let instance = Some(lease.endpoint.instance.to_string());
-    Event { at: now(), unit: unit(system, &lease.service), instance, kind, message }
+    let release = lease.endpoint.release.as_ref().map(ToString::to_string);
+    Event { at: now(), unit: unit(system, &lease.service), instance, release, kind, message }
 }
 
 fn joined(lease: &Lease) -> Joined {

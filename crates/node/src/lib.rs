@@ -7,6 +7,8 @@
 mod admin;
 mod build;
 mod by_hand;
+mod changes;
+mod difference;
 mod disk;
 mod doors;
 mod edits;

@@ -12,7 +12,7 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
-use madang_telemetry::{Logs, Records, Traces};
+use madang_telemetry::{Annotations, Logs, Records, Traces};
 use madang_wire::admin::{
     EnvironmentView, Event, EventKind, InstanceView, ServiceView, SystemView, TokenView,
 };
@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     by_hand::{self, HandEnvironment},
+    difference,
     doors::{DoorError, Doors, Plan},
     elsewhere::Outside,
     environment::InstanceEnvironment,
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) records: Records,
     pub(crate) inbox: Inbox,
     pub(crate) traces: Traces,
+    pub(crate) annotations: Annotations,
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
@@ -288,12 +290,8 @@ impl Shared {
         match outcome {
             Ok(applied) => {
                 let was_refused = refused.take().is_some();
-                match applied {
-                    Reload::Changed => self.announce(EventKind::Applied, "the manifest is in force"),
-                    _ if was_refused => {
-                        self.announce(EventKind::Applied, "the manifest is what it was and in force");
-                    }
-                    _ => {}
+                if was_refused && applied == Reload::Same {
+                    self.announce(EventKind::Applied, "the manifest is what it was and in force");
                 }
                 applied
             }
@@ -321,14 +319,17 @@ impl Shared {
             Some(isolation) => isolation.of(system).await?,
             None => system,
         });
-        if **self.system.borrow() == *system {
+        let before = self.system.borrow().clone();
+        if *before == *system {
             return Ok(Reload::Same);
         }
         let _applying = self.applying.lock().await;
         self.open(&system, self.plan(&system).await?).await?;
         self.system.send_replace(system.clone());
         self.switchboard.declare(system.services.keys().cloned());
+        let changed = difference::in_words(&before, &system);
         self.supervisor.apply(system);
+        self.announce(EventKind::Applied, &format!("the manifest is in force: {changed}"));
         Ok(Reload::Changed)
     }
 
@@ -376,7 +377,14 @@ impl Shared {
     pub(crate) fn announce(&self, kind: EventKind, message: &str) {
         info!(?kind, message, "system changed");
         let unit = self.system.borrow().name.to_string();
-        self.journal.record(Event { at: now(), unit, instance: None, kind, message: message.to_owned() });
+        self.journal.record(Event {
+            at: now(),
+            unit,
+            instance: None,
+            release: None,
+            kind,
+            message: message.to_owned(),
+        });
     }
 }
 

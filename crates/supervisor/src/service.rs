@@ -434,7 +434,7 @@ impl Loop {
             record: Some(record.clone()),
         };
         let at = address.map(|at| format!(", http://{at}")).unwrap_or_default();
-        self.board.events.emit(&name, Some(&id), EventKind::Adopted, format!("pid {pid}{at}"));
+        self.board.events.emit_of((&name, release), Some(&id), EventKind::Adopted, format!("pid {pid}{at}"));
         self.spawn(&name, id, state, heard, Some(adopted));
     }
 

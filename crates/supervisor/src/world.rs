@@ -183,6 +183,7 @@ impl World {
             Ok(release) => {
                 let release = Arc::new(release);
                 unit.keep(name, &revision, &release, told, events);
+                unit.tell_release(name, &release, events);
                 unit.active = Some((revision, release));
                 (unit.failures, unit.trouble, unit.reason) = (None, None, None);
                 unit.vacant = 0;
@@ -209,7 +210,8 @@ impl World {
             Happened::Blocked(text) => Some(Waiting::on(text.clone(), instance.waits.take(), now, Some(now))),
             _ => None,
         };
-        let say = |kind, message: String| events.emit(name, Some(id), kind, message);
+        let release = instance.release.clone();
+        let say = |kind, message: String| events.emit_of((name, &release), Some(id), kind, message);
         match happened {
             Happened::Blocked(text) => instance.health = text,
             Happened::Started { pid } => {
@@ -254,14 +256,15 @@ impl World {
             return;
         };
         let Some(instance) = unit.instances.remove(id) else { return };
+        let of = (name, &*instance.release);
         unit.since = proc::wall_clock();
         if ended.told || instance.phase == Phase::Stopping {
-            return events.emit(name, Some(id), EventKind::Stopped, ended.how);
+            return events.emit_of(of, Some(id), EventKind::Stopped, ended.how);
         }
         // Who comes in its place does so for a reason of its own.
         unit.lost.clear();
         let how = with_output(&ended.how, &ended.output);
-        events.emit(name, Some(id), EventKind::Exited, how.clone());
+        events.emit_of(of, Some(id), EventKind::Exited, how.clone());
         if unit.active.as_ref().is_none_or(|(revision, _)| *revision != instance.revision) {
             return;
         }
@@ -274,20 +277,20 @@ impl World {
         let hopeless = ended.hopeless && failures.hopeless();
         let (until, gave_up) = match failures.ended(ended.ready_for, jitter, rule) {
             _ if hopeless => {
-                events.emit(name, Some(id), EventKind::GaveUp, format!("gave up at the first start: {how}"));
+                events.emit_of(of, Some(id), EventKind::GaveUp, format!("gave up at the first start: {how}"));
                 (now, true)
             }
             Next::After(pause) => {
                 if !pause.is_zero() {
                     let message = format!("starts again in {:.1} s", pause.as_secs_f64());
-                    events.emit(name, Some(id), EventKind::Backoff, message);
+                    events.emit_of(of, Some(id), EventKind::Backoff, message);
                 }
                 (now + pause, false)
             }
             Next::GiveUp(starts) => {
                 let message =
                     format!("gave up after {starts} starts of which none became ready; the last {how}");
-                events.emit(name, Some(id), EventKind::GaveUp, message);
+                events.emit_of(of, Some(id), EventKind::GaveUp, message);
                 (now, true)
             }
         };
@@ -366,12 +369,21 @@ impl UnitState {
             match why {
                 None => (one.revision, one.release) = (revision.clone(), release.clone()),
                 Some(why) if one.phase != Phase::Stopping => {
-                    events.emit(name, Some(id), EventKind::Restarted, why.clone());
+                    events.emit_of((name, &one.release), Some(id), EventKind::Restarted, why.clone());
                     self.lost.push(why);
                 }
                 Some(_) => {}
             }
             one.record = None;
+        }
+    }
+
+    /// Says that another release is the one to be started.
+    fn tell_release(&self, name: &UnitName, release: &Release, events: &Events) {
+        let before = self.active.as_ref().map(|(_, before)| &before.id);
+        if before != Some(&release.id) {
+            let message = before.map(|before| format!("in the place of {before}")).unwrap_or_default();
+            events.emit_of((name, release), None, EventKind::Released, message);
         }
     }
 }

@@ -5,12 +5,14 @@
 //! processes, of HTTP or of who asks. It only ever reads a log: writing and trimming it is the business of whoever runs
 //! the instance.
 
+mod annotations;
 mod archive;
 mod error;
 mod logs;
 mod records;
 mod traces;
 
+pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};
 pub use error::Error;
 pub use logs::{LogQuery, Logs};

@@ -312,15 +312,18 @@ pub struct LogLine {
     pub line: String,
 }
 
-/// What happened to a unit: `GET /v1/events?follow=true`.
+/// What happened to a unit, or to the calls to a service: `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// When, in milliseconds since 1970.
     pub at: u64,
-    /// The unit.
+    /// The unit; the service where it is about calls; the system where it is about all of it.
     pub unit: String,
     /// The instance, where it is about one.
     pub instance: Option<String>,
+    /// The release of that instance or of the unit, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// What happened.
     pub kind: EventKind,
     /// In words; for a failure also the last lines of the output.
@@ -339,6 +342,8 @@ pub enum EventKind {
     BuildFailed,
     /// Something that it needs is not ready; repeated while it lasts.
     Blocked,
+    /// Another release is the one of which instances are started.
+    Released,
     /// A process was started.
     Started,
     /// A process of the node before this one goes on under this one.
@@ -382,6 +387,16 @@ pub enum EventKind {
     FaultExpired,
     /// A fault killed an instance.
     FaultFired,
+    /// Calls to the service are refused, because too many failed: those through this node, as its breaker says.
+    BreakerOpened,
+    /// One call at a time finds out whether the service is well again.
+    BreakerHalfOpen,
+    /// Calls to the service pass again.
+    BreakerClosed,
+    /// The instance is out of use because of its answers.
+    Ejected,
+    /// The instance is in use again.
+    Returned,
 }
 
 /// A failure to be made on purpose: `POST /v1/faults`.

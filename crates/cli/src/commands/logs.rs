@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use madang_wire::admin::LogLine;
 
 use crate::{
-    args::{Logs, Since},
+    args::Logs,
     client::Client,
     failure::Failure,
     line::readable,
@@ -45,11 +45,7 @@ fn query(logs: &Logs, now: u64) -> String {
         query.push_str(&format!("n={last}&"));
     }
     if let Some(since) = logs.since {
-        let since = match since {
-            Since::Ago(ago) => units::before(now, ago),
-            Since::At(moment) => moment,
-        };
-        query.push_str(&format!("since={since}&"));
+        query.push_str(&format!("since={}&", units::beginning(since, now)));
     }
     query.push_str(&format!("follow={}", logs.follow));
     query
@@ -77,6 +73,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::args::Since;
 
     fn check(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool, expected: &str) {
         let services = services.iter().map(|name| name.parse().unwrap()).collect();

@@ -5,6 +5,7 @@ mod completions;
 mod describe;
 mod down;
 mod env;
+mod events;
 mod exit;
 mod fault;
 mod logs;
@@ -65,6 +66,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Ps(which) => ps::run(&at(which)?, &output).await,
         Command::Systems => systems::run(&output).await,
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
+        Command::Events(events) => events::run(&client(default())?, &output, &events).await,
         Command::Traces(which) => traces::list(&client(default())?, &output, &which).await,
         Command::Trace { id } => traces::show(&client(default())?, &output, &id).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,

@@ -284,5 +284,5 @@ pub fn service(name: &str) -> ServiceView {
 }
 
 pub fn event(unit: &str, kind: EventKind, message: &str) -> Event {
-    Event { at: 1_000, unit: unit.into(), instance: None, kind, message: message.into() }
+    Event { at: 1_000, unit: unit.into(), instance: None, release: None, kind, message: message.into() }
 }

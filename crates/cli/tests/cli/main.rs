@@ -4,6 +4,7 @@ mod check;
 mod describe;
 mod down;
 mod env;
+mod events;
 mod fake;
 mod fault;
 mod logs;

@@ -81,6 +81,8 @@ async fn help_says_what_there_is() {
                                work
                   ps           List the instances
                   logs         Show the logs of services, in the order of time
+                  events       Show what happened to units and to the calls between services: releases, starts,
+                               exits, breakers, faults, edits
                   traces       List the newest traces: the ways of requests through the system
                   trace        Show the way of one request: who called whom, how long it took, what went wrong
                   systems      List the systems that run on this machine, from whichever folder

@@ -71,7 +71,7 @@ pub(super) async fn fixture() -> Fixture {
     doors.opened(open);
     let switchboard = Arc::new(Switchboard::new(registry, Directory::default()));
     switchboard.declare(seen.borrow().services.keys().cloned());
-    let journal = Arc::new(Journal::new());
+    let journal = Arc::new(Journal::kept_in(folder.path()).await);
     let api = ServiceApi {
         switchboard: switchboard.clone(),
         system: seen,

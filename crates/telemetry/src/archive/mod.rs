@@ -18,10 +18,10 @@ use madang_store::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::traces;
+use crate::{annotations, traces};
 
 /// The parts there are.
-const PARTS: &[Part] = &[traces::PART];
+const PARTS: &[Part] = &[annotations::PART, traces::PART];
 
 /// How often it is looked whether something is too old.
 const AGE: Duration = Duration::from_secs(10);
