@@ -19,8 +19,16 @@ use crate::{
 const NEEDS: &[needs::Need] = &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::JAVA];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.
-const PROGRAMS: &[&str] =
-    &["madang-cli", "polyglot-rust", "shop", "shop-catalog", "shop-orders", "shop-payments", "shop-users"];
+const PROGRAMS: &[&str] = &[
+    "madang-cli",
+    "polyglot-rust",
+    "shop",
+    "shop-catalog",
+    "shop-orders",
+    "shop-payments",
+    "shop-storefront",
+    "shop-users",
+];
 
 /// The packages whose tests run those programs.
 const END_TO_END: &[&str] = &["madang-cli", "madang-testkit"];

@@ -79,7 +79,7 @@ impl Prepared {
         for manifest in ["madang.toml", "madang.monolith.toml"] {
             prepared.copy(&shop.join(manifest), manifest);
         }
-        for service in ["users", "catalog", "orders", "payments"] {
+        for service in ["users", "catalog", "orders", "payments", "storefront"] {
             let file = format!("{service}/service.toml");
             prepared.copy(&shop.join(&file), &file);
         }

@@ -92,7 +92,7 @@ async fn over_twenty_kills_nothing_is_restarted_and_nothing_is_lost() {
     shop.edit("madang.toml", "[gateway]", &format!("{COUNTER}\n[gateway]"));
     let mut shop = shop.start(Placement::Processes).await;
     let before = running(&shop).await;
-    assert_eq!(before.len(), 5);
+    assert_eq!(before.len(), 6);
 
     let (stop, stopped) = watch::channel(false);
     let count = watch::Sender::new(0);
@@ -191,7 +191,7 @@ async fn only_what_changed_meanwhile_is_restarted() {
     madang_testkit::kill(before["payments"].1.unwrap());
     shop.up(Placement::Processes).await;
     shop.until("all as the manifest has it", |shown| {
-        shown.len() == 4 && shown.iter().all(|view| view.state == State::Ready)
+        shown.len() == 5 && shown.iter().all(|view| view.state == State::Ready)
     })
     .await;
     let after = running(&shop).await;
@@ -223,7 +223,7 @@ async fn whoever_was_told_a_port_that_is_gone_is_restarted() {
     shop.up(Placement::Processes).await;
     shop.until("all told anew", |shown| {
         let anew = "ready, restarted: MADANG_URL in its environment changed";
-        shown.len() == 4 && shown.iter().all(|view| view.health == anew)
+        shown.len() == 5 && shown.iter().all(|view| view.health == anew)
     })
     .await;
     let placed = shop.post("/orders", json!({"user": 1, "product": "Book"})).await;
@@ -237,10 +237,10 @@ async fn without_a_node_what_is_left_is_named_and_can_be_stopped() {
     let ps = shop.madang(&["ps"]).output().await.unwrap();
     let said = String::from_utf8_lossy(&ps.stderr).into_owned();
     assert_eq!(ps.status.code(), Some(4), "{said}");
-    let expected = "no node runs this folder, and 4 instances of an earlier one still do: `madang up` takes them over, \
+    let expected = "no node runs this folder, and 5 instances of an earlier one still do: `madang up` takes them over, \
                     `madang down` stops them";
     assert!(said.contains(expected), "{said}");
-    assert_eq!(processes_of(shop.path()).len(), 4);
+    assert_eq!(processes_of(shop.path()).len(), 5);
 
     let down = shop.madang(&["down"]).output().await.unwrap();
     assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));

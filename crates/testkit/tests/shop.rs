@@ -74,7 +74,7 @@ async fn whole_story(placement: Placement) -> TestSystem {
 async fn works_with_a_process_for_each_service() {
     let shop = whole_story(Placement::Processes).await;
     let units: Vec<String> = shop.ps().await.into_iter().map(|view| view.unit).collect();
-    assert_eq!(units, ["catalog", "orders", "payments", "users"]);
+    assert_eq!(units, ["catalog", "orders", "payments", "storefront", "users"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn works_in_one_process() {
     let shop = whole_story(Placement::Monolith).await;
     let shown = shop.ps().await;
     assert_eq!(shown.len(), 1);
-    assert_eq!(shown[0].services.len(), 4);
+    assert_eq!(shown[0].services.len(), 5);
     assert_eq!(shown[0].state, State::Ready);
 }
 

@@ -177,6 +177,9 @@ async fn write_down(
     distinct(&lines)?;
     let total = order::total(&lines, new.currency)
         .ok_or_else(|| Error::invalid("lines", "cost more than can be counted"))?;
+    if new.total.is_some_and(|shown| shown != total.amount) {
+        return Err(Error::invalid("total", format!("it costs {total} now")));
+    }
     let draft = Draft { key, fingerprint, user: new.user, total, lines: &lines };
     let now = now();
     let inserted = store::insert(pool, &draft, now, now + due_after).await;

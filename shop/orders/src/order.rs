@@ -35,6 +35,10 @@ pub struct NewOrder {
     /// The currency to pay in: KRW if absent.
     #[serde(default = "won")]
     pub currency: Currency,
+    /// What the client was shown that it costs, in minor units: it is not ordered if it costs anything else now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub total: Option<i64>,
 }
 
 fn won() -> Currency {

@@ -19,6 +19,7 @@ enum Part {
     Catalog,
     Orders,
     Payments,
+    Storefront,
 }
 
 impl Options {
@@ -41,6 +42,7 @@ impl Part {
             Self::Catalog => shop_catalog::service(),
             Self::Orders => shop_orders::service(),
             Self::Payments => shop_payments::service(),
+            Self::Storefront => shop_storefront::service(),
         }
     }
 }
@@ -60,6 +62,6 @@ mod tests {
         assert_eq!(parts(&["shop"]).unwrap(), Part::value_variants());
         assert_eq!(parts(&["shop", "orders", "users", "orders"]).unwrap(), [Part::Users, Part::Orders]);
         let error = parts(&["shop", "order"]).unwrap_err().to_string();
-        assert!(error.contains("[possible values: users, catalog, orders, payments]"), "{error}");
+        assert!(error.contains("[possible values: users, catalog, orders, payments, storefront]"), "{error}");
     }
 }

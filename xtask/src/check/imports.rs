@@ -62,6 +62,7 @@ const CATALOG: &str = "shop-catalog";
 const ORDERS: &str = "shop-orders";
 const PAYMENTS: &str = "shop-payments";
 const PAYMENTS_API: &str = "shop-payments-api";
+const STOREFRONT: &str = "shop-storefront";
 
 const ROOMS: &[Room] = &[
     Room::new("crates/model", MODEL, "names, durations, manifest → validated `System`", &[]).inert(),
@@ -105,11 +106,13 @@ const ROOMS: &[Room] = &[
         &[SDK, MONEY, IDEMPOTENCY, PAYMENTS_API],
     ),
     Room::new("shop/payments-api", PAYMENTS_API, "the contract of payments over gRPC", &[]),
+    Room::new("shop/storefront", STOREFRONT, "the shop's pages", &[SDK, MONEY, IDEMPOTENCY])
+        .tested_with(&[USERS, CATALOG, ORDERS, PAYMENTS]),
     Room::new(
         "shop/shop",
         "shop",
         "any subset of the shop in one process",
-        &[SDK, USERS, CATALOG, ORDERS, PAYMENTS],
+        &[SDK, USERS, CATALOG, ORDERS, PAYMENTS, STOREFRONT],
     ),
     Room::new(
         "examples/polyglot/rust",

@@ -187,3 +187,16 @@ async fn the_document_describes_every_route() {
         document["paths"]["/orders"]["post"]["responses"].as_object().unwrap().keys().collect();
     assert_eq!(answers, ["201", "202", "400", "402", "409", "422", "503"]);
 }
+
+/// Who was shown another price is asked again before anything is written.
+#[tokio::test]
+async fn an_order_costs_what_the_client_was_shown_or_is_not_made() {
+    let world = World::start().await;
+    let order = |total: i64| json!({"user": 1, "product": "Book", "quantity": 2, "total": total});
+    let refused = world.order(order(29_999)).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text());
+    let problem = refused.json();
+    assert_eq!(problem["errors"], json!([{"field": "total", "message": "it costs 30000 KRW now"}]));
+    assert_eq!(world.count_orders().await, 1);
+    assert_eq!(world.order(order(30_000)).await.status, StatusCode::CREATED);
+}
