@@ -111,6 +111,7 @@ impl Health {
             answers,
             failed,
             slow,
+            in_flight: 0,
         }
     }
 
@@ -179,7 +180,11 @@ impl Rotation {
 
     /// How they answer.
     pub(crate) fn view(&self, clock: &Clock) -> Vec<AnswersView> {
-        self.all.iter().map(|endpoint| endpoint.health.view(&endpoint.instance, clock)).collect()
+        let view = |endpoint: &Arc<Endpoint>| AnswersView {
+            in_flight: endpoint.in_flight(),
+            ..endpoint.health.view(&endpoint.instance, clock)
+        };
+        self.all.iter().map(view).collect()
     }
 
     /// Whether the others are better: most of them do not fail as well, or not half as often.

@@ -76,7 +76,8 @@ impl Ledger {
         let duration_us = if answered { trail.answered_us() } else { elapsed() };
         let entry = Entry {
             service: Some(exchange.upstream().name().clone()),
-            answering: trail.answering().cloned(),
+            // A call that nobody answered is of the instance that was tried last, if that is still there.
+            answering: trail.answering().cloned().or_else(|| exchange.upstream().numbered(trail.endpoint()?)),
             grpc_status: grpc,
             code,
             fault: trail.fault(),

@@ -1,6 +1,9 @@
 //! One service as seen by its callers: its endpoints and what is known of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicUsize};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
@@ -104,6 +107,11 @@ impl Upstream {
         rotation.used.iter().any(|endpoint| endpoint.number != number && endpoint.reachable(now))
     }
 
+    /// The instance with this number, if it is in rotation.
+    pub(crate) fn numbered(&self, number: u64) -> Option<Arc<Endpoint>> {
+        self.endpoints.load().all.iter().find(|endpoint| endpoint.number == number).cloned()
+    }
+
     /// When one of the instances may be tried again; `None` if there are none.
     pub(crate) fn opens(&self) -> Option<Instant> {
         self.endpoints.load().all.iter().map(|endpoint| endpoint.opens()).min()
@@ -201,6 +209,7 @@ impl Upstream {
             service: self.name.to_string(),
             breakers: [self.breaker.view(None, clock)].into_iter().chain(breakers).flatten().collect(),
             limits: [self.limiter.view(None)].into_iter().chain(limits).flatten().collect(),
+            parked: u32::try_from(self.parked.load(Relaxed)).unwrap_or(u32::MAX),
             instances: self.endpoints.load().view(clock),
         }
     }

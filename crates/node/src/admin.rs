@@ -19,6 +19,7 @@ use madang_wire::{
         HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView, State as InstanceState,
         SystemView, TargetView, TokenView, TrafficView,
     },
+    metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
     trace::{NotKept, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
@@ -34,6 +35,7 @@ use crate::{
 };
 
 mod events;
+mod metrics;
 mod traces;
 
 type Answer<T> = Result<T, Failure>;
@@ -54,6 +56,9 @@ type Answer<T> = Result<T, Failure>;
         traffic,
         traces::list,
         traces::get,
+        metrics::summary,
+        metrics::series,
+        metrics::instances,
         faults::list,
         faults::add,
         faults::remove,
@@ -87,6 +92,9 @@ type Answer<T> = Result<T, Failure>;
         TraceView,
         SpanView,
         NotKept,
+        MetricsSummary,
+        MetricsSeries,
+        InstanceSeries,
         FaultSpec,
         FaultView,
         Problem
@@ -112,6 +120,9 @@ pub(crate) async fn run(
         .route("/v1/traffic", get(traffic))
         .route("/v1/traces", get(traces::list))
         .route("/v1/traces/{id}", get(traces::get))
+        .route("/v1/metrics/summary", get(metrics::summary))
+        .route("/v1/metrics/series", get(metrics::series))
+        .route("/v1/metrics/instances", get(metrics::instances))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/restart/{name}", post(restart))

@@ -15,7 +15,9 @@ use madang_gateway::{Gateway, Snapshot};
 use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
-use madang_telemetry::{Annotations, Archive, ArchiveConfig, Logs, Records, TraceConfig, Traces};
+use madang_telemetry::{
+    Annotations, Archive, ArchiveConfig, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
+};
 use madang_wire::admin::Event;
 use tokio::{
     net::UnixListener,
@@ -31,6 +33,7 @@ use crate::{
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::{self, Executioner, Faults},
+    gauges::{self, Gauges},
     holder,
     isolation::Isolation,
     join,
@@ -93,6 +96,7 @@ impl Node {
         let archive = Archive::open(&telemetry, archive_config(&system.telemetry)).await?;
         let annotations = Annotations::open(&archive).await?;
         let traces = Traces::new(&archive, trace_config(&system.telemetry));
+        let metrics = Metrics::open(&archive, MetricConfig::default()).await?;
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
         let isolation = place.isolated().map(|_| Isolation::new(place.clone(), ports.clone()));
@@ -161,6 +165,8 @@ impl Node {
             inbox: inbox.clone(),
             traces: traces.clone(),
             annotations: annotations.clone(),
+            metrics: metrics.clone(),
+            gauges: Gauges::default(),
             journal: journal.clone(),
             outside: outside.clone(),
             tokens: tokens.clone(),
@@ -187,6 +193,8 @@ impl Node {
         node.run("annotations", endless(annotations.run(stopped.clone().cancelled_owned())));
         node.run("changes of health", endless(changes::run(shared.clone())));
         node.run("traces", endless(traces.run(stopped.clone().cancelled_owned())));
+        node.run("metrics", endless(metrics.run(stopped.clone().cancelled_owned())));
+        node.run("gauges", endless(gauges::run(shared.clone())));
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));

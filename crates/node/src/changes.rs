@@ -167,6 +167,7 @@ mod tests {
             answers: 6,
             failed: 5,
             slow: 0,
+            in_flight: 0,
         };
         HealthView { service: "users".into(), instances: vec![answers], ..HealthView::default() }
     }

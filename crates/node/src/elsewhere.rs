@@ -236,6 +236,7 @@ impl Outside {
                 restarts: 0,
                 pid: None,
                 memory: None,
+                cpu_us: None,
                 url: Some(known.url.to_string()),
                 since: known.since,
                 reason: None,

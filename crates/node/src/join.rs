@@ -204,6 +204,7 @@ pub(crate) fn views(registry: &Registry, system: &System) -> Vec<InstanceView> {
             restarts: 0,
             pid: None,
             memory: None,
+            cpu_us: None,
             url: Some(format!("http://{}", lease.endpoint.address)),
             since: at.saturating_sub(now.saturating_duration_since(lease.since).as_millis() as u64),
             reason: None,

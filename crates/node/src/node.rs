@@ -12,7 +12,7 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
-use madang_telemetry::{Annotations, Logs, Records, Traces};
+use madang_telemetry::{Annotations, Logs, Metrics, Records, Traces};
 use madang_wire::admin::{
     EnvironmentView, Event, EventKind, InstanceView, ServiceView, SystemView, TokenView,
 };
@@ -30,6 +30,7 @@ use crate::{
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::Faults,
+    gauges::Gauges,
     holder,
     isolation::{Isolation, IsolationError},
     join,
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) traces: Traces,
     pub(crate) annotations: Annotations,
+    pub(crate) metrics: Metrics,
+    pub(crate) gauges: Gauges,
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
@@ -310,6 +313,7 @@ impl Shared {
         let mut records = self.gateway.records();
         records.append(&mut self.inbox.drain());
         self.traces.record(&records);
+        self.metrics.record(&records);
         self.records.push_many(records);
     }
 

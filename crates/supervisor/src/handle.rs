@@ -91,7 +91,9 @@ impl Handle {
         let mut rows = self.board.rows();
         let now = proc::wall_clock();
         for row in &mut rows {
-            row.memory = row.pid.and_then(|pid| proc::resident(pid.cast_signed()));
+            let pid = row.pid.map(u32::cast_signed);
+            row.memory = pid.and_then(proc::resident);
+            row.cpu_us = pid.and_then(proc::processor_time);
             if row.state == State::Waiting {
                 row.health = format!("{} ({} s)", row.health, now.saturating_sub(row.since) / 1000);
             }

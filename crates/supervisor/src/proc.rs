@@ -95,6 +95,21 @@ pub(crate) fn resident(pid: i32) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// Processor time in microseconds that a process used, and those of its children that it waited for.
+pub(crate) fn processor_time(pid: i32) -> Option<u64> {
+    parse_processor_time(
+        &fs::read_to_string(file(pid, "stat")).ok()?,
+        rustix::param::clock_ticks_per_second(),
+    )
+}
+
+fn parse_processor_time(text: &str, per_second: u64) -> Option<u64> {
+    let (_, rest) = text.rsplit_once(") ")?;
+    let times: Vec<&str> = rest.split_ascii_whitespace().skip(11).take(4).collect();
+    let ticks = times.iter().map(|time| time.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    (times.len() == 4).then(|| ticks * 1_000_000 / per_second.max(1))
+}
+
 /// The id of this boot of the machine: pids and clock ticks of another mean nothing.
 pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
@@ -162,6 +177,13 @@ mod tests {
         assert_eq!(shortened("node users.js"), "node users.js");
         let long = shortened(&"가나다 ".repeat(100));
         assert!(long.ends_with("가나다…") && long.chars().count() <= 61, "{long}");
+    }
+
+    #[test]
+    fn processor_time_is_that_of_the_process_and_of_its_children() {
+        let line = "77 (a) b (c)) S 1 70 60 0 -1 4 0 0 0 0 10 20 3 4 20 0 1 0 4242 0 0";
+        assert_eq!(parse_processor_time(line, 100), Some(370_000));
+        assert_eq!(parse_processor_time("77 (a) S 1 70", 100), None);
     }
 
     #[test]

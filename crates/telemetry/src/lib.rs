@@ -9,6 +9,7 @@ mod annotations;
 mod archive;
 mod error;
 mod logs;
+mod metrics;
 mod records;
 mod traces;
 
@@ -16,5 +17,9 @@ pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};
 pub use error::Error;
 pub use logs::{LogQuery, Logs};
+pub use metrics::{
+    BOUNDS_US, Durations, Example, MetricConfig, MetricFilter, Metrics, ReleaseSpan, SeriesQuery,
+    SeriesTotals, Summary, Totals,
+};
 pub use records::{RecordFilter, Records, StatusClass, Total};
 pub use traces::{TraceConfig, TraceFilter, Traces};

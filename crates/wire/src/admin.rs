@@ -92,6 +92,9 @@ pub struct InstanceView {
     pub pid: Option<u32>,
     /// Resident memory in bytes.
     pub memory: Option<u64>,
+    /// Processor time that it and its children used so far, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_us: Option<u64>,
     /// Where it listens.
     pub url: Option<String>,
     /// Since when it is in this state, in milliseconds since 1970.
@@ -177,6 +180,9 @@ pub struct HealthView {
     /// Its limits of calls at once, if it has any that were asked.
     #[serde(default)]
     pub limits: Vec<LimitView>,
+    /// Calls that wait for an instance.
+    #[serde(default)]
+    pub parked: u32,
     /// Its instances in rotation.
     pub instances: Vec<AnswersView>,
 }
@@ -255,6 +261,9 @@ pub struct AnswersView {
     pub failed: u32,
     /// Those that were slow.
     pub slow: u32,
+    /// Calls that it has not answered to the end.
+    #[serde(default)]
+    pub in_flight: u32,
 }
 
 /// One route, in order of precedence: `GET /v1/routes`.

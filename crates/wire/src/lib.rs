@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod headers;
 mod ids;
+pub mod metrics;
 pub mod otlp;
 mod problem;
 mod record;

@@ -64,7 +64,7 @@ pub struct RequestRecord {
     /// The service that was called.
     #[schema(value_type = Option<String>)]
     pub service: Option<Arc<str>>,
-    /// The instance that answered last.
+    /// The instance that answered last, or the one that was tried last if none did.
     #[schema(value_type = Option<String>)]
     pub instance: Option<Arc<str>>,
     /// The release of that instance, if Madang started it.

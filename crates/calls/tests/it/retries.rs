@@ -193,11 +193,19 @@ async fn an_instance_that_keeps_refusing_is_reported_after_the_time_to_connect()
     let policy = Policy { connect_timeout: Duration::from_millis(150), ..Policy::default() };
     let caller = Caller::with(ClientConfig::new(Hop::Gateway), policy);
     caller.rotate(&[&server]);
+    let address = server.address;
     drop(server);
     tokio::task::yield_now().await;
     let begin = tokio::time::Instant::now();
     let error = caller.send(request("POST", "/", "x")).await.unwrap_err();
     assert!(matches!(error, CallError::Connect { .. }), "{error:?}");
+    let (records, _) = caller.client.drain_records();
+    let tried = (records[0].instance.as_deref(), records[0].release.as_deref());
+    assert_eq!(
+        tried,
+        (Some(&*format!("users-{}", address.port())), Some("r1")),
+        "nobody answered, but it was tried"
+    );
     assert!(error.retryable() && !error.outcome_unknown());
     assert!(begin.elapsed() >= Duration::from_millis(100), "{:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());

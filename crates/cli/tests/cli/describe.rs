@@ -82,6 +82,7 @@ async fn shows_how_it_answers() {
         answers: 40,
         failed,
         slow: 1,
+        in_flight: 0,
     };
     let breaker = BreakerView {
         origin: None,
@@ -113,6 +114,7 @@ async fn shows_how_it_answers() {
             service: "users".into(),
             breakers: vec![breaker, open],
             limits: vec![limit],
+            parked: 0,
             instances: vec![answers("users-a", 0), answers("users-b", 5)],
         },
         ..service("users")

@@ -221,6 +221,7 @@ pub fn instance(name: &str, unit: &str, state: State) -> InstanceView {
         restarts: 0,
         pid: None,
         memory: None,
+        cpu_us: None,
         url: None,
         since: 0,
         reason: None,

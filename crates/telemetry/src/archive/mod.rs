@@ -103,6 +103,19 @@ impl Archive {
         }
     }
 
+    /// Makes tables for what has bounds of its own.
+    ///
+    /// # Errors
+    /// If that fails, or a newer version of the program made them.
+    pub(crate) async fn migrate(&self, name: &str, migrations: &[&str]) -> Result<(), Error> {
+        self.store.migrate(name, migrations).await
+    }
+
+    /// The size in bytes that the file never exceeds.
+    pub(crate) fn largest(&self) -> u64 {
+        self.config.largest
+    }
+
     /// Reads.
     ///
     /// # Errors

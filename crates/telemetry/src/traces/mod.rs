@@ -31,6 +31,7 @@ use crate::archive::{Archive, Part};
 use queue::Queue;
 
 pub use query::TraceFilter;
+pub(crate) use queue::lot;
 
 /// How often what waits is written: this much is lost if the node is killed.
 const FLUSH: Duration = Duration::from_millis(250);

@@ -68,7 +68,7 @@ impl<T> Queue<T> {
 }
 
 /// The place of a trace among the others: the finaliser of SplitMix64 over its id, since clients choose ids.
-fn lot(TraceId(id): TraceId) -> u64 {
+pub(crate) fn lot(TraceId(id): TraceId) -> u64 {
     let mut mixed = (id >> 64) as u64 ^ id as u64;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
