@@ -20,7 +20,7 @@ use madang_wire::{
         SystemView, TargetView, TokenView, TrafficView,
     },
     metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
-    trace::{NotKept, SpanView, TraceList, TraceSummary, TraceView},
+    trace::{NotKept, SpanDetails, SpanEvent, SpanLink, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
 use tokio::net::UnixListener;
@@ -91,6 +91,9 @@ type Answer<T> = Result<T, Failure>;
         TraceSummary,
         TraceView,
         SpanView,
+        SpanDetails,
+        SpanEvent,
+        SpanLink,
         NotKept,
         MetricsSummary,
         MetricsSeries,

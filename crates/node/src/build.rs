@@ -17,6 +17,7 @@ use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
     Annotations, Archive, ArchiveConfig, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
+    otlp::Receiver,
 };
 use madang_wire::admin::Event;
 use tokio::{
@@ -44,7 +45,7 @@ use crate::{
     place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
-    service_api::{Inbox, ServiceApi},
+    service_api::{Inbox, ServiceApi, otlp::Intake},
     socket,
     tokens::{self, Tokens},
 };
@@ -202,8 +203,11 @@ impl Node {
         node.run("leases", endless(expire));
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));
         node.run("faults", endless(faults::run(shared.clone())));
-        let api =
-            ServiceApi { switchboard, system: system_seen, tokens, journal, faults, killer, doors, inbox };
+        let units = shared.supervisor.clone();
+        let release_of = Arc::new(move |instance: &_| units.release_of(instance));
+        let intake = Intake::new(Receiver::new(shared.traces.clone()), release_of);
+        let system = system_seen;
+        let api = ServiceApi { switchboard, system, tokens, journal, faults, killer, doors, inbox, intake };
         node.run("service API", api.run(service_listener, stopped.clone()));
         node.run("admin API", {
             let (shared, place) = (shared.clone(), place.clone());

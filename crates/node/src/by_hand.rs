@@ -100,11 +100,7 @@ impl HandEnvironment<'_> {
 
 impl Environment for HandEnvironment<'_> {
     fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)> {
-        let mut told = self.0.for_instance(instance);
-        if let Some((_, token)) = told.iter_mut().find(|(name, _)| name == "MADANG_TOKEN") {
-            *token = self.0.tokens.issue_for_unit(&instance.unit);
-        }
-        told
+        self.0.with_token(instance, &self.0.tokens.issue_for_unit(&instance.unit))
     }
 
     fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String> {

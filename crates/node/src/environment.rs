@@ -18,18 +18,28 @@ pub(crate) struct InstanceEnvironment {
     pub(crate) doors: Doors,
 }
 
-impl Environment for InstanceEnvironment {
-    fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)> {
-        let token = self.tokens.issue(&instance.unit, &instance.id);
+impl InstanceEnvironment {
+    /// What an instance is told that speaks to the node with this token.
+    pub(crate) fn with_token(&self, instance: &InstanceRef, token: &str) -> Vec<(String, String)> {
+        let url = format!("http://{}", self.service_api);
         let attributes = format!("service.instance.id={},service.version={}", instance.id, instance.release);
         let mut env = vec![
-            ("MADANG_URL".to_owned(), format!("http://{}", self.service_api)),
-            ("MADANG_TOKEN".to_owned(), token),
-            ("OTEL_SERVICE_NAME".to_owned(), instance.unit.to_string()),
+            ("MADANG_URL".to_owned(), url.clone()),
+            ("MADANG_TOKEN".to_owned(), token.to_owned()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), url),
+            // A header's value is percent-encoded there; no token has what would have to be but the blank.
+            ("OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("authorization=Bearer%20{token}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "http/protobuf".to_owned()),
             ("OTEL_RESOURCE_ATTRIBUTES".to_owned(), attributes),
         ];
         let system = &*instance.system;
         let Some(unit) = system.units.get(&instance.unit) else { return env };
+        let mut services = unit.services.iter();
+        let name = match (services.next(), services.next()) {
+            (Some(only), None) => only.to_string(),
+            _ => unit.name.to_string(),
+        };
+        env.push(("OTEL_SERVICE_NAME".to_owned(), name));
         for service in unit.services.iter().filter_map(|name| system.services.get(name)) {
             let Some(database) = &service.database else { continue };
             let variable = match unit.services.len() {
@@ -40,6 +50,12 @@ impl Environment for InstanceEnvironment {
         }
         env.extend(callees(&self.doors.of(system, unit)));
         env
+    }
+}
+
+impl Environment for InstanceEnvironment {
+    fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)> {
+        self.with_token(instance, &self.tokens.issue(&instance.unit, &instance.id))
     }
 
     fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String> {

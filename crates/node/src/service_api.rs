@@ -41,6 +41,7 @@ use crate::{
 mod fired;
 #[cfg(test)]
 mod fixture;
+pub(crate) mod otlp;
 mod records;
 
 pub(crate) use records::Inbox;
@@ -53,7 +54,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[openapi(
     info(
         title = "Madang service API",
-        description = "What an instance asks of its node, at MADANG_URL, with `authorization: Bearer $MADANG_TOKEN`."
+        description = "What an instance asks of its node, at MADANG_URL, with `authorization: Bearer $MADANG_TOKEN`. Besides it takes telemetry by OTLP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, as protobuf or JSON, and the same over gRPC."
     ),
     paths(endpoints, join::join, join::leave, join::list, fired::fired, records::records),
     components(schemas(
@@ -81,6 +82,7 @@ pub(crate) struct ServiceApi {
     pub(crate) killer: Arc<dyn Killer>,
     pub(crate) doors: Doors,
     pub(crate) inbox: Inbox,
+    pub(crate) intake: otlp::Intake,
 }
 
 /// What the handlers may ask for: the API, or the sign that it ends.
@@ -115,6 +117,7 @@ impl ServiceApi {
             .route("/v1/faults/{id}/fired", post(fired::fired))
             .route("/v1/records", post(records::records).layer(DefaultBodyLimit::max(records::LARGEST)))
             .merge(join::routes())
+            .merge(otlp::routes())
             .route("/openapi.json", get(|| async { axum::Json(ServiceApiDocument::openapi()) }))
             .with_state(ApiState { api: self, shutdown })
     }

@@ -71,6 +71,11 @@ impl Handle {
         self.order(Order::Kill);
     }
 
+    /// The release of an instance that it runs.
+    pub fn release_of(&self, instance: &InstanceId) -> Option<String> {
+        self.board.rows().iter().find(|row| row.name == *instance.0)?.release.clone()
+    }
+
     /// Kills the processes of one instance, as a failure would; whether it has any. What follows is what follows
     /// every exit.
     pub fn kill(&self, instance: &InstanceId) -> bool {

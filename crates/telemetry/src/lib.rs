@@ -10,6 +10,7 @@ mod archive;
 mod error;
 mod logs;
 mod metrics;
+pub mod otlp;
 mod records;
 mod traces;
 

@@ -116,7 +116,8 @@ async fn what_it_is_told_is_what_an_instance_is_told() {
     let orders = told("orders").await;
     assert!(orders.by_hand && orders.folder.ends_with("/orders"), "{orders:?}");
     let expected = "CATALOG_URL DATABASE_URL MADANG_INSTANCE MADANG_RELEASE MADANG_SERVICE MADANG_TOKEN MADANG_UNIT \
-                    MADANG_URL OTEL_RESOURCE_ATTRIBUTES OTEL_SERVICE_NAME PAYMENTS_OVER PAYMENTS_URL PORT USERS_URL \
+                    MADANG_URL OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_PROTOCOL \
+                    OTEL_RESOURCE_ATTRIBUTES OTEL_SERVICE_NAME PAYMENTS_OVER PAYMENTS_URL PORT USERS_URL \
                     services__catalog__http__0 services__payments__http__0 services__users__http__0";
     assert!(orders.variables.keys().eq(expected.split(' ')), "{:?}", orders.variables.keys());
 
@@ -139,10 +140,12 @@ async fn what_it_is_told_is_what_an_instance_is_told() {
         entries.find(|(one, _)| *one == name).unwrap_or_else(|| panic!("{name}")).1
     };
     assert!(!users.by_hand);
-    for name in ["DATABASE_URL", "MADANG_URL", "MADANG_SERVICE", "OTEL_SERVICE_NAME"] {
+    for name in
+        ["DATABASE_URL", "MADANG_URL", "MADANG_SERVICE", "OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+    {
         assert_eq!(users.variables[name], own(name), "{name}");
     }
-    for name in ["PORT", "MADANG_TOKEN", "MADANG_INSTANCE"] {
+    for name in ["PORT", "MADANG_TOKEN", "MADANG_INSTANCE", "OTEL_EXPORTER_OTLP_HEADERS"] {
         assert_ne!(users.variables[name], own(name), "{name}");
     }
 }

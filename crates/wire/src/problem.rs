@@ -88,6 +88,16 @@ codes! {
     NOT_JOINED = "MDG-JOIN-002", 409, "The instance cannot join";
     /// As many instances have joined a service as may.
     TOO_MANY_JOINED = "MDG-JOIN-003", 409, "Too many instances have joined the service";
+    /// Telemetry cannot be read as what it says that it is.
+    UNREADABLE_TELEMETRY = "MDG-OTLP-001", 400, "The telemetry cannot be read";
+    /// An export of telemetry is larger than is read at once.
+    TELEMETRY_TOO_LARGE = "MDG-OTLP-002", 413, "The export is too large";
+    /// More exports of telemetry come at once than are read.
+    TOO_MUCH_TELEMETRY = "MDG-OTLP-003", 503, "Too many exports come at once";
+    /// Telemetry is written or packed in a way that is not read.
+    TELEMETRY_MEDIA = "MDG-OTLP-004", 415, "The telemetry is in a form that is not read";
+    /// An export of telemetry did not come to its end.
+    TELEMETRY_STALLED = "MDG-OTLP-005", 408, "The export did not come in time";
     /// The admin API refuses a bad parameter.
     BAD_PARAMETER = "MDG-ADM-004", 400, "A parameter is not valid";
 }

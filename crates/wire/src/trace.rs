@@ -83,4 +83,74 @@ pub struct SpanView {
     /// What else is known of it, under the names of OpenTelemetry's conventions or under `madang.`.
     #[schema(value_type = Object)]
     pub attributes: serde_json::Map<String, serde_json::Value>,
+    /// The instance that it happened in, if that told of it; what hops saw has the one that was called among the
+    /// attributes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The release of that instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// What else that instance told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<SpanDetails>,
+    /// What else that instance told of itself.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub resource: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a service tells of a span beyond what each has.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SpanDetails {
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Which part of the program told of it: the name of a library and its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// What tracing vendors add to the trace (W3C Trace Context, `tracestate`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<String>,
+    /// What happened meanwhile, exceptions among it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<SpanEvent>,
+    /// The spans of other traces, or of this one, that have to do with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<SpanLink>,
+    /// How many attributes, events and links there were besides: the service left them out, or there were too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped: u64,
+}
+
+/// Something that happened during a span.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SpanEvent {
+    /// When, in microseconds since 1970.
+    pub at_us: u64,
+    /// What: `exception` for one.
+    pub name: String,
+    /// What is known of it.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Another span that has to do with one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SpanLink {
+    /// Its trace's id.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// Its id.
+    #[schema(value_type = String)]
+    pub span_id: SpanId,
+    /// What it has to do with it.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

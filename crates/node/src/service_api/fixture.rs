@@ -7,12 +7,13 @@ use http::{Request, StatusCode};
 use madang_calls::{Directory, Killer};
 use madang_discovery::{Instance, Registry};
 use madang_model::{InstanceId, Protocol, ServiceName, System, UnitName, policy::FaultEffect};
+use madang_telemetry::{Archive, ArchiveConfig, TraceConfig, Traces, otlp::Receiver};
 use madang_wire::admin::FaultView;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Inbox, ServiceApi};
+use super::{Inbox, ServiceApi, otlp::Intake};
 use crate::{doors::Doors, faults::Faults, journal::Journal, rotation::Switchboard, tokens::Tokens};
 
 const MANIFEST: &str = r#"
@@ -30,6 +31,11 @@ const MANIFEST: &str = r#"
     [services.orders]
     run = "orders"
     calls = { users = {}, catalog = { timeout = "500ms" }, mail = {} }
+    [services.shelf]
+    [services.cart]
+    [units.core]
+    services = ["shelf", "cart"]
+    run = "core"
 "#;
 
 pub(super) struct Fixture {
@@ -42,7 +48,8 @@ pub(super) struct Fixture {
     tokens: Tokens,
     faults: Faults,
     pub(super) killed: Arc<Killed>,
-    router: Router,
+    pub(super) traces: Traces,
+    pub(super) router: Router,
 }
 
 #[derive(Default)]
@@ -72,6 +79,8 @@ pub(super) async fn fixture() -> Fixture {
     let switchboard = Arc::new(Switchboard::new(registry, Directory::default()));
     switchboard.declare(seen.borrow().services.keys().cloned());
     let journal = Arc::new(Journal::kept_in(folder.path()).await);
+    let archive = Archive::open(&folder.path().join("traces.db"), ArchiveConfig::default()).await.unwrap();
+    let traces = Traces::new(&archive, TraceConfig::default());
     let api = ServiceApi {
         switchboard: switchboard.clone(),
         system: seen,
@@ -81,6 +90,10 @@ pub(super) async fn fixture() -> Fixture {
         killer: killed.clone(),
         doors: doors.clone(),
         inbox: Inbox::default(),
+        intake: Intake::new(
+            Receiver::new(traces.clone()),
+            Arc::new(|instance| Some(format!("release of {instance}"))),
+        ),
     };
     let inbox = api.inbox.clone();
     let router = api.router(CancellationToken::new());
@@ -94,6 +107,7 @@ pub(super) async fn fixture() -> Fixture {
         tokens,
         faults,
         killed,
+        traces,
         router,
     }
 }

@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use crate::archive::{Archive, Part};
 use queue::Queue;
+pub(crate) use span::{Span, Told};
 
 pub use query::TraceFilter;
 pub(crate) use queue::lot;
@@ -67,7 +68,7 @@ pub struct Traces {
 
 /// What waits, and how many ordinary spans may be written now: what a second allows at most.
 struct Waiting {
-    queue: Queue<RequestRecord>,
+    queue: Queue<span::Waiting>,
     allowed: f64,
     counted: Instant,
 }
@@ -91,8 +92,22 @@ impl Traces {
         let mut waiting = self.waiting();
         for record in records {
             let urgent = record.failed() || self.is_slow(record.duration_us);
-            waiting.queue.push(record.trace_id, urgent, || record.clone());
+            waiting.queue.push(record.trace_id, urgent, 1, || span::Waiting::Hop(record.clone()));
         }
+    }
+
+    /// Takes what services told, each with about how many bytes it takes; by the same rule.
+    /// Says for how many spans there was no room, of these or in their favour.
+    pub(crate) fn told(&self, spans: Vec<(Span, usize)>) -> u64 {
+        let mut waiting = self.waiting();
+        let before = waiting.queue.not_kept.sampled + waiting.queue.not_kept.overflow;
+        for (span, bytes) in spans {
+            let urgent = span.error || self.is_slow(span.duration);
+            let (trace, units) = (span.trace, span::units(bytes));
+            waiting.queue.push(trace, urgent, units, || span::Waiting::Span(Box::new(span), units));
+        }
+        let dropped = waiting.queue.not_kept;
+        dropped.sampled + dropped.overflow - before
     }
 
     /// Writes what came, until `shutdown` ends; what came by then is written.
@@ -131,7 +146,7 @@ impl Traces {
         let mut records = records.into_iter();
         let (mut unwritten, mut written) = (count, Ok(()));
         while unwritten > 0 && written.is_ok() {
-            let some: Vec<_> = records.by_ref().take(write::MOST).collect();
+            let some = write::batch(&mut records);
             let count = some.len() as u64;
             written = self.archive.write(move |tx| write::insert(tx, some)).await;
             unwritten -= if written.is_ok() { count } else { 0 };
@@ -188,7 +203,7 @@ impl Traces {
 // === impl Waiting ===
 
 impl Waiting {
-    fn take(&mut self, per_second: f64) -> Vec<RequestRecord> {
+    fn take(&mut self, per_second: f64) -> Vec<span::Waiting> {
         let now = Instant::now();
         let passed = now.duration_since(self.counted).as_secs_f64();
         self.counted = now;
@@ -202,6 +217,9 @@ impl Waiting {
 /// Deletes whole traces.
 fn delete(tx: &Connection, before: i64, most: u32) -> rusqlite::Result<usize> {
     let chosen = "SELECT trace FROM traces WHERE start < ?1 ORDER BY start LIMIT ?2";
+    let resources = "SELECT id FROM span_resources WHERE used < ?1 ORDER BY used LIMIT ?2";
+    let resources = format!("DELETE FROM span_resources WHERE id IN ({resources})");
+    tx.prepare_cached(&resources)?.execute((before, most))?;
     let spans = format!("DELETE FROM spans WHERE trace IN ({chosen})");
     tx.prepare_cached(&spans)?.execute((before, most))?;
     let traces = format!("DELETE FROM traces WHERE trace IN ({chosen})");

@@ -7,6 +7,7 @@ use madang_wire::{
     SpanId, TraceId,
     trace::{SpanView, TraceSummary, TraceView},
 };
+use serde::de::DeserializeOwned;
 
 /// How many spans of one trace are shown.
 const SPANS: usize = 2000;
@@ -61,8 +62,10 @@ pub(super) fn list(conn: &Connection, filter: &TraceFilter) -> Result<Vec<TraceS
 
 pub(super) fn get(conn: &Connection, trace_id: TraceId) -> Result<Option<TraceView>> {
     let mut found = conn.prepare_cached(
-        "SELECT span, parent, service, peer, name, kind, start, duration, error, attributes
-         FROM spans WHERE trace = ?1 ORDER BY start, row LIMIT ?2",
+        "SELECT span, parent, service, peer, name, kind, start, duration, error, spans.attributes,
+             instance, release, details, span_resources.attributes
+         FROM spans LEFT JOIN span_resources ON span_resources.id = spans.resource
+         WHERE trace = ?1 ORDER BY start, row LIMIT ?2",
     )?;
     let limit = i64::try_from(SPANS + 1).unwrap_or(i64::MAX);
     let rows = found.query_map((trace_id.0.to_be_bytes(), limit), span)?;
@@ -80,9 +83,6 @@ pub(super) fn of_request(conn: &Connection, request: &str) -> Result<Option<Trac
 }
 
 fn span(row: &Row<'_>) -> Result<SpanView> {
-    let attributes: String = row.get(9)?;
-    let attributes = serde_json::from_str(&attributes)
-        .map_err(|error| Error::FromSqlConversionFailure(9, Type::Text, Box::new(error)))?;
     Ok(SpanView {
         span_id: SpanId(u64::from_be_bytes(row.get(0)?)),
         parent_span_id: row.get::<_, Option<[u8; 8]>>(1)?.map(|id| SpanId(u64::from_be_bytes(id))),
@@ -93,8 +93,18 @@ fn span(row: &Row<'_>) -> Result<SpanView> {
         start_us: number(row, 6)?,
         duration_us: number(row, 7)?,
         error: row.get(8)?,
-        attributes,
+        attributes: document(row, 9)?.unwrap_or_default(),
+        instance: row.get(10)?,
+        release: row.get(11)?,
+        details: document(row, 12)?,
+        resource: document(row, 13)?.unwrap_or_default(),
     })
+}
+
+fn document<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    read.map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// What is never negative in the tables.

@@ -1,5 +1,7 @@
 //! What waits to be written, within a bound, and the rule by which it is dropped.
 //!
+//! The bound is in units: a span has one for each KiB that it takes, and one at least.
+//!
 //! What failed or was slow is kept before all else: it takes the place of an ordinary span where there is no room, and
 //! is itself dropped only if there is nothing but such. Of the ordinary spans those of a trace in which something failed
 //! or was slow are written, if they wait at the same time, and of the rest as many whole traces as the budget allows.
@@ -13,8 +15,9 @@ use madang_wire::{TraceId, trace::NotKept};
 /// Items of traces, in the order in which they came.
 pub(super) struct Queue<T> {
     most: usize,
+    held: usize,
     urgent: VecDeque<(TraceId, T)>,
-    ordinary: VecDeque<(TraceId, T)>,
+    ordinary: VecDeque<(TraceId, usize, T)>,
     pub(super) not_kept: NotKept,
 }
 
@@ -22,30 +25,34 @@ pub(super) struct Queue<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, urgent: VecDeque::new(), ordinary: VecDeque::new(), not_kept: NotKept::default() }
+        let (urgent, ordinary) = Default::default();
+        Self { most, held: 0, urgent, ordinary, not_kept: NotKept::default() }
     }
 
-    /// Adds an item, which is only made if there is room for it.
-    pub(super) fn push(&mut self, trace: TraceId, urgent: bool, item: impl FnOnce() -> T) {
-        let full = self.urgent.len() + self.ordinary.len() >= self.most;
-        match (urgent, full) {
-            (true, true) if self.ordinary.pop_front().is_none() => self.not_kept.overflow += 1,
-            (true, full) => {
-                self.not_kept.sampled += u64::from(full);
-                self.urgent.push_back((trace, item()));
-            }
-            (false, true) => self.not_kept.sampled += 1,
-            (false, false) => self.ordinary.push_back((trace, item())),
+    /// Adds an item of so many units, which is only made if there is room for it.
+    pub(super) fn push(&mut self, trace: TraceId, urgent: bool, units: usize, item: impl FnOnce() -> T) {
+        while urgent && self.held + units > self.most {
+            let Some((_, freed, _)) = self.ordinary.pop_front() else { break };
+            self.held -= freed;
+            self.not_kept.sampled += 1;
         }
+        match (urgent, self.held + units > self.most) {
+            (true, true) => return self.not_kept.overflow += 1,
+            (false, true) => return self.not_kept.sampled += 1,
+            (true, false) => self.urgent.push_back((trace, item())),
+            (false, false) => self.ordinary.push_back((trace, units, item())),
+        }
+        self.held += units;
     }
 
     /// Takes all that is to be written, with so many ordinary items of ordinary traces at most; and
     /// says how many of these it took. Nothing waits then.
     pub(super) fn take(&mut self, budget: usize) -> (Vec<T>, usize) {
+        self.held = 0;
         let urgent: HashSet<TraceId> = self.urgent.iter().map(|(trace, _)| *trace).collect();
         let mut taken: Vec<T> = self.urgent.drain(..).map(|(_, item)| item).collect();
         let mut others: BTreeMap<u64, Vec<T>> = BTreeMap::new();
-        for (trace, item) in self.ordinary.drain(..) {
+        for (trace, _, item) in self.ordinary.drain(..) {
             match urgent.contains(&trace) {
                 true => taken.push(item),
                 false => others.entry(lot(trace)).or_default().push(item),
@@ -81,7 +88,7 @@ mod tests {
 
     fn queue(most: usize, items: impl IntoIterator<Item = (u128, bool)>) -> Queue<u128> {
         let mut queue = Queue::new(most);
-        items.into_iter().for_each(|(trace, urgent)| queue.push(TraceId(trace), urgent, || trace));
+        items.into_iter().for_each(|(trace, urgent)| queue.push(TraceId(trace), urgent, 1, || trace));
         queue
     }
 
@@ -98,6 +105,24 @@ mod tests {
         let mut failures = queue(2, [(1, true), (2, true), (3, true), (4, false)]);
         assert_eq!(counts(&failures), (1, 1));
         assert_eq!(failures.take(10), (vec![1, 2], 0));
+    }
+
+    #[test]
+    fn what_is_large_takes_as_much_room_as_it_needs() {
+        let mut queue = Queue::new(10);
+        for (trace, urgent, units) in
+            [(1, false, 4), (2, false, 4), (3, false, 4), (4, true, 7), (5, true, 4)]
+        {
+            queue.push(TraceId(trace), urgent, units, || trace);
+        }
+        assert_eq!(
+            counts(&queue),
+            (3, 1),
+            "3 found no room, 4 needed that of 1 and 2, and 5 had none to take"
+        );
+        assert_eq!(queue.take(10), (vec![4], 0));
+        queue.push(TraceId(6), false, 10, || 6);
+        assert_eq!(queue.take(10), (vec![6], 1), "what was taken leaves its room");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The tables: a row for each span, and one for each trace that adds its spans up.
+//! The tables: a row for each span, one for each trace that adds its spans up, and one for the attributes that an
+//! instance gives of itself, which its spans share.
 
 /// Each is a step from the version before; a published one never changes.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -31,5 +32,17 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE spans ADD COLUMN request TEXT;
     CREATE INDEX spans_by_request ON spans (request, start) WHERE request IS NOT NULL;
+",
+    "
+    ALTER TABLE spans ADD COLUMN instance TEXT;
+    ALTER TABLE spans ADD COLUMN release TEXT;
+    ALTER TABLE spans ADD COLUMN details TEXT;
+    ALTER TABLE spans ADD COLUMN resource INTEGER;
+    CREATE TABLE span_resources (
+        id INTEGER PRIMARY KEY,
+        attributes TEXT NOT NULL UNIQUE,
+        used INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX span_resources_by_use ON span_resources (used);
 ",
 ];

@@ -2,25 +2,71 @@
 
 use std::sync::Arc;
 
-use madang_wire::{Fallback, Hop, RequestRecord, SpanId, TraceId};
+use madang_wire::{Fallback, Hop, RequestRecord, SpanId, TraceId, trace::SpanDetails};
 use serde_json::{Map, Value};
 
 /// A span, ready to be written. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Span {
-    pub(super) trace: TraceId,
-    pub(super) id: SpanId,
-    pub(super) parent: Option<SpanId>,
-    pub(super) service: Arc<str>,
-    pub(super) peer: Option<Arc<str>>,
+pub(crate) struct Span {
+    pub(crate) trace: TraceId,
+    pub(crate) id: SpanId,
+    pub(crate) parent: Option<SpanId>,
+    pub(crate) service: Arc<str>,
+    pub(crate) peer: Option<Arc<str>>,
     /// The id of the request from outside.
-    pub(super) request: Option<String>,
-    pub(super) name: String,
-    pub(super) kind: &'static str,
-    pub(super) start: u64,
-    pub(super) duration: u64,
-    pub(super) error: bool,
-    pub(super) attributes: Map<String, Value>,
+    pub(crate) request: Option<String>,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) start: u64,
+    pub(crate) duration: u64,
+    pub(crate) error: bool,
+    pub(crate) attributes: Map<String, Value>,
+    /// Whose it is and what else it told, if a service did.
+    pub(crate) told: Option<Box<Told>>,
+}
+
+/// What only a service tells of a span.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) instance: Option<Arc<str>>,
+    pub(crate) release: Option<Arc<str>>,
+    pub(crate) details: SpanDetails,
+    /// The attributes of whoever told it, as a JSON document that all its spans share.
+    pub(crate) resource: Arc<str>,
+}
+
+/// What waits to be written: most of what hops saw is never written, so that it becomes a span only then.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most that waits is of hops, and a box for each would cost more"
+)]
+pub(super) enum Waiting {
+    Hop(RequestRecord),
+    /// With its units; see [`super::queue`].
+    Span(Box<Span>, usize),
+}
+
+/// The units of a span that takes so many bytes.
+pub(super) fn units(bytes: usize) -> usize {
+    (bytes / 1024).max(1)
+}
+
+impl Waiting {
+    pub(super) fn units(&self) -> usize {
+        match self {
+            Self::Hop(_) => 1,
+            Self::Span(_, units) => *units,
+        }
+    }
+}
+
+impl From<Waiting> for Span {
+    fn from(waiting: Waiting) -> Self {
+        match waiting {
+            Waiting::Hop(record) => record.into(),
+            Waiting::Span(span, _) => *span,
+        }
+    }
 }
 
 /// The span of a hop: of kind `server` where the request came from outside, and otherwise the caller's, `client`.
@@ -49,6 +95,7 @@ impl From<RequestRecord> for Span {
             duration: record.duration_us,
             error: record.failed(),
             attributes: attributes(&record),
+            told: None,
         }
     }
 }

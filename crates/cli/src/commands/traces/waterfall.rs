@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use madang_wire::{
     SpanId,
-    trace::{SpanView, TraceView},
+    trace::{SpanEvent, SpanView, TraceView},
 };
 use serde_json::Value;
 
@@ -37,6 +37,19 @@ pub(super) fn draw(view: &TraceView, style: Style) -> String {
             Cell::new(bar(span.start_us - start, span.duration_us, whole)).paint(paint),
             Cell::new(details(span)),
         ]);
+        for event in span.details.iter().flat_map(|details| &details.events) {
+            let at = event.at_us.saturating_sub(start);
+            let name = format!("{}· {}", "  ".repeat((depth + 1).min(DEEPEST)), event.name);
+            let bad = event.name == EXCEPTION;
+            table.row([
+                Cell::new(name).paint(if bad { Paint::Bad } else { Paint::Faint }),
+                Cell::new(&span.service),
+                Cell::new(""),
+                Cell::new(format!("+{}", units::precise(at))),
+                Cell::new(mark(at, whole)).paint(Paint::Faint),
+                Cell::new(happened(event)),
+            ]);
+        }
     }
     let (spans, cut) = (view.spans.len(), if view.cut { " of more" } else { "" });
     format!(
@@ -81,6 +94,39 @@ fn bar(from: u64, duration: u64, whole: u64) -> String {
     format!("{}{}", " ".repeat(before as usize), "█".repeat(length as usize))
 }
 
+/// What OpenTelemetry calls an exception that was seen during a span.
+const EXCEPTION: &str = "exception";
+
+/// Where in the trace something happened.
+fn mark(at: u64, whole: u64) -> String {
+    let place = u128::from(at) * u128::from(WIDTH) / u128::from(whole.max(1));
+    format!("{}╵", " ".repeat((place as u64).min(WIDTH - 1) as usize))
+}
+
+/// What an event tells, on one line: of an exception what it is, without the stack.
+fn happened(event: &SpanEvent) -> String {
+    let text = |name: &str| event.attributes.get(name).and_then(Value::as_str);
+    let said = match (text("exception.type"), text("exception.message")) {
+        (Some(kind), Some(message)) if !message.is_empty() => format!("{kind}: {message}"),
+        (Some(one), _) | (None, Some(one)) => one.to_owned(),
+        (None, None) => {
+            let pairs = event.attributes.iter().map(|(name, value)| match value {
+                Value::String(text) => format!("{name}={text}"),
+                other => format!("{name}={other}"),
+            });
+            pairs.collect::<Vec<_>>().join(" ")
+        }
+    };
+    let mut line = said.lines().next().unwrap_or_default().to_owned();
+    if line.chars().count() > LONGEST {
+        line = line.chars().take(LONGEST).chain(['…']).collect();
+    }
+    line
+}
+
+/// The longest text of what happened, in characters.
+const LONGEST: usize = 120;
+
 /// What is worth knowing where something took long or went wrong.
 fn details(span: &SpanView) -> String {
     let number = |name: &str| span.attributes.get(name).and_then(Value::as_u64);
@@ -99,7 +145,11 @@ fn details(span: &SpanView) -> String {
         number("madang.upstream_us").map(|time| format!("service took {}", units::precise(time))),
         text("madang.fallback").map(|which| format!("fallback {which}")),
         text("madang.fault").map(|which| format!("fault {which}")),
+        span.details.as_ref().and_then(|details| details.message.clone()),
         text("service.instance.id").map(str::to_owned),
+        text("madang.release").map(|release| format!("release {release}")),
+        span.instance.clone(),
+        span.release.as_ref().map(|release| format!("release {release}")),
     ]
     .into_iter()
     .flatten()
@@ -110,7 +160,7 @@ fn details(span: &SpanView) -> String {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
-    use madang_wire::TraceId;
+    use madang_wire::{TraceId, trace::SpanDetails};
     use serde_json::json;
 
     use super::*;
@@ -134,6 +184,10 @@ mod tests {
             duration_us: duration,
             error: attributes["madang.code"].is_string(),
             attributes: attributes.as_object().unwrap().clone(),
+            instance: None,
+            release: None,
+            details: None,
+            resource: Default::default(),
         }
     }
 
@@ -163,6 +217,46 @@ mod tests {
               GET mail                    orders  users  20.0 ms          ███████████████          503, MDG-CALL-001, 3 attempts, waited 2.00 ms, fallback static
             of a cause that was not kept  orders  users  1.00 ms                                █
         "#]].assert_eq(&drawn(spans));
+    }
+
+    #[test]
+    fn what_a_service_told_of_its_span_stands_below_it() {
+        let event = |at: u64, name: &str, attributes: Value| SpanEvent {
+            at_us: 1_000_000 + at,
+            name: name.to_owned(),
+            attributes: attributes.as_object().unwrap().clone(),
+        };
+        let details = SpanDetails {
+            message: Some("it broke".to_owned()),
+            events: vec![
+                event(5000, "cache miss", json!({"key": "user-7", "size": 3})),
+                event(
+                    30_000,
+                    "exception",
+                    json!({"exception.type": "TypeError",
+                    "exception.message": "x is none\n  and more", "exception.stacktrace": "…"}),
+                ),
+            ],
+            ..Default::default()
+        };
+        let gateway = span(1, None, "GET /orders/{id}", 0, 40_000, json!({"madang.release": "r1"}));
+        let told = SpanView {
+            kind: "server".to_owned(),
+            peer: None,
+            error: true,
+            instance: Some("orders-a".to_owned()),
+            release: Some("r1".to_owned()),
+            details: Some(details),
+            ..span(2, Some(1), "GET /orders/{id}", 1000, 38_000, json!({}))
+        };
+        expect![[r#"
+            trace 00000000000000000000000000000007: 2 spans, 40.0 ms
+            SPAN                FROM    TO     DURATION  TIME                            DETAILS
+            GET /orders/{id}    orders  users  40.0 ms   ██████████████████████████████  release r1
+              GET /orders/{id}  orders  -      38.0 ms   █████████████████████████████   it broke, orders-a, release r1
+                · cache miss    orders         +5.00 ms     ╵                            key=user-7 size=3
+                · exception     orders         +30.0 ms                        ╵         TypeError: x is none
+        "#]].assert_eq(&drawn(vec![gateway, told]));
     }
 
     #[test]

@@ -1,0 +1,231 @@
+//! Exports over their whole way: read, kept, asked for.
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use madang_wire::{
+    TraceId,
+    otlp::{collector::trace::v1::ExportTraceServiceRequest, resource::v1::Resource},
+    trace::SpanView,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{Archive, ArchiveConfig, TraceConfig};
+
+async fn stores(config: TraceConfig) -> (Receiver, Traces, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&folder.path().join("telemetry.db"), ArchiveConfig::default()).await.unwrap();
+    let traces = Traces::new(&archive, config);
+    (Receiver::new(traces.clone()), traces, folder)
+}
+
+fn sender(services: &[&str]) -> Sender {
+    Sender {
+        name: "core".into(),
+        services: services.iter().map(|service| (*service).into()).collect(),
+        instance: Some("core-a".into()),
+        release: Some("r1".into()),
+    }
+}
+
+/// Now, in nanoseconds and less a little: what is too old is deleted.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_nanos() as u64 / 1000 * 1000
+}
+
+fn exported(resource: Value, spans: Value) -> Value {
+    json!({ "resourceSpans": [{ "resource": { "attributes": resource },
+        "scopeSpans": [{ "scope": { "name": "lib", "version": "2" }, "spans": spans }] }] })
+}
+
+fn text(key: &str, value: &str) -> Value {
+    json!({ "key": key, "value": { "stringValue": value } })
+}
+
+async fn kept(traces: &Traces, trace: u128) -> Vec<SpanView> {
+    traces.flush().await.unwrap();
+    traces.get(TraceId(trace)).await.unwrap().map(|view| view.spans).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_span_is_kept_with_all_that_it_tells_whichever_way_it_is_written() {
+    let (receiver, traces, _folder) = stores(TraceConfig::default()).await;
+    let start = now();
+    let span = |trace: &str| {
+        json!({
+            "traceId": trace, "spanId": "00000000000000a1", "parentSpanId": "00000000000000a0", "name": "GET /x", "kind": 2,
+            "startTimeUnixNano": start.to_string(), "endTimeUnixNano": (start + 5_000_000).to_string(),
+            "attributes": [text("http.request.method", "GET"), { "key": "n", "value": { "intValue": "7" } }],
+            "events": [{ "timeUnixNano": start + 1_000_000, "name": "exception",
+                "attributes": [text("exception.type", "TypeError"), text("exception.message", "x is none")] }],
+            "links": [{ "traceId": "0000000000000000000000000000000f", "spanId": "000000000000000e" }, { "traceId": "" }],
+            "status": { "code": 2, "message": "it broke" }, "traceState": "a=b", "droppedAttributesCount": 3
+        })
+    };
+    let resource =
+        json!([text("service.name", "users"), text("host.name", "h"), text("service.version", "1.4")]);
+    let as_json = exported(resource.clone(), json!([span("00000000000000000000000000000001")]));
+    let as_protobuf: ExportTraceServiceRequest =
+        serde_json::from_value(exported(resource, json!([span("00000000000000000000000000000002")])))
+            .unwrap();
+    let sender = sender(&["users", "cart"]);
+    for (encoding, body) in [
+        (Encoding::Json, as_json.to_string().into_bytes()),
+        (Encoding::Protobuf, as_protobuf.encode_to_vec()),
+    ] {
+        let partial = receiver.receive(&sender, Signal::Traces, encoding, &body).unwrap();
+        assert_eq!(partial, Partial::default());
+    }
+    let [span] = &kept(&traces, 1).await[..] else { panic!("one") };
+    assert_eq!(kept(&traces, 2).await, std::slice::from_ref(span));
+    assert_eq!(
+        (&*span.service, span.instance.as_deref(), span.release.as_deref()),
+        ("users", Some("core-a"), Some("r1"))
+    );
+    assert_eq!(
+        (span.span_id.0, span.parent_span_id.unwrap().0, &*span.kind, span.error),
+        (0xa1, 0xa0, "server", true)
+    );
+    assert_eq!((span.start_us, span.duration_us), (start / 1000, 5000));
+    assert_eq!(Value::from(span.attributes.clone()), json!({ "http.request.method": "GET", "n": 7 }));
+    assert_eq!(
+        Value::from(span.resource.clone()),
+        json!({ "host.name": "h", "told.service.version": "1.4" })
+    );
+    assert_eq!(
+        serde_json::to_value(&span.details).unwrap(),
+        json!({ "message": "it broke", "scope": "lib 2", "trace_state": "a=b", "dropped": 4,
+            "events": [{ "at_us": start / 1000 + 1000, "name": "exception",
+                "attributes": { "exception.type": "TypeError", "exception.message": "x is none" } }],
+            "links": [{ "trace_id": "0000000000000000000000000000000f", "span_id": "000000000000000e" }] })
+    );
+}
+
+#[tokio::test]
+async fn spans_that_are_none_are_counted_and_leave_the_others() {
+    let (receiver, traces, _folder) = stores(TraceConfig::default()).await;
+    let span = |trace: &str, id: &str, parent: &str, start: u64| {
+        json!({ "traceId": trace, "spanId": id, "parentSpanId": parent, "startTimeUnixNano": start,
+            "endTimeUnixNano": 1 })
+    };
+    let (trace, id) = ("00000000000000000000000000000001", "0000000000000001");
+    let zeros = "00000000000000000000000000000000";
+    for (wrong, why) in [
+        (span(zeros, id, "", now()), "its trace id is all zeros"),
+        (span(trace, &zeros[16..], "", now()), "its span id is all zeros"),
+        (span("", id, "", now()), "its trace id has 0 bytes instead of 16"),
+        (span(trace, "01", "", now()), "its span id has 1 bytes instead of 8"),
+        (span(trace, id, "01", now()), "its parent span id has 1 bytes instead of 8"),
+        (span(trace, id, "", 0), "it does not say when it began"),
+    ] {
+        let export = exported(json!([]), json!([span(trace, id, &zeros[16..], now()), wrong]));
+        let body = export.to_string();
+        let partial = receiver.receive(&sender(&["users"]), Signal::Traces, Encoding::Json, body.as_bytes());
+        let why = format!("resourceSpans[0].scopeSpans[0].spans[1]: {why}");
+        assert_eq!(partial.unwrap(), Partial { rejected: 1, why });
+    }
+    let [span] = &kept(&traces, 1).await[..] else { panic!("one") };
+    assert_eq!((span.parent_span_id, span.duration_us, &*span.service), (None, 0, "users"));
+}
+
+#[test]
+fn who_it_is_follows_from_who_sends_it() {
+    let check = |services: &[&str], told: Value, service: &str, stamped: Value| {
+        let mut resource: Resource = serde_json::from_value(json!({ "attributes": told })).unwrap();
+        let origin = sender(services).stamp(&mut resource);
+        assert_eq!(&*origin.service, service);
+        let fields = resource.attributes.into_iter();
+        let fields = fields.map(|field| (field.key, madang_wire::otlp::to_json(field.value)));
+        assert_eq!(Value::from(fields.collect::<serde_json::Map<_, _>>()), stamped);
+    };
+    let own = |service: &str| json!({ "service.name": service, "service.instance.id": "core-a", "service.version": "r1" });
+    let and = |mut value: Value, key: &str, told: &str| {
+        value[key] = told.into();
+        value
+    };
+    check(&["users", "cart"], json!([text("service.name", "cart")]), "cart", own("cart"));
+    check(&["users", "cart"], json!([]), "core", own("core"));
+    check(&["users"], json!([]), "users", own("users"));
+    let foreign = json!([text("service.name", "payments"), text("told.service.name", "forged")]);
+    check(&["users", "cart"], foreign.clone(), "core", and(own("core"), "told.service.name", "payments"));
+    check(&["users"], foreign, "users", and(own("users"), "told.service.name", "payments"));
+    let instance =
+        json!([text("service.instance.id", "core-a"), text("service.version", "9"), text("host.name", "h")]);
+    let stamped = and(and(own("users"), "told.service.version", "9"), "host.name", "h");
+    check(&["users"], instance, "users", stamped);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_said_with_its_place() {
+    let (receiver, ..) = stores(TraceConfig::default()).await;
+    let said = |encoding, body: &[u8]| {
+        receiver.receive(&sender(&["users"]), Signal::Traces, encoding, body).unwrap_err().to_string()
+    };
+    let bad = exported(json!([]), json!([{ "traceId": "00" }, { "traceId": "xy" }])).to_string();
+    assert!(
+        said(Encoding::Json, bad.as_bytes()).starts_with(
+            "failed to read it as JSON of OTLP: at resourceSpans[0].scopeSpans[0].spans[1].traceId: invalid value: \
+             string \"xy\", expected an even number of hexadecimal digits"
+        ),
+        "{}",
+        said(Encoding::Json, bad.as_bytes())
+    );
+    assert!(said(Encoding::Json, b"{} {}").contains("at its end: trailing characters"));
+    let deep = r#"{"resourceSpans":[{"resource":{"attributes":[{"value":"#.to_owned();
+    let deep = deep + &r#"{"arrayValue":{"values":["#.repeat(100);
+    assert!(said(Encoding::Json, deep.as_bytes()).contains("recursion limit"));
+    assert!(said(Encoding::Protobuf, b"\x0a\x05abc").starts_with("failed to read it as protobuf of OTLP: "));
+    assert!(said(Encoding::Protobuf, b"not protobuf").starts_with("failed to read it as protobuf of OTLP: "));
+}
+
+#[test]
+fn gzip_is_unpacked_as_far_as_its_bound() {
+    let pack = |bytes: &[u8]| {
+        let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    };
+    assert_eq!(gunzip(&pack(b"it"), 2).unwrap(), b"it");
+    let bomb = pack(&vec![0; 10 << 20]);
+    assert!(bomb.len() < 64 * 1024);
+    assert!(matches!(gunzip(&bomb, 1 << 20), Err(Unreadable::TooLarge(_))));
+    assert!(matches!(gunzip(b"plain", 100), Err(Unreadable::Packed(_))));
+    let packed = pack(b"cut off");
+    assert!(matches!(gunzip(&packed[..packed.len() - 9], 100), Err(Unreadable::Packed(_))));
+}
+
+#[tokio::test]
+async fn a_flood_finds_no_room_and_is_told_so() {
+    let config = TraceConfig { waiting: 100, ..Default::default() };
+    let (receiver, traces, _folder) = stores(config).await;
+    let span = |n: u64, code: u32| {
+        json!({ "traceId": format!("{n:032x}"), "spanId": "0000000000000001", "startTimeUnixNano": now(), "endTimeUnixNano": 1,
+            "status": { "code": code }, "attributes": [text("stack", &"x".repeat(5200))] })
+    };
+    let send = |spans: Vec<Value>| {
+        let body = exported(json!([]), spans.into()).to_string();
+        receiver.receive(&sender(&["users"]), Signal::Traces, Encoding::Json, body.as_bytes()).unwrap()
+    };
+    // Each takes five units of the hundred.
+    let flood = send((1..=30).map(|n| span(n, 1)).collect());
+    assert_eq!(flood, Partial { rejected: 10, why: "too many spans wait to be written".to_owned() });
+    assert_eq!(send(vec![span(100, 2)]).rejected, 1, "an ordinary one made room for one that failed");
+    assert_eq!(kept(&traces, 100).await.len(), 1);
+    assert_eq!((kept(&traces, 2).await.len(), kept(&traces, 25).await.len()), (1, 0));
+    assert_eq!(traces.not_kept().sampled, 11);
+}
+
+#[test]
+fn an_answer_says_what_is_not_kept() {
+    let partial = || Partial { rejected: 3, why: "no".to_owned() };
+    let json = String::from_utf8(partial().answer(Signal::Logs, Encoding::Json)).unwrap();
+    assert_eq!(json, r#"{"partialSuccess":{"errorMessage":"no","rejectedLogRecords":"3"}}"#);
+    assert_eq!(Partial::default().answer(Signal::Logs, Encoding::Json), b"{}");
+    assert_eq!(Partial::default().answer(Signal::Metrics, Encoding::Protobuf), b"");
+    let protobuf = partial().answer(Signal::Traces, Encoding::Protobuf);
+    let read = ExportTraceServiceResponse::decode(&*protobuf).unwrap().partial_success.unwrap();
+    assert_eq!((read.rejected_spans, &*read.error_message), (3, "no"));
+}
