@@ -109,5 +109,5 @@ pub use local::LocalService;
 pub use madang_model::Policy;
 #[cfg(feature = "tls")]
 pub use tls::{Trust, TrustError};
-pub use trace::TraceContext;
+pub use trace::{TraceContext, new_span_id};
 pub use upstream::Upstream;

@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
-use madang_calls::{Body, CallError, Client, Context, Deadline, Directory, Policy};
+use madang_calls::{Body, CallError, Client, Context, Deadline, Directory, Policy, TraceContext};
 use madang_model::ServiceName;
 use madang_wire::headers;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use crate::{
     Reply,
     declared::{Callee, Declared},
     grpc::Channel,
+    telemetry::{self, Place, Source},
 };
 
 /// Calls to the services that this one declares in the manifest (`calls`).
@@ -29,6 +30,7 @@ pub(crate) struct Outbound {
     pub(crate) client: Client,
     pub(crate) directory: Directory,
     pub(crate) declared: Declared,
+    pub(crate) telemetry: Arc<Source>,
 }
 
 /// The service to call; next comes the method.
@@ -237,8 +239,29 @@ impl Outbound {
         })
     }
 
-    /// The context that a call starts from: that of the request it is made for, or a new one.
+    /// The context that a call starts from: that of the request it is made for, or a new one. In the trace it is below
+    /// what the running code does, if that is told.
     fn context(&self, context: Option<Context>) -> Context {
-        Context { caller: Some(self.caller.clone()), ..context.unwrap_or_default() }
+        let here = telemetry::here();
+        let mut context = match (context, &here) {
+            (Some(context), _) => context,
+            (None, Some(Place { part, span })) => {
+                let trace = TraceContext {
+                    trace_id: part.trace_id,
+                    span_id: *span,
+                    flags: part.flags,
+                    ..TraceContext::root()
+                };
+                Context { trace, ..Context::root() }
+            }
+            (None, None) => return Context { caller: Some(self.caller.clone()), ..Context::root() },
+        };
+        if let Some(Place { span, .. }) = here.filter(|here| here.part.trace_id == context.trace.trace_id) {
+            context.trace.span_id = span;
+            context.trace = context.trace.child();
+        } else if self.telemetry.keeps(&context.trace) {
+            context.trace = context.trace.child();
+        }
+        Context { caller: Some(self.caller.clone()), ..context }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs::File, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
+use log::LevelFilter;
 use sqlx::{
     Connection, PgConnection, PgPool, SqlitePool,
     migrate::Migrator,
@@ -69,6 +70,7 @@ async fn open_sqlite(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, Pre
     let pool = SqlitePoolOptions::new()
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE)
+        .acquire_time_level(LevelFilter::Debug) // for the telemetry of waiting
         .connect_with(options)
         .await?;
     migrations.run(&pool).await?;
@@ -107,6 +109,7 @@ async fn open_postgres(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, P
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(ACQUIRE)
+        .acquire_time_level(LevelFilter::Debug) // for the telemetry of waiting
         .connect_with(options)
         .await?;
     migrations.run(&pool).await?;
@@ -134,6 +137,14 @@ fn is_code(error: &sqlx::Error, code: &str) -> bool {
 // === impl Pool ===
 
 impl Pool {
+    /// What it is, by the names of OpenTelemetry's conventions.
+    pub(crate) fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+
     /// Waits for the connections in use and closes them all.
     pub(crate) async fn close(&self) {
         match self {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use http::Uri;
 use madang_model::ServiceName;
 
-use crate::StartError;
+use crate::{StartError, telemetry::Settings};
 
 /// What a process is told by its environment (the contract with a service).
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Environment {
     pub(crate) service_api: Option<ServiceApi>,
     /// Without a node: where other services are.
     pub(crate) services: BTreeMap<ServiceName, SocketAddr>,
+    /// What it is told of telemetry.
+    pub(crate) telemetry: Settings,
     /// The databases' URLs by the service's variable prefix, and that of a single service under the empty one.
     databases: BTreeMap<String, String>,
 }
@@ -58,8 +60,10 @@ impl Environment {
                     .ok_or_else(|| bad("MADANG_TOKEN", "the token of this instance"))?,
             }),
         };
+        let telemetry = Settings::read(&variables, service_api.is_some());
         Ok(Self {
             port,
+            telemetry,
             unit: get("MADANG_UNIT"),
             service_api,
             services: services(&variables),

@@ -28,6 +28,7 @@ use crate::{
     front::{ask, unready},
     records::Courier,
     stack::{panic_message, stack},
+    telemetry::{self, Source, Telemetry},
 };
 
 /// How long a stop waits until others are told of the last things that were done. With the time for what is under
@@ -75,6 +76,7 @@ impl Host {
         // Without a node nobody asks for the records.
         let records = environment.service_api.as_ref().map_or(0, |_| defaults.records);
         let client = Client::new(ClientConfig { records, ..defaults });
+        let telemetry = Telemetry::new(&environment.telemetry);
         let mut hosted = BTreeMap::new();
         for (name, service) in names.iter().zip(services) {
             let outbound = Arc::new(Outbound {
@@ -82,6 +84,7 @@ impl Host {
                 client: client.clone(),
                 directory: Directory::default(),
                 declared: Declared::unknown(),
+                telemetry: telemetry.source(name.as_str(), names.len() == 1),
             });
             let database_url = database_url(name, &service, environment, names.len() == 1)?;
             let started = OnceLock::new();
@@ -100,6 +103,7 @@ impl Host {
         if let Some(api) = &environment.service_api {
             host.0.couriers.spawn(Courier::new(client, api).run(host.0.over.clone()));
         }
+        telemetry.start(&host.0.couriers, &host.0.over);
         host.connect(environment);
         Ok(host)
     }
@@ -161,8 +165,12 @@ impl Host {
             None => (None, None),
         };
         let outbound = hosted.outbound.clone();
+        if let Some(pool) = &pool {
+            outbound.telemetry.has_database(pool.system());
+        }
         let resources = Resources::new(name.clone(), pool, outbound, self.0.stopping.clone());
         let span = tracing::info_span!("prepare", service = %name);
+        telemetry::begin(&span, hosted.outbound.telemetry.clone());
         for prepare in &service.prepare {
             let prepared = prepare(resources.clone()).instrument(span.clone()).await;
             prepared.map_err(|source| StartError::Prepare { service: name.clone(), source })?;
@@ -171,7 +179,7 @@ impl Host {
             preparing.done().await;
         }
         for background in &service.background {
-            self.spawn(name, background(resources.clone()));
+            self.spawn(name, &hosted.outbound.telemetry, background(resources.clone()));
         }
         let answers = stack(service, resources.clone());
         // Each service is started once, by the only call of `start`.
@@ -179,8 +187,14 @@ impl Host {
         Ok(())
     }
 
-    fn spawn(&self, name: &ServiceName, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(
+        &self,
+        name: &ServiceName,
+        source: &Arc<Source>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let span = tracing::info_span!("background", service = %name);
+        telemetry::begin(&span, source.clone());
         let (failed, name) = (self.0.failed.clone(), name.to_string());
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {

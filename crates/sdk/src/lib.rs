@@ -98,6 +98,7 @@ mod fired;
 mod front;
 pub mod grpc;
 mod host;
+mod lines;
 mod logs;
 mod post;
 mod process;
@@ -109,6 +110,7 @@ mod serve;
 mod service;
 mod stack;
 mod start;
+mod telemetry;
 pub mod test;
 #[doc(hidden)]
 pub mod text;

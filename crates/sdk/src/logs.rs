@@ -22,17 +22,16 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{Service, environment::Environment};
+use crate::{Service, environment::Environment, lines::Lines, telemetry};
 
 /// Begins to write the log on stdout. `RUST_LOG` says how much; `info` if it is absent.
 pub(crate) fn start(environment: &Environment, services: &[Service]) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(telemetry::layer());
     // A subscriber that the program has set up itself stays.
     let _ = if std::io::stdout().is_terminal() {
-        registry
-            .with(tracing_subscriber::fmt::layer().log_internal_errors(false).with_target(false).compact())
-            .try_init()
+        let text = tracing_subscriber::fmt::layer().log_internal_errors(false).with_target(false).compact();
+        registry.with(text.with_filter(Lines(filter))).try_init()
     } else {
         let service = match services {
             [alone] => alone.name.clone(),
@@ -40,7 +39,7 @@ pub(crate) fn start(environment: &Environment, services: &[Service]) {
                 several.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(",")
             }),
         };
-        registry.with(JsonLines { service }).try_init()
+        registry.with(JsonLines { service }.with_filter(Lines(filter))).try_init()
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);

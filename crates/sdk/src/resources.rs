@@ -6,7 +6,7 @@ use madang_model::ServiceName;
 use sqlx::{PgPool, SqlitePool};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::{Calls, Error, Result, calls::Outbound, database::Pool};
+use crate::{Calls, Error, Result, calls::Outbound, database::Pool, telemetry::Source};
 
 /// What a service has while it runs. Cloning it is cheap and gives the same resources.
 #[derive(Clone)]
@@ -67,6 +67,10 @@ impl Resources {
 
     pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.0.outbound
+    }
+
+    pub(crate) fn telemetry(&self) -> &Arc<Source> {
+        &self.0.outbound.telemetry
     }
 
     pub(crate) fn pool(&self) -> Option<&Pool> {

@@ -13,12 +13,16 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use madang_calls::{Body, Context, Deadline, Form, LocalService};
 use madang_wire::{Code, Problem};
-use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{
+    ServiceExt, service_fn,
+    util::{BoxCloneSyncService, MapRequestLayer},
+};
 use tracing::Instrument;
 
 use crate::{
     Error, Resources, Service,
     error::{Failure, answer, chain},
+    telemetry::{Failed, Outcome, Route, ServerSpan},
 };
 
 /// How long past its deadline a request is still served. Its caller gives up at the deadline itself, and so is
@@ -45,6 +49,7 @@ pub(crate) fn stack(service: &Service, resources: Resources) -> LocalService {
         Bytes::from(serde_json::to_vec(&document).unwrap_or_default())
     });
     let routes = service.routes.clone().layer(DefaultBodyLimit::max(service.body_limit));
+    let routes = routes.layer(MapRequestLayer::new(Route::note)); // inside the router, which finds the route
     let stack = Arc::new(Stack { resources, routes, openapi });
     BoxCloneSyncService::new(service_fn(move |request| {
         let stack = stack.clone();
@@ -55,21 +60,27 @@ pub(crate) fn stack(service: &Service, resources: Resources) -> LocalService {
 impl Stack {
     async fn answer(&self, mut request: Request<Body>) -> Response {
         let context = Context::from_headers(request.headers(), true);
+        let form = Form::of(request.headers());
+        let server =
+            ServerSpan::begin(self.resources.telemetry(), &context, form == Form::Grpc, &mut request);
         let span = tracing::info_span!(
+            parent: None,
             "request",
             service = self.resources.service(),
             request_id = context.request_id.0.to_str().unwrap_or_default(),
             trace_id = format!("{:032x}", context.trace.trace_id),
             span_id = format!("{:016x}", context.trace.span_id),
         );
+        server.covers(&span);
         request.extensions_mut().insert(context.clone());
         request.extensions_mut().insert(self.resources.clone());
         async {
             let method = request.method().clone();
-            let form = Form::of(request.headers());
             let handled = caught(self.handle(request)); // inside the deadline: a panic is answered at once
             let response = within(context.deadline, handled).await;
-            finish(response, &method, form, &context) // last: it fills in the ids whoever made the problem
+            let (response, failure) = finish(response, &method, form, &context); // last: whoever made the problem
+            server.end(&Outcome { status: response.status(), headers: response.headers(), failure });
+            response
         }
         .instrument(span)
         .await
@@ -93,11 +104,16 @@ impl Stack {
 
 /// Answers 500 in place of a handler that panicked.
 async fn caught(handling: impl Future<Output = Response>) -> Response {
-    AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
-        Error::internal(format!("the handler panicked: {message}")).into_response()
-    })
+    AssertUnwindSafe(handling)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Error::internal(Panicked(panic_message(&*panic).to_owned())).into_response())
 }
+
+/// The cause of a failure that is a panic.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler panicked: {0}")]
+struct Panicked(String);
 
 /// What a panic says.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -117,25 +133,35 @@ async fn within(deadline: Option<Deadline>, handling: impl Future<Output = Respo
     }
 }
 
-/// Gives every failure the form of a problem with the ids of its request, and logs the service's own.
-fn finish(mut response: Response, method: &Method, form: Form, context: &Context) -> Response {
+/// Gives every failure the form of a problem with the ids of its request, and logs the service's own. Says what failed.
+fn finish(
+    mut response: Response,
+    method: &Method,
+    form: Form,
+    context: &Context,
+) -> (Response, Option<Failed>) {
     let failure = response.extensions_mut().remove::<Failure>().or_else(|| bare(&response));
     let status = response.status();
+    let failed = failure.as_ref().map(|Failure { problem, cause }| {
+        let told = cause.as_ref().map(|cause| chain(cause.as_ref().as_ref()));
+        Failed {
+            code: problem.code.to_string(),
+            error: told.or_else(|| problem.detail.clone()),
+            panic: cause.as_ref().is_some_and(|cause| cause.is::<Panicked>()),
+        }
+    });
     if status.is_server_error() {
-        let (code, error) = match &failure {
-            Some(Failure { problem, cause }) => {
-                let cause = cause.as_ref().map(|cause| chain(cause.as_ref().as_ref()));
-                (problem.code.as_ref(), cause.or_else(|| problem.detail.clone()))
-            }
+        let (code, error) = match &failed {
+            Some(Failed { code, error, .. }) => (code.as_str(), error.as_deref()),
             None => ("", None),
         };
         tracing::error!(%method, status = status.as_u16(), code, error, "request failed");
     } else {
         tracing::debug!(%method, status = status.as_u16(), "request answered");
     }
-    let Some(Failure { problem, .. }) = failure else { return response };
+    let Some(Failure { problem, .. }) = failure else { return (response, failed) };
     if form == Form::Grpc {
-        return form.answer(problem, context, None).map(axum::body::Body::new);
+        return (form.answer(problem, context, None).map(axum::body::Body::new), failed);
     }
     let (mut parts, body) = answer(problem, context).into_parts();
     parts.extensions = response.extensions().clone();
@@ -148,9 +174,9 @@ fn finish(mut response: Response, method: &Method, form: Form, context: &Context
     if method == Method::HEAD {
         // The head is that of the answer to a GET; there is no body.
         parts.headers.insert(header::CONTENT_LENGTH, body.size_hint().lower().into());
-        return Response::from_parts(parts, axum::body::Body::empty());
+        return (Response::from_parts(parts, axum::body::Body::empty()), failed);
     }
-    Response::from_parts(parts, body)
+    (Response::from_parts(parts, body), failed)
 }
 
 /// The failure of an error status without a body, as axum answers an unknown path or a wrong method.

@@ -9,7 +9,12 @@ use std::{
 };
 
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex as Queue, OwnedMutexGuard},
+    time::Instant,
+};
+
+use crate::telemetry;
 
 /// How long a writer waits for its turn, in this process and then among processes.
 pub(crate) const TURN: Duration = Duration::from_secs(5);
@@ -36,8 +41,10 @@ pub struct Write {
 /// # Errors
 /// [`sqlx::Error::PoolTimedOut`] if its turn does not come within five seconds.
 pub async fn begin_write(pool: &SqlitePool) -> sqlx::Result<Write> {
+    let began = Instant::now();
     let queue = queue(pool.connect_options().get_filename().to_owned());
     let turn = tokio::time::timeout(TURN, queue.lock_owned()).await;
+    telemetry::waited("wait for the turn to write", began);
     let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
     Ok(Write { transaction: pool.begin_with("BEGIN IMMEDIATE").await?, _turn: turn })
 }
@@ -60,7 +67,10 @@ fn queue(file: PathBuf) -> Arc<Queue<()>> {
 impl Write {
     /// Makes the changes durable.
     pub async fn commit(self) -> sqlx::Result<()> {
-        self.transaction.commit().await
+        let began = Instant::now();
+        let committed = self.transaction.commit().await;
+        telemetry::waited("wait for the commit", began);
+        committed
     }
 
     /// Takes the changes back.

@@ -2,28 +2,22 @@
 //!
 //! The process is this test binary again, told by a variable to be a service instead.
 
+#[allow(dead_code, reason = "each test uses its part of a process")]
+mod child;
 #[allow(dead_code, reason = "each test uses its part of the service")]
 mod notes;
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    process::{Child, ChildStdout, Command, ExitCode, Stdio},
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use madang::{
     Calls, Service,
     axum::{Router, routing::get},
 };
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use rustix::process::Signal;
+use serde_json::json;
 
-/// Which services the process is to be.
-const ROLE: &str = "MADANG_TEST_ROLE";
+use child::{Process, ROLE, get_from};
 
 /// Not a test: what the child processes run.
 #[test]
@@ -57,85 +51,6 @@ fn work(name: &str) -> Service {
     }
     let routes = Router::new().route("/slow", get(slow)).route("/hang", get(hang));
     Service::new(name).routes(routes.route("/fails", get(fails)).route("/relay", get(relay)))
-}
-
-/// A child process; killed if the test ends before it does.
-struct Process {
-    child: Child,
-    log: BufReader<ChildStdout>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Process {
-    fn start(role: &str, environment: &[(&str, &str)]) -> Self {
-        let binary = std::env::current_exe().unwrap();
-        let mut command = Command::new(binary);
-        command.args(["--exact", "role", "--nocapture"]).env_clear().env(ROLE, role);
-        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log = BufReader::new(child.stdout.take().unwrap());
-        Self { child, log }
-    }
-
-    /// The next line of the log with this message.
-    fn logged(&mut self, message: &str) -> Value {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "the log ends without \"{message}\"");
-            // The test harness writes lines of its own, and ends none before the first of ours.
-            let json = line.find('{').map(|start| &line[start..]).unwrap_or_default();
-            match serde_json::from_str::<Value>(json) {
-                Ok(line) if line["message"] == message => return line,
-                _ => continue,
-            }
-        }
-    }
-
-    /// Waits until it is ready; its URL.
-    fn ready(&mut self) -> String {
-        self.logged("ready")["url"].as_str().unwrap().to_owned()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits for its failure; the message of its last words.
-    fn fatal(&mut self) -> String {
-        let (code, stderr) = self.ended();
-        assert_eq!((code, stderr.lines().count()), (1, 1), "{stderr}");
-        let line: Value = serde_json::from_str(&stderr).unwrap();
-        line["message"].as_str().unwrap().to_owned()
-    }
-
-    /// Waits for its end: the exit code and what it wrote on stderr.
-    fn ended(&mut self) -> (i32, String) {
-        let code = self.child.wait().unwrap().code().expect("it ends by itself");
-        let mut stderr = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (code, stderr)
-    }
-}
-
-async fn get_from(url: &str, path: &str, headers: &[(&str, &str)]) -> (StatusCode, Bytes) {
-    let address = url.strip_prefix("http://").unwrap();
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let mut request = Request::get(path).header("host", address);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
-    let status = response.status();
-    (status, response.into_body().collect().await.unwrap().to_bytes())
 }
 
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";

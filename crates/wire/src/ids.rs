@@ -12,6 +12,17 @@ pub struct TraceId(pub u128);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub u64);
 
+impl TraceId {
+    /// Its place among the others wherever only some are kept, so that all who choose choose the same: the finaliser
+    /// of SplitMix64 over the id, since clients choose ids.
+    pub fn lot(self) -> u64 {
+        let mut mixed = (self.0 >> 64) as u64 ^ self.0 as u64;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -9,7 +9,7 @@ use super::{
     codec::{Reader, put},
     histogram::{Histogram, bucket},
 };
-use crate::{StatusClass, traces::lot};
+use crate::StatusClass;
 
 /// Classes of status, and none.
 const CLASSES: usize = 6;
@@ -68,7 +68,7 @@ impl Point {
     /// of those that are kept.
     fn example(&mut self, new: Exemplar) {
         let range = |exemplar: &Exemplar| bucket(exemplar.value_us) / RANGE;
-        let rank = |exemplar: &Exemplar| (!exemplar.failed, lot(exemplar.trace_id));
+        let rank = |exemplar: &Exemplar| (!exemplar.failed, exemplar.trace_id.lot());
         match self.exemplars.binary_search_by_key(&range(&new), range) {
             Ok(at) if rank(&new) < rank(&self.exemplars[at]) => self.exemplars[at] = new,
             Ok(_) => {}

@@ -32,7 +32,6 @@ use queue::Queue;
 pub(crate) use span::{Span, Told};
 
 pub use query::TraceFilter;
-pub(crate) use queue::lot;
 
 /// How often what waits is written: this much is lost if the node is killed.
 const FLUSH: Duration = Duration::from_millis(250);

@@ -55,7 +55,7 @@ impl<T> Queue<T> {
         for (trace, _, item) in self.ordinary.drain(..) {
             match urgent.contains(&trace) {
                 true => taken.push(item),
-                false => others.entry(lot(trace)).or_default().push(item),
+                false => others.entry(trace.lot()).or_default().push(item),
             }
         }
         let (mut left, mut used) = (budget, 0);
@@ -72,14 +72,6 @@ impl<T> Queue<T> {
         }
         (taken, used)
     }
-}
-
-/// The place of a trace among the others: the finaliser of SplitMix64 over its id, since clients choose ids.
-pub(crate) fn lot(TraceId(id): TraceId) -> u64 {
-    let mut mixed = (id >> 64) as u64 ^ id as u64;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
