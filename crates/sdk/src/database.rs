@@ -145,6 +145,16 @@ impl Pool {
         }
     }
 
+    /// How many connections are in use, how many are idle, and how many there are at most.
+    pub(crate) fn connections(&self) -> [u32; 3] {
+        let (size, idle, most) = match self {
+            Self::Sqlite(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+            Self::Postgres(pool) => (pool.size(), pool.num_idle(), pool.options().get_max_connections()),
+        };
+        let idle = u32::try_from(idle).unwrap_or(size);
+        [size.saturating_sub(idle), idle, most]
+    }
+
     /// Waits for the connections in use and closes them all.
     pub(crate) async fn close(&self) {
         match self {

@@ -103,7 +103,8 @@ impl Host {
         if let Some(api) = &environment.service_api {
             host.0.couriers.spawn(Courier::new(client, api).run(host.0.over.clone()));
         }
-        telemetry.start(&host.0.couriers, &host.0.over);
+        let sources = host.0.services.values().map(|hosted| hosted.outbound.telemetry.clone()).collect();
+        telemetry.start(sources, &host.0.couriers, &host.0.over);
         host.connect(environment);
         Ok(host)
     }
@@ -166,7 +167,7 @@ impl Host {
         };
         let outbound = hosted.outbound.clone();
         if let Some(pool) = &pool {
-            outbound.telemetry.has_database(pool.system());
+            outbound.telemetry.has_database(pool);
         }
         let resources = Resources::new(name.clone(), pool, outbound, self.0.stopping.clone());
         let span = tracing::info_span!("prepare", service = %name);

@@ -69,6 +69,15 @@
 //!   ([`grpc`]). The standard's health check is answered.
 //! - **A log** of JSON lines on stdout (text on a terminal) in which whatever `tracing` is told during a request
 //!   carries the request's ids. `RUST_LOG` says how much.
+//! - **Traces**: a span of each request, named by its route, with what it failed with; of each query, with its text but
+//!   no values, and of what it waited for; of each call; and of each span of the author's (`#[tracing::instrument]`). All
+//!   of one request is one tree, over all services.
+//! - **Metrics**: durations of requests by route, connections of the database and waits for them, the runtime; and the
+//!   author's own counters ([`Resources::counter`]).
+//!
+//!   Both go over OTLP to whom OpenTelemetry's variables name: the node, which sets them, or any collector
+//!   (`OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318`, `OTEL_TRACES_SAMPLER=always_off`,
+//!   `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED=true` and so on). What cannot be sent is dropped, never waited for.
 //! - **A graceful stop** on SIGTERM: what is under way is finished, for up to eight seconds.
 //!
 //! # Several services in one process
@@ -134,5 +143,6 @@ pub use crate::{
     resources::Resources,
     run::run,
     service::{IntoServices, Service},
+    telemetry::Counter,
     write::{Write, begin_write},
 };

@@ -34,7 +34,8 @@ fn role() {
 }
 
 fn desk() -> Service {
-    async fn look(calls: Calls, Path(id): Path<i64>) -> Result<String> {
+    async fn look(resources: Resources, calls: Calls, Path(id): Path<i64>) -> Result<String> {
+        resources.counter("looked").add(2);
         tracing::info!(note = id, "looking");
         search(&calls, id).await
     }
@@ -158,6 +159,18 @@ async fn a_request_is_one_tree_of_services_calls_and_queries_told_before_the_pro
             && inner.span.end_time_unix_nano <= outer.span.end_time_unix_nano
     };
     assert!(within(search, desk) && within(notes, search) && within(query, notes));
+    let duration = |service: &str, route: &str| {
+        told.counted(service, "http.server.request.duration", "http.route", route)
+    };
+    assert_eq!((duration("desk", "/desk/{id}"), duration("notes", "/notes/{id}")), (Some(1), Some(1)));
+    assert_eq!((duration("desk", "/notes/{id}"), duration("desk", "/desk/1")), (None, None));
+    assert_eq!(told.counted("desk", "looked", "", ""), Some(2), "the author's own");
+    let connections =
+        |state| told.counted("notes", "db.client.connection.count", "db.client.connection.state", state);
+    assert_eq!(connections("used"), Some(0));
+    assert!(told.counted("desk", "madang.runtime.tasks", "", "") > Some(0));
+    assert_eq!(told.counted("desk", "madang.spans.lost", "reason", "overflow"), Some(0));
+
     assert_eq!(told.spans.len(), 4, "what is done to prepare is in no trace: {:#?}", told.spans);
 }
 

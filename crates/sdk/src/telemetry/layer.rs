@@ -126,6 +126,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
             ACQUIRE => {
                 let mut told = Told::default();
                 event.record(&mut told);
+                if let Some(measured) = place.part.source().measured() {
+                    measured.wait(told.time);
+                }
                 place.waited("wait for a connection to the database", told.time);
             }
             // It fails the author's span that it is in; a request fails by its answer.

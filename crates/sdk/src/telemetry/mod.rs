@@ -7,11 +7,14 @@
 //! - [`server`]: the span of a request; [`layer`]: those below it, from what `tracing` is told;
 //! - [`place`]: where in a trace the running code is; [`part`]: what one request did in this process;
 //! - [`queue`]: what waits to be sent, and the rule by which it is dropped;
-//! - [`export`], [`encode`], [`send`]: on their way out.
+//! - [`export`], [`encode`], [`send`]: on their way out;
+//! - [`measure`], [`metrics`]: what is counted, and its way out.
 
 mod encode;
 mod export;
 mod layer;
+mod measure;
+mod metrics;
 mod part;
 mod place;
 mod queue;
@@ -27,8 +30,11 @@ use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::measure::Counter;
 use self::{
     export::{Exporter, Losses},
+    measure::Measured,
+    metrics::Reporter,
     queue::Queue,
     source::Spans,
 };
@@ -60,16 +66,20 @@ impl Telemetry {
     pub(crate) fn source(&self, service: &str, alone: bool) -> Arc<Source> {
         let name = self.settings.service_name.as_deref().filter(|_| alone).unwrap_or(service);
         let spans = Spans { queue: self.queue.clone(), sampler: self.settings.sampler };
-        Source::new(name, self.settings.traces.as_ref().map(|_| spans))
+        let measured = self.settings.metrics.as_ref().map(|_| Measured::default());
+        Source::new(name, self.settings.traces.as_ref().map(|_| spans), measured)
     }
 
-    /// Begins to send, in tasks that end once this is `over` and all is sent.
-    pub(crate) fn start(&self, tasks: &TaskTracker, over: &CancellationToken) {
+    /// Begins to send what there is of these services, in tasks that end once this is `over` and all is sent.
+    pub(crate) fn start(&self, sources: Vec<Arc<Source>>, tasks: &TaskTracker, over: &CancellationToken) {
         for complaint in &self.settings.complaints {
             tracing::warn!(complaint, "telemetry is not as the environment asks");
         }
         if let Some(exporter) = Exporter::new(&self.settings, self.queue.clone(), self.losses.clone()) {
             tasks.spawn(exporter.run(over.clone()));
+        }
+        if let Some(reporter) = Reporter::new(&self.settings, sources, self.losses.clone()) {
+            tasks.spawn(reporter.run(over.clone()));
         }
     }
 }

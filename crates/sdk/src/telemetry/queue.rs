@@ -110,7 +110,7 @@ mod tests {
             attributes: Vec::new(),
             exception: None,
         };
-        Group { source: Source::new("users", None), trace_id, flags: 1, spans: vec![span; spans] }
+        Group { source: Source::new("users", None, None), trace_id, flags: 1, spans: vec![span; spans] }
     }
 
     fn traces(queue: &Queue) -> Vec<u128> {

@@ -23,6 +23,7 @@ pub(crate) struct Route(Arc<OnceLock<MatchedPath>>);
 
 /// A request under way. One that is dropped before its end is told as left by whoever asked.
 pub(crate) struct ServerSpan {
+    source: Arc<Source>,
     part: Option<Arc<Part>>,
     id: u64,
     parent: Option<u64>,
@@ -83,12 +84,15 @@ impl ServerSpan {
         let part = source.part(&context.trace);
         let route = Route::default();
         let mut path = String::new();
-        if part.is_some() {
+        if part.is_some() || source.measured().is_some() {
             request.extensions_mut().insert(route.clone());
+        }
+        if part.is_some() {
             path.push_str(request.uri().path());
             path.truncate(path.floor_char_boundary(PATH));
         }
         Self {
+            source: source.clone(),
             part,
             id: context.trace.span_id,
             parent: context.trace.parent_id,
@@ -114,6 +118,7 @@ impl ServerSpan {
     /// Ends with an answer.
     pub(crate) fn end(mut self, outcome: &Outcome<'_>) {
         self.over = true;
+        self.count(Some(outcome.status.as_u16()));
         let Some(part) = &self.part else { return };
         let mut span = self.span();
         let Outcome { status, headers, failure } = outcome;
@@ -143,6 +148,13 @@ impl ServerSpan {
             span.failed = Some(error.unwrap_or(kind).into());
         }
         part.close(span);
+    }
+
+    fn count(&self, status: Option<u16>) {
+        if let Some(measured) = self.source.measured() {
+            let route = self.route.get().unwrap_or_default();
+            measured.request(&self.method, route, status, self.started.elapsed());
+        }
     }
 
     fn span(&self) -> Span {
@@ -179,7 +191,11 @@ impl ServerSpan {
 
 impl Drop for ServerSpan {
     fn drop(&mut self) {
-        if let Some(part) = self.part.take().filter(|_| !self.over) {
+        if self.over {
+            return;
+        }
+        self.count(None);
+        if let Some(part) = self.part.take() {
             let mut span = self.span();
             span.with("error.type", "cancelled");
             span.failed = Some("whoever asked left before the answer".into());

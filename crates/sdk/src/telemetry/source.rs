@@ -7,7 +7,13 @@ use std::{
 
 use madang_calls::TraceContext;
 
-use super::{part::Part, queue::Queue, sampler::Sampler};
+use super::{
+    measure::{Counter, Measured},
+    part::Part,
+    queue::Queue,
+    sampler::Sampler,
+};
+use crate::database::Pool;
 
 /// One service of this process.
 pub(crate) struct Source {
@@ -15,6 +21,7 @@ pub(crate) struct Source {
     /// What its database is, by the names of OpenTelemetry's conventions.
     database: OnceLock<&'static str>,
     spans: Option<Spans>,
+    measured: Option<Measured>,
 }
 
 /// Where its spans go, and which.
@@ -26,8 +33,8 @@ pub(crate) struct Spans {
 // === impl Source ===
 
 impl Source {
-    pub(crate) fn new(name: &str, spans: Option<Spans>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), database: OnceLock::new(), spans })
+    pub(crate) fn new(name: &str, spans: Option<Spans>, measured: Option<Measured>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), database: OnceLock::new(), spans, measured })
     }
 
     /// Its name.
@@ -36,8 +43,21 @@ impl Source {
     }
 
     /// Says what its database is.
-    pub(crate) fn has_database(&self, system: &'static str) {
-        let _ = self.database.set(system);
+    pub(crate) fn has_database(&self, pool: &Pool) {
+        let _ = self.database.set(pool.system());
+        if let Some(measured) = &self.measured {
+            measured.watch(pool.clone());
+        }
+    }
+
+    /// What is counted of it, if anybody is told.
+    pub(super) fn measured(&self) -> Option<&Measured> {
+        self.measured.as_ref()
+    }
+
+    /// The counter of this name.
+    pub(crate) fn counter(&self, name: &'static str) -> Counter {
+        self.measured.as_ref().map(|measured| measured.counter(name)).unwrap_or_default()
     }
 
     pub(crate) fn database(&self) -> Option<&'static str> {

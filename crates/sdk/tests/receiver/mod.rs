@@ -8,8 +8,12 @@ use madang::axum::{self, Router, body::Body, extract::State, routing::get, routi
 use madang_wire::{
     RequestRecord,
     otlp::{
-        Message, collector::metrics::v1::ExportMetricsServiceRequest,
-        collector::trace::v1::ExportTraceServiceRequest, text, to_json, trace::v1,
+        Message,
+        collector::metrics::v1::ExportMetricsServiceRequest,
+        collector::trace::v1::ExportTraceServiceRequest,
+        metrics::v1::{NumberDataPoint, metric::Data, number_data_point},
+        text, to_json,
+        trace::v1,
     },
     service::Records,
 };
@@ -135,6 +139,34 @@ impl Told {
             self.spans.iter().map(|span| &span.span).filter(|span| span.parent_span_id == parent).collect();
         below.sort_by_key(|span| span.start_time_unix_nano);
         below.iter().map(|span| &*span.name).collect()
+    }
+}
+
+impl Told {
+    /// The number of a metric of a service that was told last, or how often something took its time, where that attribute
+    /// is so.
+    pub fn counted(&self, service: &str, name: &str, key: &str, value: &str) -> Option<u64> {
+        let of_service =
+            self.metrics.last()?.resource_metrics.iter().filter(|of| {
+                text(&of.resource.as_ref().unwrap().attributes, "service.name") == Some(service)
+            });
+        let metrics = of_service.flat_map(|of| &of.scope_metrics).flat_map(|scope| &scope.metrics);
+        let is = |attributes: &[_]| key.is_empty() || text(attributes, key) == Some(value);
+        let number = |points: &[NumberDataPoint]| {
+            let point = points.iter().find(|point| is(&point.attributes))?;
+            match point.value? {
+                number_data_point::Value::AsInt(number) => number.try_into().ok(),
+                number_data_point::Value::AsDouble(_) => None,
+            }
+        };
+        metrics.filter(|metric| metric.name == name).find_map(|metric| match metric.data.as_ref()? {
+            Data::Sum(sum) => number(&sum.data_points),
+            Data::Gauge(gauge) => number(&gauge.data_points),
+            Data::Histogram(histogram) => {
+                histogram.data_points.iter().find(|point| is(&point.attributes)).map(|point| point.count)
+            }
+            _ => None,
+        })
     }
 }
 
