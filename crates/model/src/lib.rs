@@ -26,5 +26,5 @@ pub use system::{
     Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System, Target,
     Unit,
 };
-pub use telemetry::Telemetry;
-pub use url::{ParseUrlError, Url};
+pub use telemetry::{Forward, ForwardProtocol, Telemetry};
+pub use url::{BaseUrl, ParseUrlError, Url};

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use http::uri::PathAndQuery;
 use serde::{Deserialize, Serialize};
 
 /// The URL of a service that runs elsewhere, without a path: `https://mail.example`, `http://[::1]:8080`.
@@ -11,6 +12,16 @@ pub struct Url {
     tls: bool,
     host: String,
     port: Option<u16>,
+}
+
+/// A URL under which others are, of a server that runs elsewhere: `https://telemetry.example/otlp`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct BaseUrl {
+    /// The server.
+    pub server: Url,
+    /// What stands before each path, without a slash at its end; most often nothing.
+    pub path: String,
 }
 
 /// Why a text is not such a URL.
@@ -95,6 +106,43 @@ impl FromStr for Url {
         };
         let port = port.filter(|port| *port != if tls { 443 } else { 80 });
         Ok(Self { tls, host, port })
+    }
+}
+
+// === impl BaseUrl ===
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.server, self.path)
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = ParseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let after_scheme = text.find("://").ok_or(ParseUrlError::Scheme)? + 3;
+        let path = text[after_scheme..].find('/').map_or(text.len(), |at| after_scheme + at);
+        let (server, path) = text.split_at(path);
+        let server = server.parse()?;
+        let path = path.trim_end_matches('/');
+        // What an HTTP request could not ask for is no path.
+        let fit = path.is_empty() || path.parse::<PathAndQuery>().is_ok_and(|it| it.path() == path);
+        if fit { Ok(Self { server, path: path.to_owned() }) } else { Err(ParseUrlError::Rest) }
+    }
+}
+
+impl From<BaseUrl> for String {
+    fn from(url: BaseUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl TryFrom<String> for BaseUrl {
+    type Error = ParseUrlError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -16,8 +16,8 @@ use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
         AnswersView, BreakerState, BreakerView, EnvironmentView, Event, EventKind, FaultSpec, FaultView,
-        HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView, State as InstanceState,
-        SystemView, TargetView, TokenView, TrafficView,
+        ForwardView, HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView,
+        State as InstanceState, SystemView, TargetView, TokenView, TrafficView,
     },
     metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
     trace::{NotKept, SpanDetails, SpanEvent, SpanLink, SpanView, TraceList, TraceSummary, TraceView},
@@ -100,6 +100,7 @@ type Answer<T> = Result<T, Failure>;
         InstanceSeries,
         FaultSpec,
         FaultView,
+        ForwardView,
         Problem
     ))
 )]

@@ -17,6 +17,7 @@ use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
     Annotations, Archive, ArchiveConfig, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
+    forward::{Forward, ForwardConfig},
     otlp::Receiver,
 };
 use madang_wire::admin::Event;
@@ -34,6 +35,7 @@ use crate::{
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::{self, Executioner, Faults},
+    forward::{self, BackEnd},
     gauges::{self, Gauges},
     holder,
     isolation::Isolation,
@@ -144,6 +146,9 @@ impl Node {
 
         let unit_events = supervisor_handle.subscribe();
 
+        let back_end = system.telemetry.forward.clone().and_then(BackEnd::new);
+        let forward = back_end.as_ref().map(|to| Forward::new(to.to_string(), ForwardConfig::default()));
+
         let outside = Outside::new(switchboard.clone(), directory.clone());
         let inbox = Inbox::default();
         let shared = Arc::new(Shared {
@@ -165,6 +170,7 @@ impl Node {
             records: Records::default(),
             inbox: inbox.clone(),
             traces: traces.clone(),
+            forward: forward.clone(),
             annotations: annotations.clone(),
             metrics: metrics.clone(),
             gauges: Gauges::default(),
@@ -196,6 +202,9 @@ impl Node {
         node.run("traces", endless(traces.run(stopped.clone().cancelled_owned())));
         node.run("metrics", endless(metrics.run(stopped.clone().cancelled_owned())));
         node.run("gauges", endless(gauges::run(shared.clone())));
+        if let (Some(forward), Some(back_end)) = (forward.clone(), back_end) {
+            node.run("forwarding", endless(forward::run(shared.clone(), forward, back_end)));
+        }
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));
@@ -205,7 +214,7 @@ impl Node {
         node.run("faults", endless(faults::run(shared.clone())));
         let units = shared.supervisor.clone();
         let release_of = Arc::new(move |instance: &_| units.release_of(instance));
-        let intake = Intake::new(Receiver::new(shared.traces.clone()), release_of);
+        let intake = Intake::new(Receiver::new(shared.traces.clone(), forward.clone()), release_of);
         let system = system_seen;
         let api = ServiceApi { switchboard, system, tokens, journal, faults, killer, doors, inbox, intake };
         node.run("service API", api.run(service_listener, stopped.clone()));

@@ -16,6 +16,7 @@ mod elsewhere;
 mod environment;
 mod error;
 mod faults;
+mod forward;
 mod gauges;
 mod hex;
 mod holder;

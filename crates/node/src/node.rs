@@ -12,7 +12,7 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{System, UnitName, manifest};
-use madang_telemetry::{Annotations, Logs, Metrics, Records, Traces};
+use madang_telemetry::{Annotations, Logs, Metrics, Records, Traces, forward::Forward};
 use madang_wire::admin::{
     EnvironmentView, Event, EventKind, InstanceView, ServiceView, SystemView, TokenView,
 };
@@ -71,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) records: Records,
     pub(crate) inbox: Inbox,
     pub(crate) traces: Traces,
+    pub(crate) forward: Option<Forward>,
     pub(crate) annotations: Annotations,
     pub(crate) metrics: Metrics,
     pub(crate) gauges: Gauges,
@@ -188,6 +189,7 @@ impl Shared {
             ready: *self.supervisor.ready().borrow(),
             manifest_error: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             degraded: self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            forward: self.forward.as_ref().map(Forward::view),
             requests: stats.requests,
             records_dropped: stats.records_dropped + self.inbox.dropped(),
         }
@@ -313,6 +315,9 @@ impl Shared {
         let mut records = self.gateway.records();
         records.append(&mut self.inbox.drain());
         self.traces.record(&records);
+        if let Some(forward) = &self.forward {
+            forward.records(&records);
+        }
         self.metrics.record(&records);
         self.records.push_many(records);
     }

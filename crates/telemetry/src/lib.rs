@@ -8,6 +8,7 @@
 mod annotations;
 mod archive;
 mod error;
+pub mod forward;
 mod logs;
 mod metrics;
 pub mod otlp;

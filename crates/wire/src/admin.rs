@@ -34,6 +34,9 @@ pub struct SystemView {
     /// What Madang needs for itself and cannot have now, and what goes on without; absent if there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
+    /// How telemetry is forwarded, if the manifest names a back end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardView>,
     /// Requests that the gateway and the listeners of services finished since the node started.
     pub requests: u64,
     /// Request records dropped because nobody drained them in time.
@@ -69,6 +72,28 @@ pub enum State {
     Stopped,
     /// It is not started, because something that it requires is not on the machine.
     LeftOut,
+}
+
+/// How telemetry is forwarded to a back end. What is counted is spans, log records and data points together, since the
+/// node started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct ForwardView {
+    /// The back end.
+    pub to: String,
+    /// How many wait to be sent.
+    pub waiting: u64,
+    /// How many it has.
+    pub sent: u64,
+    /// How many were dropped, the oldest first, as more waited than there is room for.
+    pub dropped: u64,
+    /// How many it refused, or did not take in five minutes.
+    pub refused: u64,
+    /// Why it refused the last of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// Why it takes nothing now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// One instance: `GET /v1/instances`.

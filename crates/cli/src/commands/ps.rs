@@ -1,6 +1,6 @@
 //! `madang ps`: the instances.
 
-use madang_wire::admin::{InstanceView, State, SystemView};
+use madang_wire::admin::{ForwardView, InstanceView, State, SystemView};
 
 use crate::{
     client::Client,
@@ -32,8 +32,11 @@ pub async fn run(location: &Location, output: &Output) -> Result<(), Failure> {
     }
     output.table(&table(&instances))?;
     let system: SystemView = client.get("/v1/system").await?;
-    let troubles =
-        [("the manifest as edited is not in force:", system.manifest_error), ("degraded:", system.degraded)];
+    let troubles = [
+        ("the manifest as edited is not in force:", system.manifest_error),
+        ("degraded:", system.degraded),
+        ("telemetry is not all forwarded:", system.forward.and_then(not_forwarded)),
+    ];
     let style = Style::of(&std::io::stderr());
     for (head, reason) in troubles {
         if let Some(reason) = reason {
@@ -41,6 +44,20 @@ pub async fn run(location: &Location, output: &Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What did not get to the back end, if anything did not.
+fn not_forwarded(forward: ForwardView) -> Option<String> {
+    let ForwardView { to, waiting, dropped, refused, refusal, trouble, .. } = forward;
+    let counts =
+        [(waiting, "wait"), (dropped, "dropped for want of room"), (refused, "refused or not taken in time")];
+    if trouble.is_none() && dropped + refused == 0 {
+        return None;
+    }
+    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let mut said: Vec<String> = trouble.or(refusal).into_iter().collect();
+    said.extend(counts);
+    Some(format!("{to}: {}", said.join(", ")))
 }
 
 /// The instances as a table.

@@ -205,6 +205,7 @@ pub fn system(pid: u32, ready: bool) -> SystemView {
         ready,
         manifest_error: None,
         degraded: None,
+        forward: None,
         requests: 0,
         records_dropped: 0,
     }

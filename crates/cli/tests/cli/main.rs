@@ -14,6 +14,8 @@ mod ps;
 mod restart;
 mod routes;
 mod systems;
+mod trace;
+mod traces;
 mod up;
 mod usage;
 mod wait;

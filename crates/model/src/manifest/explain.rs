@@ -9,10 +9,11 @@ use super::{
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
     rules,
     source::{At, Spot},
-    telemetry::RawTelemetry,
+    telemetry::{RawForward, RawTelemetry},
 };
 use crate::{
-    Database, Limits, Place, PortRule, Protocol, Scope, SystemName, Telemetry, format_duration, format_size,
+    Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Scope, SystemName, Telemetry,
+    format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -112,7 +113,8 @@ impl List {
         let default = Telemetry::default();
         let time = |time: &Duration| quoted(&format_duration(*time));
         let size = |size: &u64| quoted(&format_size(*size));
-        let RawTelemetry { keep, size: largest, spans_per_second, slow, log_lines_per_second } = said;
+        let RawTelemetry { keep, size: largest, spans_per_second, slow, log_lines_per_second, forward } =
+            said;
         self.or_default("telemetry.keep", keep.as_ref(), time, time(&default.keep));
         self.or_default("telemetry.size", largest.as_ref(), size, size(&default.size));
         let (spans, lines) = (default.spans_per_second, default.log_lines_per_second);
@@ -121,6 +123,14 @@ impl List {
         self.or_default("telemetry.slow", slow.as_ref(), time, time(&default.slow));
         let key = "telemetry.log_lines_per_second";
         self.or_default(key, log_lines_per_second.as_ref(), u32::to_string, lines.to_string());
+        let Some(RawForward { url, protocol, headers }) = forward else { return };
+        self.given("telemetry.forward.url", &url.spot, quoted(&url.value));
+        let shown = |protocol: &ForwardProtocol| quoted(&protocol.as_str());
+        let default = shown(&ForwardProtocol::default());
+        self.or_default("telemetry.forward.protocol", protocol.as_ref(), shown, default);
+        for (name, at) in headers {
+            self.given(format!("telemetry.forward.headers.{name}"), &at.spot, at.spot.written().to_owned());
+        }
     }
 
     fn service(&mut self, service: &RawService, raw: &RawSystem, system: &SystemName, root: &Path) {

@@ -9,7 +9,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{error::Code, pattern, variables};
 use crate::{
-    ParseUrlError, ServiceName, Url, nearest, parse_duration, parse_size, policy::HedgeAfter, url::is_host,
+    BaseUrl, ParseUrlError, ServiceName, Url, nearest, parse_duration, parse_size, policy::HedgeAfter,
+    url::is_host,
 };
 
 /// A form of text.
@@ -42,6 +43,8 @@ pub(super) enum Format {
     PostgresServer,
     /// `https://mail.example`.
     Url,
+    /// `https://telemetry.example/otlp`.
+    BaseUrl,
     /// `50ms`, or `p95`.
     Hedge,
     /// `POST /charges`, or either of them.
@@ -109,6 +112,7 @@ impl Format {
             Self::Database => database(text),
             Self::PostgresServer => postgres_server(text),
             Self::Url => url(text),
+            Self::BaseUrl => base_url(text),
             Self::Hedge => hedge(text),
             Self::Requests => requests(text),
             Self::MediaType => media_type(text),
@@ -120,7 +124,16 @@ impl Format {
 
     /// Whether a text may hold a password once variables are substituted: it is shown only as it is written.
     pub fn may_be_secret(self) -> bool {
-        matches!(self, Self::Free | Self::Deferred | Self::Database | Self::PostgresServer | Self::Url)
+        matches!(
+            self,
+            Self::Free
+                | Self::Deferred
+                | Self::Database
+                | Self::PostgresServer
+                | Self::Url
+                | Self::BaseUrl
+                | Self::HeaderValue
+        )
     }
 
     /// A regular expression for editors: at least as wide as the form.
@@ -137,6 +150,7 @@ impl Format {
             Self::Database => "^(sqlite|postgres|sqlite:.+|postgres(ql)?://.+)$",
             Self::PostgresServer => "^postgres(ql)?://",
             Self::Program => "^[^ \\t]+$",
+            Self::BaseUrl => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$",
             Self::Url => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$",
             _ => return None,
         })
@@ -346,6 +360,18 @@ fn url(text: &str) -> Result<(), Unfit> {
             "leave them out, such as \"https://mail.example\": the caller sends what the service asks for, in a header"
         }
         _ => "write the scheme and the host, such as \"https://mail.example\" or \"http://10.0.0.7:8080\"",
+    };
+    unfit(Code::BAD_VALUE, error.to_string(), help)
+}
+
+fn base_url(text: &str) -> Result<(), Unfit> {
+    let Err(error) = text.parse::<BaseUrl>() else { return Ok(()) };
+    let help = match error {
+        ParseUrlError::Rest => "leave out the query, such as \"https://telemetry.example/otlp\"",
+        ParseUrlError::Credentials => {
+            "leave them out and write a header, such as headers = { authorization = \"Bearer ${TOKEN}\" }"
+        }
+        _ => "write the scheme and the host, such as \"http://collector.example:4318\"",
     };
     unfit(Code::BAD_VALUE, error.to_string(), help)
 }

@@ -74,11 +74,12 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 18] = [
+pub(super) static TABLES: [&Table; 19] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
     &TELEMETRY,
+    &FORWARD,
     &SERVICE,
     &SERVICE_FILE,
     &UNIT,
@@ -180,6 +181,34 @@ pub(super) static TELEMETRY: Table = Table {
             "log_lines_per_second",
             Shape::Whole(1, 1_000_000),
             "How many log lines a second are kept of each instance, and as many again of its warnings and errors. Default 1000.",
+        ),
+        key(
+            "forward",
+            Shape::Table(&FORWARD),
+            "A back end that gets all telemetry by OTLP, beside what is kept here.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static FORWARD: Table = Table {
+    noun: "[telemetry.forward]",
+    schema: "forward",
+    groups: &[&[
+        required(
+            "url",
+            Shape::Text(Format::BaseUrl),
+            "Where it takes OTLP, as `http://collector.example:4318`; over HTTP `/v1/traces` and its like follow.",
+        ),
+        key(
+            "protocol",
+            Shape::Choice(&["http/protobuf", "grpc"]),
+            "How it is spoken to. Default http/protobuf.",
+        ),
+        key(
+            "headers",
+            Shape::Map(Format::Header, &Shape::Text(Format::HeaderValue)),
+            "What each export carries, as `authorization = \"Bearer ${TOKEN}\"`; the values are shown nowhere.",
         ),
     ]],
     forms: &[],

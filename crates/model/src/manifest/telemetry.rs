@@ -7,7 +7,7 @@ use super::{
     source::At,
     tree::Node,
 };
-use crate::{Telemetry, parse_duration, parse_size};
+use crate::{BaseUrl, Forward, ForwardProtocol, Telemetry, parse_duration, parse_size};
 
 /// The table, with the place of each value.
 #[derive(Debug, Default)]
@@ -17,6 +17,41 @@ pub(super) struct RawTelemetry {
     pub spans_per_second: Option<At<u32>>,
     pub slow: Option<At<Duration>>,
     pub log_lines_per_second: Option<At<u32>>,
+    pub forward: Option<RawForward>,
+}
+
+/// `[telemetry.forward]`.
+#[derive(Debug)]
+pub(super) struct RawForward {
+    pub url: At<BaseUrl>,
+    pub protocol: Option<At<ForwardProtocol>>,
+    pub headers: Vec<(String, At<String>)>,
+}
+
+impl RawForward {
+    fn of(node: &Node) -> Option<Self> {
+        let protocol = |node: &Node| {
+            let grpc = text(node)?.value == ForwardProtocol::Grpc.as_str();
+            at(node, if grpc { ForwardProtocol::Grpc } else { ForwardProtocol::Http })
+        };
+        let headers = node.get("headers").map(Node::entries).unwrap_or_default();
+        Some(Self {
+            url: node.get("url").and_then(|node| at(node, text(node)?.value.parse().ok()?))?,
+            protocol: node.get("protocol").and_then(protocol),
+            headers: headers
+                .iter()
+                .filter_map(|entry| Some((entry.key.to_ascii_lowercase(), text(&entry.node)?)))
+                .collect(),
+        })
+    }
+
+    fn in_force(&self) -> Forward {
+        Forward {
+            url: self.url.value.clone(),
+            protocol: self.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
+            headers: self.headers.iter().map(|(name, at)| (name.clone(), at.value.clone())).collect(),
+        }
+    }
 }
 
 impl RawTelemetry {
@@ -29,6 +64,7 @@ impl RawTelemetry {
             spans_per_second: node.get("spans_per_second").and_then(whole),
             slow: time("slow"),
             log_lines_per_second: node.get("log_lines_per_second").and_then(whole),
+            forward: node.get("forward").and_then(RawForward::of),
         }
     }
 
@@ -43,6 +79,7 @@ impl RawTelemetry {
             spans_per_second: or(&self.spans_per_second, default.spans_per_second),
             slow: or(&self.slow, default.slow),
             log_lines_per_second: or(&self.log_lines_per_second, default.log_lines_per_second),
+            forward: self.forward.as_ref().map(RawForward::in_force),
         }
     }
 }

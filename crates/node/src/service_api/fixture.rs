@@ -91,7 +91,7 @@ pub(super) async fn fixture() -> Fixture {
         doors: doors.clone(),
         inbox: Inbox::default(),
         intake: Intake::new(
-            Receiver::new(traces.clone()),
+            Receiver::new(traces.clone(), None),
             Arc::new(|instance| Some(format!("release of {instance}"))),
         ),
     };

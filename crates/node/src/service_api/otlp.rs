@@ -25,6 +25,8 @@ use tokio::{
 use super::{ApiState, ServiceApi};
 use crate::{http::Failure, tokens::Bearer};
 
+pub(crate) use grpc::path as grpc_path;
+
 /// The largest export, packed or not, in bytes. Libraries send some hundred KiB at once.
 const LARGEST: usize = 8 << 20;
 

@@ -18,14 +18,19 @@ mod value;
 use madang_wire::otlp::{
     Message,
     collector::{
-        logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
-        metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse},
+        logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
+        metrics::v1::{
+            ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        },
         trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
     },
 };
 use serde_json::json;
 
-use crate::Traces;
+use crate::{
+    Traces,
+    forward::{Forward, Item},
+};
 
 pub use read::{Encoding, Unreadable, gunzip};
 pub use sender::Sender;
@@ -45,6 +50,7 @@ pub enum Signal {
 #[derive(Clone)]
 pub struct Receiver {
     traces: Traces,
+    forward: Option<Forward>,
 }
 
 /// What became of one export: all is kept, or this much is not.
@@ -59,9 +65,9 @@ pub struct Partial {
 // === impl Receiver ===
 
 impl Receiver {
-    /// Keeps what comes with a span's worth and more in these stores.
-    pub fn new(traces: Traces) -> Self {
-        Self { traces }
+    /// Keeps what comes in these stores, and has it forwarded.
+    pub fn new(traces: Traces, forward: Option<Forward>) -> Self {
+        Self { traces, forward }
     }
 
     /// Takes an export of this sender.
@@ -77,8 +83,8 @@ impl Receiver {
     ) -> Result<Partial, Unreadable> {
         match signal {
             Signal::Traces => Ok(self.traces(sender, read::message(encoding, body)?)),
-            Signal::Logs => Ok(not_kept::logs(&read::message(encoding, body)?)),
-            Signal::Metrics => Ok(not_kept::metrics(&read::message(encoding, body)?)),
+            Signal::Logs => Ok(self.logs(sender, read::message(encoding, body)?)),
+            Signal::Metrics => Ok(self.metrics(sender, read::message(encoding, body)?)),
         }
     }
 
@@ -87,6 +93,7 @@ impl Receiver {
         let mut told = Vec::new();
         for (at, mut of_resource) in export.resource_spans.into_iter().enumerate() {
             let origin = sender.stamp(of_resource.resource.get_or_insert_default());
+            self.forward(|| Item::Spans(of_resource.clone()));
             spans::read(at, &origin, of_resource, &mut told, &mut partial);
         }
         match self.traces.told(told) {
@@ -95,6 +102,51 @@ impl Receiver {
         }
         partial
     }
+
+    fn logs(&self, sender: &Sender, mut export: ExportLogsServiceRequest) -> Partial {
+        let partial = not_kept::logs(&export);
+        for of_resource in &mut export.resource_logs {
+            sender.stamp(of_resource.resource.get_or_insert_default());
+            self.forward(|| Item::Logs(of_resource.clone()));
+        }
+        partial
+    }
+
+    fn metrics(&self, sender: &Sender, mut export: ExportMetricsServiceRequest) -> Partial {
+        let partial = not_kept::metrics(&export);
+        for of_resource in &mut export.resource_metrics {
+            sender.stamp(of_resource.resource.get_or_insert_default());
+            self.forward(|| Item::Metrics(of_resource.clone()));
+        }
+        partial
+    }
+
+    fn forward(&self, item: impl FnOnce() -> Item) {
+        if let Some(forward) = &self.forward {
+            forward.push([item()]);
+        }
+    }
+}
+
+/// How much of an export a back end did not take, by its answer in protobuf, and why; an answer that cannot be read says
+/// nothing.
+pub fn rejected(signal: Signal, answer: &[u8]) -> (u64, String) {
+    let partial = match signal {
+        Signal::Traces => ExportTraceServiceResponse::decode(answer)
+            .ok()
+            .and_then(|answer| answer.partial_success)
+            .map(|partial| (partial.rejected_spans, partial.error_message)),
+        Signal::Logs => ExportLogsServiceResponse::decode(answer)
+            .ok()
+            .and_then(|answer| answer.partial_success)
+            .map(|partial| (partial.rejected_log_records, partial.error_message)),
+        Signal::Metrics => ExportMetricsServiceResponse::decode(answer)
+            .ok()
+            .and_then(|answer| answer.partial_success)
+            .map(|partial| (partial.rejected_data_points, partial.error_message)),
+    };
+    let (rejected, why) = partial.unwrap_or_default();
+    (rejected.try_into().unwrap_or(0), why)
 }
 
 // === impl Partial ===

@@ -18,7 +18,7 @@ async fn stores(config: TraceConfig) -> (Receiver, Traces, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(&folder.path().join("telemetry.db"), ArchiveConfig::default()).await.unwrap();
     let traces = Traces::new(&archive, config);
-    (Receiver::new(traces.clone()), traces, folder)
+    (Receiver::new(traces.clone(), None), traces, folder)
 }
 
 fn sender(services: &[&str]) -> Sender {

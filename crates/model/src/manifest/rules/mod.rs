@@ -8,6 +8,7 @@ mod policies;
 mod ports;
 mod routes;
 mod services;
+mod telemetry;
 mod urls;
 
 use super::{error::Found, raw::RawSystem};
@@ -24,5 +25,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     routes::check(raw, found);
     env::check(raw, found);
     urls::check(raw, found);
+    telemetry::check(raw, found);
     databases::check(raw, system, root, found);
 }

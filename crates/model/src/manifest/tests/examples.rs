@@ -368,6 +368,9 @@ fn an_explanation_tells_no_secret() {
         r#"
         [system]
         postgres = "postgres://shop:${PASSWORD}@localhost"
+        [telemetry.forward]
+        url = "https://telemetry.example/otlp/"
+        headers = { Authorization = "Bearer ${PASSWORD}" }
         [services.a]
         run = "a"
         env = { KEY = "${PASSWORD}" }
@@ -378,6 +381,12 @@ fn an_explanation_tells_no_secret() {
         "#,
     );
     let told = serde_json::to_string(loaded.explain()).unwrap();
+    let forward = loaded.system.telemetry.forward.as_ref().unwrap();
+    assert_eq!(
+        (forward.url.path.as_str(), forward.headers["authorization"].as_str()),
+        ("/otlp", "Bearer hunter2")
+    );
+    let told = format!("{told} {forward:?} {}", serde_json::to_string(&loaded.system.telemetry).unwrap());
     assert!(!told.contains("hunter2"), "{told}");
     assert!(told.contains("${PASSWORD}") && told.contains("postgres://shop:***@localhost/shop_a"), "{told}");
 }

@@ -8,8 +8,8 @@ use super::{Memory, env};
 use crate::manifest::{
     error::Found,
     keys::{
-        self, CALL, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE, SYSTEM, TELEMETRY,
-        Table, UNIT,
+        self, CALL, FORWARD, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE, SYSTEM,
+        TELEMETRY, Table, UNIT,
     },
     schema,
     source::Source,
@@ -33,6 +33,11 @@ size = "1GiB"
 spans_per_second = 10
 slow = "2s"
 log_lines_per_second = 20
+
+[telemetry.forward]
+url = "https://telemetry.example/otlp"
+protocol = "http/protobuf"
+headers = { authorization = "Bearer x" }
 
 [policy]
 timeout = "9s"
@@ -273,7 +278,9 @@ fn every_key_is_tried() {
     assert_eq!(keys(&[&manifest]), in_schema(&MANIFEST));
     assert_eq!(keys(&[manifest.get("system").unwrap()]), in_schema(&SYSTEM));
     assert_eq!(keys(&[manifest.get("gateway").unwrap()]), in_schema(&GATEWAY));
-    assert_eq!(keys(&[manifest.get("telemetry").unwrap()]), in_schema(&TELEMETRY));
+    let telemetry = manifest.get("telemetry").unwrap();
+    assert_eq!(keys(&[telemetry]), in_schema(&TELEMETRY));
+    assert_eq!(keys(&[telemetry.get("forward").unwrap()]), in_schema(&FORWARD));
     assert_eq!(keys(&services), in_schema(&SERVICE));
     assert_eq!(keys(&units), in_schema(&UNIT));
     assert_eq!(keys(&routes), in_schema(&ROUTE));

@@ -25,7 +25,8 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// What stands before a message: whether it is packed, and its length.
 const PREFIX: usize = 5;
 
-pub(super) fn path(signal: Signal) -> &'static str {
+/// Where each signal is exported to, with gRPC.
+pub(crate) fn path(signal: Signal) -> &'static str {
     match signal {
         Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",

@@ -27,7 +27,7 @@ log_lines_per_second = "100"
              4 │ size = "512MB"
                ╰────
               help: did you mean `keep`? The keys of [telemetry] are `keep`, `size`, `spans_per_second`, `slow`,
-                    `log_lines_per_second`
+                    `log_lines_per_second`, `forward`
             MDG-MF-009
 
               × `size` cannot be "512MB"
@@ -128,5 +128,98 @@ log_lines_per_second = "100"
            ╰────
           help: write a whole number and a unit, such as "512MiB" or "2GiB"
     "#]],
+    );
+}
+
+#[test]
+fn a_back_end_is_named_by_what_it_takes() {
+    refused(
+        r#"
+[telemetry.forward]
+url = "collector:4318"
+protocol = "http"
+headers = { "api key" = "x" }
+"#,
+        expect![[r#"
+            MDG-MF-009
+
+              × `url` cannot be "collector:4318"
+               ╭─[madang.toml:3:7]
+             2 │ [telemetry.forward]
+             3 │ url = "collector:4318"
+               ·       ────────┬───────
+               ·               ╰── it begins with neither http:// nor https://
+             4 │ protocol = "http"
+               ╰────
+              help: write the scheme and the host, such as "http://collector.example:4318"
+            MDG-MF-009
+
+              × `protocol` cannot be "http"
+               ╭─[madang.toml:4:12]
+             3 │ url = "collector:4318"
+             4 │ protocol = "http"
+               ·            ───┬──
+               ·               ╰── not one of its values
+             5 │ headers = { "api key" = "x" }
+               ╰────
+              help: `protocol` takes "http/protobuf" or "grpc"
+            MDG-MF-013
+
+              × `headers` cannot have "api key" for a name
+               ╭─[madang.toml:5:13]
+             4 │ protocol = "http"
+             5 │ headers = { "api key" = "x" }
+               ·             ────┬────
+               ·                 ╰── it is not the name of a header
+               ╰────
+              help: write letters, digits and `-`, such as "x-beta"
+        "#]],
+    );
+    refused(
+        "[telemetry]\nforward = { protocol = \"grpc\" }\n",
+        expect![[r#"
+        MDG-MF-007
+
+          × [telemetry.forward] needs the key `url`
+           ╭─[madang.toml:2:11]
+         1 │ [telemetry]
+         2 │ forward = { protocol = "grpc" }
+           ·           ──────────┬──────────
+           ·                     ╰── `url` is missing
+           ╰────
+          help: add `url`: Where it takes OTLP, as `http://collector.example:4318`; over HTTP `/v1/traces` and its
+                like follow
+    "#]],
+    );
+    refused(
+        "[telemetry]\nforward = { url = \"https://me:secret@telemetry.example/otlp?x=1\" }\n",
+        expect![[r#"
+            MDG-MF-009
+
+              × `url` cannot be "https://me:secret@telemetry.example/otlp?x=1"
+               ╭─[madang.toml:2:19]
+             1 │ [telemetry]
+             2 │ forward = { url = "https://me:secret@telemetry.example/otlp?x=1" }
+               ·                   ───────────────────────┬──────────────────────
+               ·                                          ╰── it holds a user or a password
+               ╰────
+              help: leave them out and write a header, such as headers = { authorization = "Bearer ${TOKEN}" }
+        "#]],
+    );
+    refused(
+        "[telemetry]\nforward = { url = \"https://telemetry.example/otlp\", protocol = \"grpc\" }\n",
+        expect![[r#"
+            MDG-MF-033
+
+              × a back end that is spoken to over gRPC has no path
+               ╭─[madang.toml:2:19]
+             1 │ [telemetry]
+             2 │ forward = { url = "https://telemetry.example/otlp", protocol = "grpc" }
+               ·                   ────────────────┬───────────────             ───┬──
+               ·                                   │                               ╰── gRPC has paths of its own
+               ·                                   ╰── this one has
+               ╰────
+              help: write url = "https://telemetry.example", or leave the protocol out
+        "#]],
     );
 }
