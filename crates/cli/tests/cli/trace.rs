@@ -43,6 +43,17 @@ fn view() -> TraceView {
 #[tokio::test]
 async fn draws_what_services_told_below_what_the_gateway_saw() {
     let fake = Fake::up(Router::new().route("/v1/traces/{id}", get(|| async { Json(view()) })));
-    fake.check("trace 7cdf1fd0a94e4d0f", expect![[r#""#]]).await;
+    fake.check(
+        "trace 7cdf1fd0a94e4d0f",
+        expect![[r#"
+        exit 0
+        trace 00000000000000000000000000000007: 2 spans, 20.0 ms
+        SPAN               FROM     TO  DURATION  TIME                            DETAILS
+        GET /users/{id}    gateway  -   20.0 ms   █████████████████████████████
+          GET /users/{id}  users    -   20.0 ms   ██████████████████████████████  users-a, release r1
+            · exception    users        +4.99 ms         ╵                        no such user
+    "#]],
+    )
+    .await;
     assert_eq!(fake.asked(), ["GET /v1/traces/7cdf1fd0a94e4d0f"]);
 }
