@@ -49,6 +49,14 @@ pub const JAVA: Need = Need {
     found: || on_path("javac"),
 };
 
+/// Looks at the dashboard.
+pub const CHROMIUM: Need = Need {
+    name: "chromium",
+    purpose: "tests of the dashboard in a browser",
+    package: "chromium",
+    found: || on_path("chromium"),
+};
+
 /// Measured beside Madang.
 pub const NGINX: Need =
     Need { name: "nginx", purpose: "bench gateway", package: "nginx-light", found: || on_path("nginx") };

@@ -16,7 +16,7 @@ use crate::{
 
 /// What tests run that is not part of the repository. The C compiler that builds SQLite is not here: the linker
 /// that built this program is the same one.
-const NEEDS: &[needs::Need] = &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::JAVA];
+const NEEDS: &[needs::Need] = &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::JAVA, needs::CHROMIUM];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.
 const PROGRAMS: &[&str] = &[

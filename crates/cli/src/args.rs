@@ -86,6 +86,10 @@ pub enum Command {
     },
     /// Build a unit again and replace its instances, and wait until they are ready.
     Restart(Restart),
+    /// Stop a unit, and have it stay so until it is started or restarted, or the system is stopped.
+    Stop(Restart),
+    /// Start a unit that was stopped, and wait until its instances are ready.
+    Start(Restart),
     /// Print a token by which a program that you start yourself joins a service.
     #[command(after_help = "\
 Whoever has the token may join the service, and ask where the services are that it calls, as long as the system's
@@ -120,8 +124,10 @@ gets a port of its own and no traffic.")]
     /// Show what holds for calls, and which line of the manifest says so.
     #[command(subcommand)]
     Policy(Policy),
-    /// Open the gateway in a browser.
-    Open(Which),
+    /// Open the dashboard in a browser, logged in; or print its URL where nothing can open it.
+    Open(Open),
+    /// List who asked the node for what that changes something.
+    Audit(Audit),
     /// Print the completions for a shell.
     #[command(
         after_help = "For example: madang completions bash > ~/.local/share/bash-completion/completions/madang"
@@ -252,7 +258,26 @@ pub enum Since {
     At(u64),
 }
 
-/// `madang restart`.
+/// `madang open`.
+#[derive(Debug, clap::Args)]
+pub struct Open {
+    /// Which system.
+    #[command(flatten)]
+    pub which: Which,
+    /// The gateway instead.
+    #[arg(long)]
+    pub gateway: bool,
+}
+
+/// `madang audit`.
+#[derive(Debug, clap::Args)]
+pub struct Audit {
+    /// How many, the newest first.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `madang restart`, `madang stop` and `madang start`.
 #[derive(Debug, clap::Args)]
 pub struct Restart {
     /// The service or unit.

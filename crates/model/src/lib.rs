@@ -23,8 +23,8 @@ pub use pattern::path_matches;
 pub use policy::Policy;
 pub use size::{ParseSizeError, format_size, parse_size};
 pub use system::{
-    Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service, System, Target,
-    Unit,
+    AdminListener, Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service,
+    System, Target, Unit,
 };
 pub use telemetry::{Forward, ForwardProtocol, Telemetry};
 pub use url::{BaseUrl, ParseUrlError, Url};

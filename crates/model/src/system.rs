@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::PathBuf,
 };
 
@@ -28,6 +28,8 @@ pub struct System {
     pub gateway: Gateway,
     /// What is kept of what services say and of their requests.
     pub telemetry: Telemetry,
+    /// Where the admin API and the dashboard are reached over TCP.
+    pub admin: AdminListener,
     /// Every service by name.
     pub services: BTreeMap<ServiceName, Service>,
     /// Every unit by name; each service that runs here is in exactly one.
@@ -80,6 +82,24 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// What holds for requests from outside unless a service or route says otherwise.
     pub policy: Limits,
+}
+
+/// Where the admin API and the dashboard are reached over TCP, beside the unix socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminListener {
+    /// At [`AdminListener::USUAL`] if that is free, or else on a port that is kept.
+    #[default]
+    Usual,
+    /// At this address of loopback, and nowhere else.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl AdminListener {
+    /// Where it is unless the manifest says otherwise and nobody else is there.
+    pub const USUAL: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3900));
 }
 
 /// A service: a part with an owner, its own database and its own routes.

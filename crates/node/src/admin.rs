@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
-    extract::{Path, Query, RawQuery, State},
+    Extension, Json, Router,
+    extract::{ConnectInfo, Path, Query, RawQuery, Request, State},
+    middleware::{self, Next},
     response::Response,
     routing::{delete, get, post},
 };
 use futures_util::StreamExt;
 use http::StatusCode;
+use madang_dashboard::Session;
 use madang_model::{ServiceName, UnitName};
 use madang_telemetry::{LogQuery, RecordFilter};
 use madang_wire::{
@@ -19,24 +21,37 @@ use madang_wire::{
         ForwardView, HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView,
         State as InstanceState, SystemView, TargetView, TokenView, TrafficView,
     },
+    audit::AuditEntry,
+    dashboard::{LoginView, TryAnswer, TryRequest},
     metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
     trace::{NotKept, SpanDetails, SpanEvent, SpanLink, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tracing::warn;
 use utoipa::OpenApi;
 
 use crate::{
-    faults::{self, Peer},
-    http::{Failure, lines, serve},
-    node::Shared,
+    faults,
+    http::{Failure, lines, serve, serve_as_is, whole},
+    node::{Shared, with_causes},
+    peer::Peer,
 };
 
+pub(crate) mod access;
+pub(crate) mod audit;
 mod events;
+mod explore;
+mod guard;
+mod listener;
+mod login;
 mod metrics;
 mod traces;
+mod units;
+
+pub(crate) use listener::{Bounded, open};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -48,11 +63,14 @@ type Answer<T> = Result<T, Failure>;
         system,
         instances,
         health,
+        services,
         service,
+        explore::document,
         routes,
         logs,
         events::list,
         requests,
+        explore::request,
         traffic,
         traces::list,
         traces::get,
@@ -63,7 +81,11 @@ type Answer<T> = Result<T, Failure>;
         faults::add,
         faults::remove,
         faults::remove_all,
-        restart,
+        units::restart,
+        units::stop,
+        units::start,
+        audit::audit,
+        login::login,
         token,
         environment,
         down
@@ -87,6 +109,10 @@ type Answer<T> = Result<T, Failure>;
         TokenView,
         EnvironmentView,
         TrafficView,
+        AuditEntry,
+        LoginView,
+        TryRequest,
+        TryAnswer,
         TraceList,
         TraceSummary,
         TraceView,
@@ -106,21 +132,57 @@ type Answer<T> = Result<T, Failure>;
 )]
 pub struct AdminApi;
 
-/// Serves until told to stop.
+/// Serves the API on its unix socket until told to stop.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     listener: UnixListener,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let router = Router::new()
+    serve::<Peer, _>(listener, router(&shared), shutdown).await
+}
+
+/// Serves the API and the dashboard on loopback until told to stop.
+pub(crate) async fn run_over_tcp(
+    shared: Arc<Shared>,
+    listener: Option<TcpListener>,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let Some(listener) = listener else {
+        shutdown.cancelled().await;
+        return Ok(());
+    };
+    let api = whole(router(&shared));
+    // In this process it is the session that asks.
+    let of_session = |Extension(session): Extension<Session>, mut request: Request, next: Next| async move {
+        request.extensions_mut().insert(ConnectInfo(Peer(session.who)));
+        next.run(request).await
+    };
+    let inside = api.clone().layer(middleware::from_fn(of_session));
+    let pages =
+        madang_dashboard::router(inside, shutdown.clone()).merge(login::routes(shared.access.clone()));
+    let choose = move |request: Request| {
+        let page = madang_dashboard::is_page(request.uri().path())
+            || madang_dashboard::is_open(request.uri().path());
+        let asked = if page { pages.clone() } else { api.clone() };
+        async move { asked.oneshot(request).await }
+    };
+    let all = Router::new().fallback_service(tower::service_fn(choose));
+    let all = all.layer(middleware::from_fn_with_state(shared.access.clone(), guard::guard));
+    serve_as_is::<Peer, _>(Bounded::new(listener), all, shutdown).await
+}
+
+fn router(shared: &Arc<Shared>) -> Router {
+    Router::new()
         .route("/v1/system", get(system))
         .route("/v1/instances", get(instances))
         .route("/v1/health", get(health))
+        .route("/v1/services", get(services))
         .route("/v1/services/{name}", get(service))
+        .route("/v1/services/{name}/openapi", get(explore::document))
         .route("/v1/routes", get(routes))
         .route("/v1/logs", get(logs))
         .route("/v1/events", get(events::list))
-        .route("/v1/requests", get(requests))
+        .route("/v1/requests", get(requests).post(explore::request))
         .route("/v1/traffic", get(traffic))
         .route("/v1/traces", get(traces::list))
         .route("/v1/traces/{id}", get(traces::get))
@@ -129,13 +191,17 @@ pub(crate) async fn run(
         .route("/v1/metrics/instances", get(metrics::instances))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
-        .route("/v1/restart/{name}", post(restart))
+        .route("/v1/restart/{name}", post(units::restart))
+        .route("/v1/units/{name}/stop", post(units::stop))
+        .route("/v1/units/{name}/start", post(units::start))
+        .route("/v1/audit", get(audit::audit))
+        .route("/v1/login", get(login::login))
         .route("/v1/tokens", post(token))
         .route("/v1/units/{name}/environment", get(environment))
         .route("/v1/down", post(down))
         .route("/openapi.json", get(|| async { Json(AdminApi::openapi()) }))
-        .with_state(shared);
-    serve::<Peer, _>(listener, router, shutdown).await
+        .layer(middleware::from_fn_with_state(shared.clone(), audit::audited))
+        .with_state(shared.clone())
 }
 
 /// The node and the system that it runs.
@@ -154,6 +220,12 @@ async fn instances(State(node): State<Arc<Shared>>) -> Json<Vec<InstanceView>> {
 #[utoipa::path(get, path = "/v1/health", responses((status = 200, body = Vec<HealthView>)))]
 async fn health(State(node): State<Arc<Shared>>) -> Json<Vec<HealthView>> {
     Json(node.directory.health())
+}
+
+/// Every service with all that is known of it.
+#[utoipa::path(get, path = "/v1/services", responses((status = 200, body = Vec<ServiceView>)))]
+async fn services(State(node): State<Arc<Shared>>) -> Json<Vec<ServiceView>> {
+    Json(node.service_views())
 }
 
 /// One service with all that is known of it.
@@ -264,19 +336,6 @@ async fn traffic(State(node): State<Arc<Shared>>) -> Json<Vec<TrafficView>> {
     )
 }
 
-/// Builds a unit again and replaces its instances. Takes a unit's name or a service's.
-#[utoipa::path(post, path = "/v1/restart/{name}", params(("name" = String, Path)),
-    responses((status = 202), (status = 400, body = Problem), (status = 404, body = Problem)))]
-async fn restart(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> Answer<StatusCode> {
-    let unit = node.unit_named(&name).ok_or_else(|| unknown(&node, &name))?;
-    if node.hands.contains_key(&unit) {
-        let detail = format!("{unit} is run by hand, as `--except` says: whoever started it restarts it");
-        return Err(Problem::new(Code::BAD_PARAMETER).detail(detail).into());
-    }
-    node.supervisor.restart(unit);
-    Ok(StatusCode::ACCEPTED)
-}
-
 #[derive(Deserialize)]
 struct TokenParams {
     service: String,
@@ -318,6 +377,10 @@ struct DownParams {
 async fn down(State(node): State<Arc<Shared>>, Query(params): Query<DownParams>) -> StatusCode {
     node.stop(params.now);
     StatusCode::ACCEPTED
+}
+
+fn unread(error: &madang_store::Error) -> Failure {
+    Problem::new(Code::INTERNAL).detail(with_causes(error)).into()
 }
 
 fn unknown(node: &Shared, name: &str) -> Failure {

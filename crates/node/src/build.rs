@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    StartError, admin, by_hand, changes, disk,
+    StartError,
+    admin::{self, access::Access, audit::Audit},
+    by_hand, changes, disk,
     doors::Doors,
     edits,
     elsewhere::Outside,
@@ -49,6 +51,7 @@ use crate::{
     rotation::Switchboard,
     service_api::{Inbox, ServiceApi, otlp::Intake},
     socket,
+    stops::Stops,
     tokens::{self, Tokens},
 };
 
@@ -107,6 +110,8 @@ impl Node {
             Some(isolation) => isolation.of(system).await?,
             None => system,
         });
+        let access = Access::open(&state, random_key()?, random_key()?, &place.socket()).await?;
+        let (audit, stops) = (Audit::open(&state).await?, Stops::open(&state).await?);
         let registry = Registry::open(&state).await?;
         let directory = Directory::default();
         let faults = Faults::open(&state).await?;
@@ -138,11 +143,17 @@ impl Node {
             environment.clone(),
         )
         .await?;
+        for (unit, why) in stops.all().await? {
+            supervisor_handle.hold(unit, why);
+        }
 
         // The listeners for outside and for the owner, once there is somebody to answer.
         let (gateway, gateway_handle) =
             Gateway::start_with(gateway_config(&config), snapshot, listeners).await.map_err(no_gateway)?;
         let (socket_path, admin_listener) = bind_admin(place.socket())?;
+        let dashboard = admin::open(&system, place.isolated().is_some(), &ports).await?;
+        let dashboard_url = dashboard.as_ref().and_then(|listener| listener.local_addr().ok());
+        access.write_file().map_err(StartError::AdminToken)?;
 
         let unit_events = supervisor_handle.subscribe();
 
@@ -177,6 +188,10 @@ impl Node {
             journal: journal.clone(),
             outside: outside.clone(),
             tokens: tokens.clone(),
+            access: Arc::new(access),
+            dashboard: dashboard_url.map(|address| format!("http://{address}")),
+            audit,
+            stops,
             service_api,
             started_at: now(),
             refused: Mutex::default(),
@@ -218,10 +233,13 @@ impl Node {
         let system = system_seen;
         let api = ServiceApi { switchboard, system, tokens, journal, faults, killer, doors, inbox, intake };
         node.run("service API", api.run(service_listener, stopped.clone()));
+        node.run("dashboard", admin::run_over_tcp(shared.clone(), dashboard, stopped.clone()));
         node.run("admin API", {
             let (shared, place) = (shared.clone(), place.clone());
             async move {
+                let access = shared.access.clone();
                 let ended = admin::run(shared, admin_listener, stopped.clone()).await;
+                access.remove_file();
                 let _ = std::fs::remove_file(socket_path);
                 // Nobody may own the system before nothing of this node is left, this socket the last.
                 stopped.cancelled().await;
@@ -244,6 +262,7 @@ async fn stop(shared: Arc<Shared>, gateway: Gateway) -> io::Result<()> {
         () = shared.hurry.cancelled() => {}
     }
     shared.supervisor.stop().await;
+    shared.stops.forget_all().await;
     tokio::select! {
         stopped = gateway.stop() => if let Err(error) = stopped {
             error!(%error, "the gateway did not stop as it should");

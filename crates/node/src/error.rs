@@ -43,6 +43,17 @@ pub enum StartError {
     /// The service API cannot listen.
     #[error("failed to listen for services on loopback")]
     ServiceApi(#[source] io::Error),
+    /// The dashboard cannot listen.
+    #[error("failed to listen on {address} for the dashboard")]
+    AdminListener {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The token of the admin API cannot be left where its owner finds it.
+    #[error("failed to write the token of the admin API")]
+    AdminToken(#[source] io::Error),
     /// The admin API cannot listen.
     #[error("failed to listen on {path}")]
     AdminSocket {

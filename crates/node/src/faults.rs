@@ -10,8 +10,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{ConnectInfo, Path, State, connect_info::Connected},
-    serve::IncomingStream,
+    extract::{ConnectInfo, Path, State},
 };
 use http::{Method, StatusCode};
 use madang_calls::{Killer, Origin};
@@ -26,12 +25,13 @@ use madang_wire::{
     Code, Problem,
     admin::{Event, EventKind, FaultSpec, FaultView},
 };
-use tokio::{net::UnixListener, sync::watch, time::sleep};
+use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
     http::Failure,
     node::{Shared, now},
+    peer::Peer,
 };
 
 const SCHEMA: &[&str] =
@@ -54,10 +54,6 @@ pub(crate) struct Faults {
     state: Store,
     active: watch::Sender<Arc<Vec<FaultView>>>,
 }
-
-/// Who speaks over the admin socket.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer(String);
 
 /// Has the supervisor kill instances. Weak, because what calls it belongs to the node itself.
 pub(crate) struct Executioner(pub(crate) Weak<Shared>);
@@ -225,20 +221,6 @@ impl Killer for Executioner {
         let message = format!("the fault {fault} killed it as {service} was called");
         let (instance, kind) = (Some(instance.to_string()), EventKind::FaultFired);
         node.journal.record(Event { at: now(), unit, instance, release, kind, message });
-    }
-}
-
-// === impl Peer ===
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        match stream.io().peer_cred() {
-            Ok(peer) => {
-                let process = peer.pid().map_or(String::new(), |pid| format!(", process {pid}"));
-                Self(format!("user {}{process}", peer.uid()))
-            }
-            Err(_) => Self("somebody".to_owned()),
-        }
     }
 }
 

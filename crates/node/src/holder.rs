@@ -29,7 +29,8 @@ pub(crate) fn taken(error: &madang_gateway::Error) -> Option<String> {
     (source.kind() == io::ErrorKind::AddrInUse).then(|| in_words(*address))
 }
 
-fn in_words(address: SocketAddr) -> String {
+/// Who has an address, and what to do about it.
+pub(crate) fn in_words(address: SocketAddr) -> String {
     let port = address.port();
     let who = match holder(port) {
         None => "somebody whom this user cannot see".to_owned(),

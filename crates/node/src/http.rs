@@ -30,13 +30,27 @@ where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
-    let api = api.fallback(unknown_path).layer(middleware::from_fn(as_problem));
+    serve_as_is::<P, L>(listener, whole(api), shutdown).await
+}
+
+/// The same for what is more than an API.
+pub(crate) async fn serve_as_is<P, L>(listener: L, api: Router, shutdown: CancellationToken) -> io::Result<()>
+where
+    P: for<'a> Connected<IncomingStream<'a, L>>,
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     let api = api.into_make_service_with_connect_info::<P>();
     let serving = axum::serve(listener, api).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = serving.into_future() => ended,
         () = async { shutdown.cancelled().await; sleep(READERS).await } => Ok(()),
     }
+}
+
+/// An API whose every error is a problem, also of paths that it does not know.
+pub(crate) fn whole(api: Router) -> Router {
+    api.fallback(unknown_path).layer(middleware::from_fn(as_problem))
 }
 
 /// A problem as an answer.

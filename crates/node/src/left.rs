@@ -8,12 +8,12 @@ use std::{
 use madang_store::Store;
 use madang_supervisor::Left;
 
-use crate::{StartError, build, environment, owner::Owner, place::Place, tokens::Tokens};
+use crate::{StartError, build, environment, owner::Owner, place::Place, stops::Stops, tokens::Tokens};
 
 /// The instances of a system that no node runs. While this lives none can be started.
 pub struct Leftovers {
     left: Vec<Left>,
-    _state: Store,
+    state: Store,
     _owner: Owner,
 }
 
@@ -33,7 +33,7 @@ impl Leftovers {
         let state = Store::open(&format!("sqlite:{}", file.display()))?;
         let tokens = Tokens::open(&state, build::random_key()?).await?;
         let left = madang_supervisor::left(state.clone(), &|told| environment::bearer(&tokens, told)).await?;
-        Ok((!left.is_empty()).then_some(Self { left, _state: state, _owner: owner }))
+        Ok((!left.is_empty()).then_some(Self { left, state, _owner: owner }))
     }
 
     /// How many there are.
@@ -52,6 +52,10 @@ impl Leftovers {
             let Ok((id, pid, killed)) = stopped else { continue };
             let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             say(&format!("{id}{pid} {}", if killed { "killed" } else { "stopped" }));
+        }
+        // The system is stopped as a whole.
+        if let Ok(stops) = Stops::open(&self.state).await {
+            stops.forget_all().await;
         }
     }
 }

@@ -27,11 +27,13 @@ mod journal;
 mod left;
 mod node;
 mod owner;
+mod peer;
 mod place;
 mod ports;
 mod rotation;
 mod service_api;
 pub mod socket;
+mod stops;
 mod tokens;
 
 pub use admin::AdminApi;

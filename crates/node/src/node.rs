@@ -11,10 +11,11 @@ use std::{
 
 use madang_calls::Directory;
 use madang_gateway::Snapshot;
-use madang_model::{System, UnitName, manifest};
+use madang_model::{Service, System, UnitName, manifest};
 use madang_telemetry::{Annotations, Logs, Metrics, Records, Traces, forward::Forward};
 use madang_wire::admin::{
-    EnvironmentView, Event, EventKind, InstanceView, ServiceView, SystemView, TokenView,
+    EnvironmentView, Event, EventKind, HealthView, InstanceView, RouteView, ServiceView, SystemView,
+    TokenView,
 };
 use tokio::{
     sync::watch,
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    admin::{access::Access, audit::Audit},
     by_hand::{self, HandEnvironment},
     difference,
     doors::{DoorError, Doors, Plan},
@@ -39,6 +41,7 @@ use crate::{
     ports::KeptPorts,
     rotation::Switchboard,
     service_api::Inbox,
+    stops::Stops,
     tokens::Tokens,
 };
 
@@ -78,6 +81,12 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
+    /// Who may speak to the admin API over TCP.
+    pub(crate) access: Arc<Access>,
+    /// The dashboard's URL, where it is on.
+    pub(crate) dashboard: Option<String>,
+    pub(crate) audit: Audit,
+    pub(crate) stops: Stops,
     pub(crate) service_api: SocketAddr,
     pub(crate) started_at: u64,
     pub(crate) refused: Mutex<Option<String>>,
@@ -183,6 +192,7 @@ impl Shared {
             manifest: self.manifest.display().to_string(),
             isolated: self.place.isolated().map(str::to_owned),
             gateway: format!("http://{}", system.gateway.listen),
+            dashboard: self.dashboard.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
@@ -196,26 +206,18 @@ impl Shared {
     }
 
     pub(crate) fn service_view(&self, name: &str) -> Option<ServiceView> {
+        self.service_views().into_iter().find(|view| view.name == name)
+    }
+
+    /// Every service with all that is known of it.
+    pub(crate) fn service_views(&self) -> Vec<ServiceView> {
         let system = self.system.borrow().clone();
-        let service = system.services.get(name)?;
-        let unit = service.unit().and_then(|unit| system.units.get(unit));
-        let routes = self.gateway.routes().into_iter();
-        let instances = self.instances().into_iter();
-        let health = self.directory.health().into_iter().find(|health| health.service == name);
-        Some(ServiceView {
-            name: service.name.to_string(),
-            owner: service.owner.clone(),
-            url: service.url().map(ToString::to_string),
-            unit: unit.map(|unit| unit.name.to_string()),
-            run: unit.map(|unit| unit.run.clone()),
-            folder: unit.map(|unit| unit.folder.display().to_string()),
-            listen: service.listen.map(|address| format!("http://{address}")),
-            calls: service.calls.keys().map(ToString::to_string).collect(),
-            database: service.database.as_ref().map(|database| without_password(&database.url())),
-            routes: routes.filter(|route| route.to.iter().any(|target| target.service == name)).collect(),
-            instances: instances.filter(|view| view.services.iter().any(|service| service == name)).collect(),
-            health: health.unwrap_or_default(),
-        })
+        let (routes, instances, health) = (self.gateway.routes(), self.instances(), self.directory.health());
+        let views = system
+            .services
+            .values()
+            .map(|service| service_view(service, &system, &routes, &instances, &health));
+        views.collect()
     }
 
     /// Every instance, and every unit that has none yet; then those that joined, and those elsewhere.
@@ -394,6 +396,41 @@ impl Shared {
             kind,
             message: message.to_owned(),
         });
+    }
+}
+
+/// All that is known of a service.
+fn service_view(
+    service: &Service,
+    system: &System,
+    routes: &[RouteView],
+    instances: &[InstanceView],
+    health: &[HealthView],
+) -> ServiceView {
+    let name = service.name.as_str();
+    let unit = service.unit().and_then(|unit| system.units.get(unit));
+    ServiceView {
+        name: service.name.to_string(),
+        owner: service.owner.clone(),
+        url: service.url().map(ToString::to_string),
+        unit: unit.map(|unit| unit.name.to_string()),
+        run: unit.map(|unit| unit.run.clone()),
+        folder: unit.map(|unit| unit.folder.display().to_string()),
+        listen: service.listen.map(|address| format!("http://{address}")),
+        protocol: service.protocol.as_str().to_owned(),
+        calls: service.calls.keys().map(ToString::to_string).collect(),
+        database: service.database.as_ref().map(|database| without_password(&database.url())),
+        routes: routes
+            .iter()
+            .filter(|route| route.to.iter().any(|target| target.service == name))
+            .cloned()
+            .collect(),
+        instances: instances
+            .iter()
+            .filter(|view| view.services.iter().any(|service| service == name))
+            .cloned()
+            .collect(),
+        health: health.iter().find(|health| health.service == name).cloned().unwrap_or_default(),
     }
 }
 

@@ -42,15 +42,7 @@ pub(crate) enum Bearer {
 impl Tokens {
     /// The key kept in the node's state, which is `fresh` the first time.
     pub(crate) async fn open(state: &Store, fresh: [u8; KEY]) -> Result<Self, madang_store::Error> {
-        state.migrate("node", SCHEMA).await?;
-        let key = state
-            .write(move |tx| {
-                let insert = "INSERT INTO node_keys (name, key) VALUES ('tokens', ?1) ON CONFLICT DO NOTHING";
-                tx.execute(insert, [&fresh[..]])?;
-                tx.query_row("SELECT key FROM node_keys WHERE name = 'tokens'", [], |row| row.get(0))
-            })
-            .await?;
-        Ok(Self { key })
+        Ok(Self { key: kept_key(state, "tokens", fresh).await? })
     }
 
     /// The token of an instance.
@@ -114,6 +106,21 @@ impl Tokens {
         mac.update(instance.0.as_bytes());
         mac
     }
+}
+
+/// The key kept in the node's state under a name, which is `fresh` the first time.
+pub(crate) async fn kept_key(
+    state: &Store,
+    name: &'static str,
+    fresh: [u8; KEY],
+) -> Result<[u8; KEY], madang_store::Error> {
+    state.migrate("node", SCHEMA).await?;
+    let write = move |tx: &madang_store::rusqlite::Transaction<'_>| {
+        let insert = "INSERT INTO node_keys (name, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        tx.execute(insert, (name, &fresh[..]))?;
+        tx.query_row("SELECT key FROM node_keys WHERE name = ?1", [name], |row| row.get(0))
+    };
+    state.write(write).await
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub(crate) struct Told {
     pub(crate) system: Arc<System>,
     /// How often each unit was told to restart.
     pub(crate) restarts: BTreeMap<UnitName, u64>,
+    /// The units that are to stay stopped, and why.
+    pub(crate) held: BTreeMap<UnitName, String>,
     pub(crate) order: Order,
 }
 
@@ -58,6 +60,17 @@ impl Handle {
             }
             exists
         });
+    }
+
+    /// Stops a unit and has it stay so, for this reason, which those are told who call its services: until
+    /// [`Handle::release`]. Of one that is not in the system it is remembered.
+    pub fn hold(&self, unit: UnitName, why: String) {
+        self.told.send_modify(|told| drop(told.held.insert(unit, why)));
+    }
+
+    /// Has a unit run again that was held; whether it was.
+    pub fn release(&self, unit: &UnitName) -> bool {
+        self.told.send_if_modified(|told| told.held.remove(unit).is_some())
     }
 
     /// Stops every unit, each once nothing depends on it any more, and waits until nothing is left.

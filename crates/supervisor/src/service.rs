@@ -100,7 +100,12 @@ impl Supervisor {
         let around = Arc::new(Surroundings { config, records, boot, rotation, environment, ports });
         let found = takeover::find(&around, &system, &spec::specs(&system)).await?;
         let board = Arc::new(Board::new());
-        let told = watch::Sender::new(Told { system, restarts: BTreeMap::new(), order: Order::Run });
+        let told = watch::Sender::new(Told {
+            system,
+            restarts: BTreeMap::new(),
+            held: BTreeMap::new(),
+            order: Order::Run,
+        });
         let records = around.records.clone();
         let supervisor = Self { around, board: board.clone(), found, told: told.clone() };
         Ok((supervisor, Handle { told, board, records }))

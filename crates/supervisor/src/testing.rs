@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use madang_model::{Gateway, Limits, Place, Placement, PortRule, Protocol, Service, System, Unit};
+use madang_model::{
+    AdminListener, Gateway, Limits, Place, Placement, PortRule, Protocol, Service, System, Unit,
+};
 
 /// A worker that runs a command.
 pub(crate) fn unit(name: &str, run: &str) -> Unit {
@@ -41,6 +43,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         files: vec![],
         gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default() },
         telemetry: Default::default(),
+        admin: AdminListener::Off,
         policy: Limits::default(),
         services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
         units,

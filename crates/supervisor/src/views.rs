@@ -23,7 +23,9 @@ pub(crate) fn rows(world: &World, now: Instant) -> (Vec<InstanceView>, bool) {
             rows.push(of_vacancy(world, name, unit, now));
         }
     }
-    rows.extend(world.left_out.iter().map(|(name, why)| of_left_out(world, name, why)));
+    let leaving = |name: &UnitName| world.units.get(name).is_some_and(|unit| !unit.instances.is_empty());
+    let left_out = world.left_out.iter().filter(|(name, _)| !world.held.contains(*name) || !leaving(name));
+    rows.extend(left_out.map(|(name, why)| of_left_out(world, name, why)));
     rows.extend(world.hands.iter().map(|(name, hand)| of_hand(name, hand)));
     (rows, all_ready)
 }
@@ -58,7 +60,7 @@ fn of_instance(name: &UnitName, unit: &UnitState, id: &InstanceId, instance: &In
     }
 }
 
-/// What is not started on this machine.
+/// What is not started on this machine, or was stopped by somebody.
 fn of_left_out(world: &World, name: &UnitName, why: &str) -> InstanceView {
     let services = world.specs.get(name).map(|spec| &spec.unit.services);
     InstanceView {
@@ -66,7 +68,7 @@ fn of_left_out(world: &World, name: &UnitName, why: &str) -> InstanceView {
         unit: name.to_string(),
         services: services.into_iter().flatten().map(ToString::to_string).collect(),
         release: None,
-        state: State::LeftOut,
+        state: if world.held.contains(name) { State::Stopped } else { State::LeftOut },
         health: why.to_owned(),
         restarts: 0,
         pid: None,

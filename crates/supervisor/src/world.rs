@@ -1,6 +1,12 @@
 //! What a supervisor knows of its units, and how what happens changes it. No process is touched here.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use madang_model::{InstanceId, PortRule, System, UnitName};
 use madang_wire::admin::EventKind;
@@ -36,6 +42,8 @@ pub(crate) struct World {
     pub(crate) specs: BTreeMap<UnitName, Arc<Spec>>,
     /// The units that are not started on this machine, and why.
     pub(crate) left_out: BTreeMap<UnitName, String>,
+    /// Those of them that somebody stopped.
+    pub(crate) held: BTreeSet<UnitName>,
     /// The units that a person runs, each with the port that it is told if one is assigned.
     pub(crate) by_hand: BTreeMap<UnitName, u16>,
     /// Those that are in the system.
@@ -103,6 +111,11 @@ impl World {
     pub(crate) fn hear(&mut self, told: &Told) {
         self.specs = spec::specs(&told.system);
         self.left_out = left_out_but(&told.system, &|unit| self.by_hand.contains_key(unit));
+        let held = told.held.iter().filter(|(unit, _)| self.specs.contains_key(*unit));
+        let held = held.filter(|(unit, _)| !self.by_hand.contains_key(*unit));
+        self.held = held.clone().map(|(unit, _)| unit.clone()).collect();
+        // Whoever depends on one of them runs on: somebody stopped that one alone.
+        self.left_out.extend(held.map(|(unit, why)| (unit.clone(), why.clone())));
         self.heard = proc::wall_clock();
         let by_hand = |name: &UnitName| self.by_hand.contains_key(name);
         let started =

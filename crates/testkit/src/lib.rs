@@ -4,6 +4,7 @@
 //! real `madang` with real processes. Whatever it started is gone when it is dropped.
 
 mod browser;
+mod chromium;
 mod client;
 mod html;
 mod load;
@@ -15,6 +16,7 @@ mod system;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub use browser::{Browser, EventStream, Page, ServerSent};
+pub use chromium::{Chromium, Tab};
 pub use client::{Answer, Client};
 pub use html::Form;
 pub use load::{Load, LoadReport};

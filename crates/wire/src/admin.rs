@@ -20,6 +20,9 @@ pub struct SystemView {
     pub isolated: Option<String>,
     /// The gateway's URL.
     pub gateway: String,
+    /// The dashboard's URL; absent where it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<String>,
     /// The process id of the node.
     pub pid: u32,
     /// The node's version.
@@ -183,6 +186,9 @@ pub struct ServiceView {
     pub listen: Option<String>,
     /// The services it may call.
     pub calls: Vec<String>,
+    /// How its instances speak: `http`, `h2c` or `grpc`.
+    #[serde(default)]
+    pub protocol: String,
     /// Its database's URL, without a password.
     pub database: Option<String>,
     /// Its routes.

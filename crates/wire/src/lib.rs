@@ -4,6 +4,8 @@
 //! Types and their JSON only. Knows nothing of servers, clients or storage.
 
 pub mod admin;
+pub mod audit;
+pub mod dashboard;
 pub mod headers;
 mod ids;
 pub mod metrics;

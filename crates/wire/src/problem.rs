@@ -82,6 +82,10 @@ codes! {
     UNKNOWN_NAME = "MDG-ADM-001", 404, "No such name in this system";
     /// The token of the service API is missing or wrong.
     TOKEN = "MDG-ADM-002", 401, "The token is missing or not known";
+    /// The token of the admin API or the session of the dashboard is missing or wrong.
+    ADMIN_TOKEN = "MDG-ADM-005", 401, "The admin API does not know who asks";
+    /// A request to the dashboard or the admin API comes from a page of somebody else.
+    FOREIGN_PAGE = "MDG-ADM-006", 403, "The request comes from somewhere else";
     /// The token of the service API is another service's.
     FOREIGN_TOKEN = "MDG-JOIN-001", 403, "The token is for another service";
     /// An instance may not join under this id, or not this service.

@@ -52,6 +52,7 @@ const DISCOVERY: &str = "madang-discovery";
 const GATEWAY: &str = "madang-gateway";
 const TELEMETRY: &str = "madang-telemetry";
 const SUPERVISOR: &str = "madang-supervisor";
+const DASHBOARD: &str = "madang-dashboard";
 const NODE: &str = "madang-node";
 const SDK: &str = "madang";
 const TESTKIT: &str = "madang-testkit";
@@ -84,10 +85,16 @@ const ROOMS: &[Room] = &[
         &[MODEL, WIRE, STORE, CALLS],
     ),
     Room::new(
+        "crates/dashboard",
+        DASHBOARD,
+        "the web pages, over the admin API's types only",
+        &[MODEL, WIRE],
+    ),
+    Room::new(
         "crates/node",
         NODE,
         "the composition: `build` → `run`; the admin and service APIs",
-        &[MODEL, WIRE, STORE, CALLS, DISCOVERY, GATEWAY, TELEMETRY, SUPERVISOR],
+        &[MODEL, WIRE, STORE, CALLS, DISCOVERY, GATEWAY, TELEMETRY, SUPERVISOR, DASHBOARD],
     ),
     Room::new("crates/sdk", SDK, "what a service author imports", &[MODEL, WIRE, CALLS]),
     Room::new("crates/cli", "madang-cli", "the `madang` command", &[MODEL, WIRE, NODE]),

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod audit;
 mod check;
 mod completions;
 mod describe;
@@ -14,6 +15,7 @@ mod policy;
 mod ps;
 mod restart;
 mod routes;
+mod stop;
 mod systems;
 mod token;
 mod traces;
@@ -71,6 +73,9 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Trace { id } => traces::show(&client(default())?, &output, &id).await,
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,
+        Command::Stop(stop) => stop::stop(&client(default())?, args.format, &stop).await,
+        Command::Start(start) => stop::start(&client(default())?, args.format, &start).await,
+        Command::Audit(audit) => audit::run(&client(default())?, &output, audit.limit).await,
         Command::Token { service } => token::run(&client(default())?, &output, &service).await,
         Command::Env(env) => env::run(&client(default())?, &output, &env).await,
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
@@ -80,7 +85,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Policy(Policy::Explain { caller, callee, route }) => {
             policy::explain(&at(default())?, &output, &caller, &callee, route.as_deref())
         }
-        Command::Open(which) => open::run(&client(which)?, &output).await,
+        Command::Open(open) => open::run(&client(open.which)?, &output, open.gateway).await,
         Command::Completions { shell } => completions::run(shell, &output),
     }
 }

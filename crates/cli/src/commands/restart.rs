@@ -35,7 +35,7 @@ pub async fn run(client: &Client, format: Format, restart: &Restart) -> Result<(
 }
 
 /// A name is a service's or a unit's.
-async fn unit_of(client: &Client, name: &str) -> Result<String, Failure> {
+pub async fn unit_of(client: &Client, name: &str) -> Result<String, Failure> {
     match client.get::<ServiceView>(&format!("/v1/services/{name}")).await {
         Ok(service) => Ok(service.unit.unwrap_or(service.name)),
         Err(Failure::Answer(_)) => Ok(name.to_owned()),

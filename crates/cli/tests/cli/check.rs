@@ -95,6 +95,7 @@ async fn each_value_is_explained() {
                 exit 0
                 system.name = "shop"                   # madang.toml:2
                 gateway.listen = "127.0.0.1:3000"      # default
+                admin.listen = "127.0.0.1:3900"        # default
                 telemetry.keep = "7d"                  # default
                 telemetry.size = "512MiB"              # default
                 telemetry.spans_per_second = 1000      # default

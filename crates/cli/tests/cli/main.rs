@@ -13,6 +13,7 @@ mod policy;
 mod ps;
 mod restart;
 mod routes;
+mod stop;
 mod systems;
 mod trace;
 mod traces;

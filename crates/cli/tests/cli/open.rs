@@ -2,6 +2,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use axum::Router;
 use expect_test::expect;
+use madang_wire::{admin::SystemView, dashboard::LoginView};
 
 use crate::fake::{Fake, always, system};
 
@@ -31,4 +32,19 @@ async fn without_a_desktop_the_url_is_printed() {
         http://127.0.0.1:3000
     "#]]
     .assert_eq(&fake.ran(command).await.to_string());
+}
+
+#[tokio::test]
+async fn the_dashboard_is_opened_where_there_is_one_unless_it_is_the_gateway_that_is_asked_for() {
+    let url = "http://127.0.0.1:3900".to_owned();
+    let login = LoginView { login: format!("{url}/login?token=t"), token_file: "/run/x.token".into(), url };
+    let system = SystemView { dashboard: Some(login.url.clone()), ..system(1, true) };
+    let fake = Fake::up(Router::new().route("/v1/system", always(system)).route("/v1/login", always(login)));
+    for (args, url) in
+        [("open", "http://127.0.0.1:3900/login?token=t"), ("open --gateway", "http://127.0.0.1:3000")]
+    {
+        let mut command = fake.command(args.split(' '));
+        command.env("PATH", fake.root());
+        assert_eq!(fake.ran(command).await.to_string(), format!("exit 0\n{url}\n"));
+    }
 }

@@ -45,7 +45,7 @@ fn signal(child: &Child, signal: Signal) {
 
 /// What differs from run to run left out: numbers, folders, and that something had to wait.
 fn steady(text: &str) -> String {
-    let varies = ["gateway", "logs", "blocked"];
+    let varies = ["gateway", "dashboard", "logs", "blocked"];
     let lines = text.lines().filter(|line| !varies.iter().any(|word| line.contains(word)));
     let lines: Vec<_> =
         lines.map(|line| line.replace(|c: char| c.is_ascii_digit() || c == '.', "")).collect();

@@ -88,6 +88,9 @@ async fn help_says_what_there_is() {
                   systems      List the systems that run on this machine, from whichever folder
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
+                  stop         Stop a unit, and have it stay so until it is started or restarted, or the system is
+                               stopped
+                  start        Start a unit that was stopped, and wait until its instances are ready
                   token        Print a token by which a program that you start yourself joins a service
                   env          Print the environment in which to run a unit yourself, or run a command in it
                   wait         Wait until every unit is ready, also of a system that is yet to be started, or until
@@ -96,7 +99,9 @@ async fn help_says_what_there_is() {
                   fault        Make calls fail on purpose, for a while
                   check        Check the manifest and say what is wrong with it
                   policy       Show what holds for calls, and which line of the manifest says so
-                  open         Open the gateway in a browser
+                  open         Open the dashboard in a browser, logged in; or print its URL where nothing can open
+                               it
+                  audit        List who asked the node for what that changes something
                   completions  Print the completions for a shell
                   help         Print this message or the help of the given subcommand(s)
 

@@ -110,6 +110,7 @@ pub fn system(routes: &[&str]) -> System {
         files: Vec::new(),
         gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)) },
         telemetry: Default::default(),
+        admin: Default::default(),
         policy: Limits::default(),
         services: names.iter().map(|name| (name.clone(), service(name))).collect(),
         units: BTreeMap::new(),

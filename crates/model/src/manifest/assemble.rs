@@ -40,6 +40,7 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
             policy: limits(&raw.gateway_policy),
         },
         telemetry: raw.telemetry.in_force(),
+        admin: raw.admin.as_ref().map(|at| at.value).unwrap_or_default(),
         services: services.collect(),
         units: planned
             .iter()

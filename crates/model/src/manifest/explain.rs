@@ -12,8 +12,8 @@ use super::{
     telemetry::{RawForward, RawTelemetry},
 };
 use crate::{
-    Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Scope, SystemName, Telemetry,
-    format_duration, format_size,
+    AdminListener, Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Scope, SystemName,
+    Telemetry, format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -62,6 +62,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     }
     list.option("system.postgres", raw.postgres.as_ref(), |url| quoted(&rules::masked(url)));
     list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
+    list.or_default("admin.listen", raw.admin.as_ref(), admin, admin(&AdminListener::Usual));
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
     list.telemetry(&raw.telemetry);
     list.defaults(&raw.policy);
@@ -222,6 +223,14 @@ impl List {
             };
             self.add(format!("policy.{}", named(name)), inline(&said), place);
         }
+    }
+}
+
+fn admin(listener: &AdminListener) -> String {
+    match listener {
+        AdminListener::Usual => quoted(&AdminListener::USUAL),
+        AdminListener::At(address) => quoted(address),
+        AdminListener::Off => "false".to_owned(),
     }
 }
 

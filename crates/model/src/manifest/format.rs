@@ -28,6 +28,8 @@ pub(super) enum Format {
     Size,
     /// `127.0.0.1:3000`, or a port.
     Address,
+    /// The same, of this machine alone.
+    Loopback,
     /// A path pattern of a route.
     Path,
     /// A path without patterns.
@@ -102,6 +104,7 @@ impl Format {
             Self::Duration => duration(text),
             Self::Size => size(text),
             Self::Address => address(text).map(drop),
+            Self::Loopback => of_loopback(text),
             Self::Path => pattern::check(text),
             Self::Health => health(text),
             Self::Method => method(text),
@@ -222,6 +225,18 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Unfit> {
             "write a port for this machine alone (3000), or an address and a port: \"127.0.0.1:3000\", \"[::1]:3000\"; \"0.0.0.0:3000\" is open to the network",
         )
     })
+}
+
+/// An address that nobody reaches from another machine.
+fn of_loopback(text: &str) -> Result<(), Unfit> {
+    match address(text)?.ip().is_loopback() {
+        true => Ok(()),
+        false => unfit(
+            Code::BAD_VALUE,
+            "whoever reaches it over the network could try to rule the system",
+            "write an address of this machine alone (\"127.0.0.1:3900\", \"[::1]:3900\"), a port, or false; from elsewhere reach it through SSH: `ssh -L 3900:127.0.0.1:3900 HOST`",
+        ),
+    }
 }
 
 /// A port that only this machine reaches.

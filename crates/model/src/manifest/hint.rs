@@ -3,7 +3,7 @@
 use super::{
     check::quoted,
     error::{Code, ManifestError},
-    keys::{GATEWAY, MANIFEST, POLICY, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
+    keys::{ADMIN, GATEWAY, MANIFEST, POLICY, ROUTE, SERVICE, SERVICE_FILE, SYSTEM, Table, UNIT},
     source::Spot,
     tree::{Entry, Node},
 };
@@ -89,12 +89,13 @@ impl Enclosing {
         let at = |place: &str| {
             if self.service_file { format!("{place} of madang.toml") } else { place.to_owned() }
         };
-        let places: [(&'static Table, String); 6] = match self.service_file {
+        let places: [(&'static Table, String); 7] = match self.service_file {
             true => [
                 (&SERVICE_FILE, top),
                 (&ROUTE, "[[routes]]".into()),
                 (&SYSTEM, at("[system]")),
                 (&GATEWAY, at("[gateway]")),
+                (&ADMIN, at("[admin]")),
                 (&UNIT, at("[units.NAME]")),
                 (&MANIFEST, "madang.toml".into()),
             ],
@@ -102,6 +103,7 @@ impl Enclosing {
                 (&MANIFEST, top),
                 (&SYSTEM, "[system]".into()),
                 (&GATEWAY, "[gateway]".into()),
+                (&ADMIN, "[admin]".into()),
                 (&SERVICE, "[services.NAME]".into()),
                 (&UNIT, "[units.NAME]".into()),
                 (&ROUTE, "[[routes]]".into()),

@@ -74,12 +74,13 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 19] = [
+pub(super) static TABLES: [&Table; 20] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
     &TELEMETRY,
     &FORWARD,
+    &ADMIN,
     &SERVICE,
     &SERVICE_FILE,
     &UNIT,
@@ -113,6 +114,7 @@ pub(super) static MANIFEST: Table = Table {
             Shape::Table(&TELEMETRY),
             "What is kept of what services say and of their requests. Read when a node starts.",
         ),
+        key("admin", Shape::Table(&ADMIN), "The dashboard and the admin API."),
         key("services", Shape::Map(Format::Name, &Shape::Table(&SERVICE)), "The services by name."),
         key(
             "units",
@@ -211,6 +213,17 @@ pub(super) static FORWARD: Table = Table {
             "What each export carries, as `authorization = \"Bearer ${TOKEN}\"`; the values are shown nowhere.",
         ),
     ]],
+    forms: &[],
+};
+
+pub(super) static ADMIN: Table = Table {
+    noun: "[admin]",
+    schema: "admin",
+    groups: &[&[key(
+        "listen",
+        Shape::AnyOf(&[Shape::Whole(0, 65_535), Shape::Text(Format::Loopback), Shape::False]),
+        "Where the dashboard and the admin API listen, on loopback alone: a port on 127.0.0.1, an address with a port, or `false` for nowhere but the unix socket. Default 127.0.0.1:3900, or another port where that one is taken.",
+    )]],
     forms: &[],
 };
 

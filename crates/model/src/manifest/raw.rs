@@ -8,7 +8,7 @@ use super::{
     telemetry::RawTelemetry,
     tree::{Entry, Node, Value},
 };
-use crate::{Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url};
+use crate::{AdminListener, Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url};
 
 /// All files of a manifest.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub(super) struct RawSystem {
     pub has_postgres: bool,
     pub listen: Option<At<SocketAddr>>,
     pub telemetry: RawTelemetry,
+    pub admin: Option<At<AdminListener>>,
     pub policy: Limits<Spot>,
     pub gateway_policy: Limits<Spot>,
     pub services: Vec<RawService>,
@@ -118,6 +119,7 @@ impl RawSystem {
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
         }
         self.telemetry = tree.get("telemetry").map(RawTelemetry::of).unwrap_or_default();
+        self.admin = tree.get("admin").and_then(|admin| admin.get("listen")).and_then(admin_listener);
         self.policy = policy::of(tree, Scope::Default);
         for Entry { key, key_spot, node } in tree.get("services").map(Node::entries).unwrap_or_default() {
             match key.parse() {
@@ -275,6 +277,13 @@ fn address(node: &Node) -> Option<At<SocketAddr>> {
     match &node.value {
         Value::Whole(_) => at(node, format::loopback(whole(node)?.value)),
         _ => at(node, format::address(&text(node)?.value).ok()?),
+    }
+}
+
+fn admin_listener(node: &Node) -> Option<At<AdminListener>> {
+    match node.value {
+        Value::Boolean(_) => at(node, AdminListener::Off),
+        _ => address(node).map(|At { value, spot }| At { value: AdminListener::At(value), spot }),
     }
 }
 

@@ -11,16 +11,16 @@ use futures_util::{StreamExt, stream};
 use madang_model::parse_duration;
 use madang_telemetry::{MetricFilter, SeriesQuery};
 use madang_wire::{
-    Code, Problem,
+    Problem,
     metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
 };
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Answer, Shared, unknown};
+use super::{Answer, Shared, unknown, unread};
 use crate::{
     http::{Failure, lines},
-    node::{now, with_causes},
+    node::now,
 };
 
 /// The window of a summary unless one is asked for, and the time that a series shows.
@@ -209,10 +209,6 @@ where
     T: Send + serde::Serialize + 'static,
 {
     lines(follow(node, read))
-}
-
-fn unread(error: &madang_store::Error) -> Failure {
-    Problem::new(Code::INTERNAL).detail(with_causes(error)).into()
 }
 
 #[cfg(test)]

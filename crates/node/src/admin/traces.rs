@@ -13,8 +13,7 @@ use madang_wire::{
 };
 use serde::Deserialize;
 
-use super::{Answer, Shared, unknown};
-use crate::{http::Failure, node::with_causes};
+use super::{Answer, Shared, unknown, unread};
 
 /// How many are listed at most.
 const MOST: u32 = 1000;
@@ -79,8 +78,4 @@ pub(super) async fn get(State(node): State<Arc<Shared>>, Path(id): Path<String>)
 async fn settle(node: &Shared) {
     node.drain_records();
     let _ = node.traces.flush().await;
-}
-
-fn unread(error: &madang_store::Error) -> Failure {
-    Problem::new(Code::INTERNAL).detail(with_causes(error)).into()
 }

@@ -13,8 +13,8 @@ use std::{
 };
 
 use madang_model::{
-    Database, Gateway, InstanceId, Limits, Place, Placement, PortRule, Protocol, Service, ServiceName,
-    System, Unit, UnitName,
+    AdminListener, Database, Gateway, InstanceId, Limits, Place, Placement, PortRule, Protocol, Service,
+    ServiceName, System, Unit, UnitName,
 };
 use madang_store::Store;
 use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
@@ -102,6 +102,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         files: vec![],
         gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default() },
         telemetry: Default::default(),
+        admin: AdminListener::Off,
         policy: Limits::default(),
         services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
         units,

@@ -4,6 +4,7 @@ mod builds;
 mod edits;
 mod exits;
 mod harness;
+mod held;
 mod left_out;
 mod records;
 mod starts;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use madang_wire::admin::{InstanceView, RouteView, ServiceView, State, SystemView};
+use madang_wire::{
+    admin::{InstanceView, RouteView, ServiceView, State, SystemView},
+    dashboard::LoginView,
+};
 
 use crate::{
     client::Client,
@@ -31,6 +34,10 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
     let mut lines = vec![String::new(), format!("{} is {state} after {took}", system.name)];
     if let Some(name) = location.isolated() {
         lines.push(format!("  {:<9} {name} (`{}` shows it)", "isolated", location.command("ps")));
+    }
+    if system.dashboard.is_some() {
+        let login: LoginView = client.get("/v1/login").await?;
+        lines.push(format!("  {:<9} {}", "dashboard", login.login));
     }
     lines.extend(render(&system.gateway, &services, &routes, style));
     lines.extend(left_out(&instances));

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use crate::{
-    PortRule, ServiceName, UnitName,
+    AdminListener, PortRule, ServiceName, UnitName,
     manifest::{
         DEFAULT_LISTEN, Placeholder,
         error::{Code, Found, ManifestError},
@@ -83,6 +83,10 @@ fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listene
             let ip = Some(address.ip());
             all.push((address.port(), Listener { who, ip, spot: Some(spot), unit: None }));
         }
+    }
+    if let Some(At { value: AdminListener::At(address), spot }) = &raw.admin {
+        let (who, ip) = ("the dashboard".to_owned(), Some(address.ip()));
+        all.push((address.port(), Listener { who, ip, spot: Some(spot), unit: None }));
     }
     all.retain(|(port, _)| *port != 0);
     all

@@ -278,6 +278,7 @@ fn every_value_is_explained() {
         system.name = "shop"  # madang.toml:3
         system.include = "*/service.toml"  # madang.toml:4
         gateway.listen = "127.0.0.1:3000"  # madang.toml:7
+        admin.listen = "127.0.0.1:3900"  # default
         telemetry.keep = "7d"  # default
         telemetry.size = "512MiB"  # default
         telemetry.spans_per_second = 1000  # default

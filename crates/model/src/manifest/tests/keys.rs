@@ -8,8 +8,8 @@ use super::{Memory, env};
 use crate::manifest::{
     error::Found,
     keys::{
-        self, CALL, FORWARD, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE, SYSTEM,
-        TELEMETRY, Table, UNIT,
+        self, ADMIN, CALL, FORWARD, GATEWAY, MANIFEST, POLICY, ROUTE, ROUTE_POLICY, SERVICE, SERVICE_FILE,
+        SYSTEM, TELEMETRY, Table, UNIT,
     },
     schema,
     source::Source,
@@ -26,6 +26,9 @@ postgres = "postgres://db"
 [gateway]
 listen = 4000
 timeout = "1s"
+
+[admin]
+listen = 4900
 
 [telemetry]
 keep = "2d"
@@ -281,6 +284,7 @@ fn every_key_is_tried() {
     let telemetry = manifest.get("telemetry").unwrap();
     assert_eq!(keys(&[telemetry]), in_schema(&TELEMETRY));
     assert_eq!(keys(&[telemetry.get("forward").unwrap()]), in_schema(&FORWARD));
+    assert_eq!(keys(&[manifest.get("admin").unwrap()]), in_schema(&ADMIN));
     assert_eq!(keys(&services), in_schema(&SERVICE));
     assert_eq!(keys(&units), in_schema(&UNIT));
     assert_eq!(keys(&routes), in_schema(&ROUTE));

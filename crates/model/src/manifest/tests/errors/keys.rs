@@ -65,7 +65,7 @@ fn unknown_key() {
              2 │ [services.a]
                ╰────
               help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `telemetry`,
-                    `services`, `units`, `routes`
+                    `admin`, `services`, `units`, `routes`
         "#]],
     );
     refused(
@@ -133,15 +133,15 @@ fn misplaced_key() {
         expect![[r#"
             MDG-MF-005
 
-              × `listen` is not a key of a manifest: it belongs to [gateway] or [services.NAME]
+              × `listen` is not a key of a manifest: it belongs to [gateway] or [admin] or [services.NAME]
                ╭─[madang.toml:1:1]
              1 │ listen = 3000
                · ───┬──
-               ·    ╰── belongs to [gateway] or [services.NAME]
+               ·    ╰── belongs to [gateway] or [admin] or [services.NAME]
              2 │ [gateway]
                ╰────
-              help: the keys above the first table header belong to the file as a whole: move it to [gateway] or
-                    [services.NAME]
+              help: the keys above the first table header belong to the file as a whole: move it to [gateway] or [admin]
+                    or [services.NAME]
             MDG-MF-005
 
               × `port` is not a key of [gateway]: it belongs to [services.NAME] or [units.NAME]

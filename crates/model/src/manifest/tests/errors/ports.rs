@@ -3,9 +3,56 @@
 use expect_test::expect;
 
 use crate::{
-    PortRule,
+    AdminListener, PortRule,
     manifest::tests::{loaded, refused},
 };
+
+#[test]
+fn the_dashboard_is_for_this_machine_and_its_port_nobody_elses() {
+    refused(
+        "[gateway]\nlisten = 4000\n[admin]\nlisten = \"0.0.0.0:4000\"\n[services.a]\nrun = \"a\"\n",
+        expect![[r#"
+            MDG-MF-009
+
+              × `listen` cannot be "0.0.0.0:4000"
+               ╭─[madang.toml:4:10]
+             3 │ [admin]
+             4 │ listen = "0.0.0.0:4000"
+               ·          ───────┬──────
+               ·                 ╰── whoever reaches it over the network could try to rule the system
+             5 │ [services.a]
+               ╰────
+              help: write an address of this machine alone ("127.0.0.1:3900", "[::1]:3900"), a port, or false; from
+                    elsewhere reach it through SSH: `ssh -L 3900:127.0.0.1:3900 HOST`
+        "#]],
+    );
+    refused(
+        "[gateway]\nlisten = 4000\n[admin]\nlisten = 4000\n[services.a]\nrun = \"a\"\n",
+        expect![[r#"
+            MDG-MF-017
+
+              × port 4000 is wanted by the gateway and by the dashboard
+               ╭─[madang.toml:4:10]
+             1 │ [gateway]
+             2 │ listen = 4000
+               ·          ──┬─
+               ·            ╰── wanted by the gateway
+             3 │ [admin]
+             4 │ listen = 4000
+               ·          ──┬─
+               ·            ╰── wanted by the dashboard
+             5 │ [services.a]
+               ╰────
+              help: give one of them another port
+        "#]],
+    );
+    let admin =
+        |value: &str| loaded(&format!("[admin]\nlisten = {value}\n[services.a]\nrun = \"a\"\n")).system.admin;
+    assert_eq!(admin("false"), AdminListener::Off);
+    assert_eq!(admin("4000"), AdminListener::At(([127, 0, 0, 1], 4000).into()));
+    assert_eq!(admin("\"[::1]:0\""), AdminListener::At("[::1]:0".parse().unwrap()));
+    assert_eq!(loaded("services.a.run = \"a\"\n").system.admin, AdminListener::Usual);
+}
 
 #[test]
 fn port_taken() {

@@ -1,0 +1,126 @@
+//! The newest traces.
+
+use madang_wire::{
+    admin::ServiceView,
+    trace::{NotKept, TraceList, TraceSummary},
+};
+use maud::{Markup, html};
+
+use crate::{
+    api::{Answer, Asked},
+    format,
+    page::{Page, Place},
+    query::{Query, with},
+};
+
+pub(super) async fn page(api: &Asked, query: &Query) -> Answer<Page> {
+    let services: Vec<ServiceView> = api.get("/v1/services").await?;
+    let list: TraceList = api.get(&question(query)).await?;
+    Ok(Page::new(Place::Traces, "Traces", command(query))
+        .part("filters", filters(query, &services))
+        .part("traces", table(&list.traces))
+        .part("not-kept", not_kept(&list.not_kept)))
+}
+
+fn slow(query: &Query) -> Option<u64> {
+    query.parsed::<u64>("slow").filter(|millis| *millis > 0)
+}
+
+fn question(query: &Query) -> String {
+    let slow = slow(query).map(|millis| millis.saturating_mul(1000).to_string());
+    let error = query.is_set("error").then_some("true");
+    with(
+        "/v1/traces",
+        &[
+            ("limit", Some("100")),
+            ("error", error),
+            ("slow_us", slow.as_deref()),
+            ("service", query.get("service")),
+        ],
+    )
+}
+
+fn command(query: &Query) -> String {
+    let mut command = "madang traces".to_owned();
+    if query.is_set("error") {
+        command.push_str(" --error");
+    }
+    if let Some(slow) = slow(query) {
+        command.push_str(&format!(" --slow {slow}ms"));
+    }
+    if let Some(service) = query.get("service") {
+        command.push_str(&format!(" --service {service}"));
+    }
+    command
+}
+
+fn filters(query: &Query, services: &[ServiceView]) -> Markup {
+    let service = query.get("service");
+    html! {
+        form.filters method="get" action="/traces" {
+            label { "Service " select name="service" {
+                option value="" { "all" }
+                @for name in services.iter().map(|one| one.name.as_str()).chain(["gateway"]) {
+                    option value=(name) selected[service == Some(name)] { (name) }
+                }
+            } }
+            label { "At least " input.short type="number" name="slow" min="0" value=[slow(query)]; " ms" }
+            label.tick { input type="checkbox" name="error" value="true" checked[query.is_set("error")]; " with errors" }
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+fn table(traces: &[TraceSummary]) -> Markup {
+    let longest = traces.iter().map(|trace| trace.duration_us).max().unwrap_or(1).max(1);
+    html! {
+        form method="get" action="/compare" {
+            div.scroll {
+                table {
+                    caption.hidden { "Traces, newest first" }
+                    thead { tr {
+                        th scope="col" { span.hidden { "Compare" } } th scope="col" { "Time" } th scope="col" { "Trace" }
+                        th scope="col" { "Name" } th scope="col" { "Service" } th.number scope="col" { "Spans" }
+                        th.number scope="col" { "Errors" } th.number scope="col" { "Duration" } th scope="col" { span.hidden { "Length" } }
+                    } }
+                    tbody { @for trace in traces { (row(trace, longest)) } }
+                }
+            }
+            @if traces.is_empty() { p { "No such trace is kept." } } @else {
+                div.buttons { button type="submit" { "Compare the two that are ticked" } }
+            }
+        }
+    }
+}
+
+fn row(trace: &TraceSummary, longest: u64) -> Markup {
+    let id = trace.trace_id.to_string();
+    let width = trace.duration_us.saturating_mul(100) / longest;
+    html! {
+        tr id={ "trace-" (id) } {
+            td { input type="checkbox" name="id" value=(id) aria-label={ "Compare " (trace.name) " " (id.get(..8).unwrap_or(&id)) }; }
+            td { (format::ago(trace.start_us / 1000)) }
+            td { (format::trace(&id)) }
+            th scope="row" { a href={ "/traces/" (id) } { (trace.name) } }
+            td { (trace.service) }
+            td.number { (trace.spans) }
+            td.number { @if trace.errors > 0 { span.bad { (trace.errors) } } @else { "0" } }
+            td.number { (format::took(trace.duration_us)) }
+            td.bar { svg.bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+                rect.(if trace.errors > 0 { "bad" } else { "span" }) x="0" y="0" width=(width.max(1)) height="8" {}
+            } }
+        }
+    }
+}
+
+fn not_kept(not_kept: &NotKept) -> Markup {
+    let NotKept { sampled, overflow, unwritten } = *not_kept;
+    html! {
+        @if sampled + overflow + unwritten > 0 {
+            p.muted {
+                "Spans not kept since the start: " (sampled) " outside of the sample, " (overflow)
+                " failed or slow beyond what could be held, " (unwritten) " that could not be written."
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The spans of a trace below one another, each under the one that caused it, with a bar for its time.
+
+use std::collections::{BTreeMap, HashSet};
+
+use madang_wire::{
+    SpanId,
+    trace::{SpanView, TraceView},
+};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use crate::format;
+
+/// How deep spans are indented at most; what is deeper stands as deep as that.
+const DEEPEST: usize = 12;
+
+/// How wide the time of the whole trace is drawn, in units of its picture.
+const WIDTH: u64 = 1000;
+
+/// The beginning and the end of a trace, in microseconds since 1970.
+pub(super) fn bounds(view: &TraceView) -> (u64, u64) {
+    let start = view.spans.iter().map(|span| span.start_us).min().unwrap_or(0);
+    let ends = view.spans.iter().map(|span| span.start_us.saturating_add(span.duration_us));
+    (start, ends.max().unwrap_or(start))
+}
+
+/// A trace as a table.
+pub(super) fn draw(view: &TraceView) -> Markup {
+    let (start, end) = bounds(view);
+    let whole = (end - start).max(1);
+    html! {
+        div.scroll {
+            table.waterfall {
+                caption.hidden { "Spans, each below the one that caused it" }
+                thead { tr {
+                    th scope="col" { "Span" } th scope="col" { "Service" } th.number scope="col" { "Duration" }
+                    th scope="col" { "Time, from 0 to " (format::took(whole)) }
+                } }
+                tbody { @for (depth, span) in in_order(&view.spans) { (row(depth, span, start, whole)) } }
+            }
+        }
+    }
+}
+
+fn row(depth: usize, span: &SpanView, start: u64, whole: u64) -> Markup {
+    let from = place(span.start_us.saturating_sub(start), whole).min(WIDTH - 2);
+    let length = place(span.duration_us, whole).clamp(2, WIDTH - from);
+    let depth = depth.min(DEEPEST);
+    html! {
+        tr id={ "span-" (span.span_id) } {
+            th.name scope="row" {
+                details.{ "d" (depth) } {
+                    summary { @if span.error { span.bad { (span.name) } } @else { (span.name) } }
+                    (details(span))
+                }
+            }
+            td { (span.service) @if let Some(peer) = &span.peer { " → " (format::service(peer)) } }
+            td.number { (format::took(span.duration_us)) }
+            td.bar {
+                svg.bar viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" role="img"
+                    aria-label={ "from " (format::took(span.start_us.saturating_sub(start))) } {
+                    rect.(if span.error { "bad" } else { "span" }) x=(from) y="1" width=(length) height="8" {}
+                }
+                span.muted { (note(span)) }
+            }
+        }
+    }
+}
+
+fn place(time: u64, whole: u64) -> u64 {
+    (u128::from(time) * u128::from(WIDTH) / u128::from(whole)) as u64
+}
+
+/// What is worth knowing where something took long or went wrong.
+fn note(span: &SpanView) -> String {
+    let number = |name: &str| span.attributes.get(name).and_then(Value::as_u64);
+    let text = |name: &str| span.attributes.get(name).and_then(Value::as_str);
+    let status = number("http.response.status_code").map(|status| status.to_string());
+    let unanswered =
+        (span.attributes.contains_key("madang.hop") && status.is_none()).then(|| "no answer".to_owned());
+    let notes = [
+        status,
+        unanswered,
+        text("madang.code").map(str::to_owned),
+        number("madang.attempts")
+            .filter(|attempts| *attempts > 1)
+            .map(|attempts| format!("{attempts} attempts")),
+        number("madang.parked_us")
+            .filter(|time| *time > 0)
+            .map(|time| format!("waited {}", format::took(time))),
+        text("madang.fallback").map(|which| format!("fallback {which}")),
+        text("madang.fault").map(|which| format!("fault {which}")),
+    ];
+    notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn details(span: &SpanView) -> Markup {
+    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    html! {
+        dl.facts {
+            div { dt { "kind" } dd.mono { (span.kind) } }
+            div { dt { "span" } dd.mono { (span.span_id) } }
+            div { dt { "began" } dd { (format::clock(span.start_us / 1000)) } }
+            @for (name, value) in &span.attributes { div { dt { (name) } dd.mono { (shown(value)) } } }
+        }
+    }
+}
+
+/// Each span after the one that caused it, with its depth; one whose cause is not known stands for itself.
+pub(super) fn in_order(spans: &[SpanView]) -> Vec<(usize, &SpanView)> {
+    let known: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
+    let mut below: BTreeMap<Option<u64>, Vec<&SpanView>> = BTreeMap::new();
+    for span in spans.iter().rev() {
+        let parent = span.parent_span_id.filter(|parent| known.contains(parent) && *parent != span.span_id);
+        below.entry(parent.map(|parent| parent.0)).or_default().push(span);
+    }
+    let mut order = Vec::new();
+    let mut waiting: Vec<(usize, &SpanView)> =
+        below.remove(&None).unwrap_or_default().into_iter().map(|span| (0, span)).collect();
+    loop {
+        while let Some((depth, span)) = waiting.pop() {
+            order.push((depth, span));
+            // Taken out, so that spans that claim to cause each other come once.
+            let caused = below.remove(&Some(span.span_id.0)).unwrap_or_default();
+            waiting.extend(caused.into_iter().map(|span| (depth + 1, span)));
+        }
+        // What is left can be reached from no beginning: each causes another.
+        let Some((_, circle)) = below.pop_first() else { return order };
+        waiting.extend(circle.into_iter().map(|span| (0, span)));
+    }
+}
