@@ -7,6 +7,7 @@ mod check;
 mod ci;
 mod command;
 mod count;
+mod libraries;
 mod needs;
 mod test;
 

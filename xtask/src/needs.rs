@@ -41,6 +41,18 @@ pub const PYTHON: Need = Need {
 pub const NODE: Need =
     Need { name: "node", purpose: "tests of services in Node", package: "nodejs", found: || on_path("node") };
 
+/// Installs the libraries of services in Node.
+pub const NPM: Need =
+    Need { name: "npm", purpose: "libraries of services in Node", package: "npm", found: || on_path("npm") };
+
+/// Installs the libraries of services in Python.
+pub const PIP: Need = Need {
+    name: "pip of python3",
+    purpose: "libraries of services in Python",
+    package: "python3-pip",
+    found: || command::succeeds(program("python3").args(["-m", "pip", "--version"])),
+};
+
 /// Runs a service of the example in several languages, from its source.
 pub const JAVA: Need = Need {
     name: "java",

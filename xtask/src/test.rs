@@ -11,12 +11,13 @@ use clap::Args;
 use crate::{
     command::{self, cargo},
     count::Count,
-    needs,
+    libraries, needs,
 };
 
 /// What tests run that is not part of the repository. The C compiler that builds SQLite is not here: the linker
 /// that built this program is the same one.
-const NEEDS: &[needs::Need] = &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::JAVA, needs::CHROMIUM];
+const NEEDS: &[needs::Need] =
+    &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::NPM, needs::PIP, needs::JAVA, needs::CHROMIUM];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.
 const PROGRAMS: &[&str] = &[
@@ -47,6 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
     let packages = packages(&options.arguments);
     if packages.is_empty() || packages.iter().any(|package| END_TO_END.contains(package)) {
         build_programs()?;
+        libraries::install()?;
     }
     let (count, success) = test(&options.arguments, packages.is_empty())?;
     println!("\n{count}");

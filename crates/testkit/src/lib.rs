@@ -22,4 +22,4 @@ pub use html::Form;
 pub use load::{Load, LoadReport};
 pub use ports::free_port;
 pub use processes::{kill, processes_of, signal};
-pub use system::{Placement, Prepared, TestSystem, binary};
+pub use system::{Placement, Prepared, TestSystem, binary, library};

@@ -66,6 +66,17 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// A folder of the libraries that `cargo xtask test` installs for services in other languages.
+///
+/// # Panics
+/// If it was not installed.
+pub fn library(name: &str) -> PathBuf {
+    let libraries = target().parent().map(|target| target.join("libraries")).unwrap_or_default();
+    let path = libraries.join(name);
+    assert!(path.exists(), "{} is missing: run `cargo xtask test`, which installs it", path.display());
+    path
+}
+
 // === impl Prepared ===
 
 impl Prepared {
