@@ -1,5 +1,9 @@
 //! The dashboard over the real shop, in a real browser: as whoever opens the URL that `madang up` prints.
 
+mod looks;
+
+use std::collections::HashMap;
+
 use http::Method;
 use madang_testkit::{Chromium, Client, Placement, Prepared, Tab, TestSystem};
 use madang_wire::admin::State;
@@ -210,4 +214,25 @@ async fn raw(address: &str, method: &str, path: &str, headers: &[(&str, &str)], 
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_whole_readable_and_works_by_keyboard_and_on_a_phone() {
+    let system = shop().await;
+    for _ in 0..3 {
+        assert_eq!(order(&system).await, 201);
+    }
+    let traces = system.admin("/v1/traces?limit=10").await;
+    let id = |at: usize| traces["traces"][at]["trace_id"].as_str().unwrap().to_owned();
+    let browser = Chromium::start().await;
+    let (page, url) = logged_in(&system, &browser).await;
+    let pages: HashMap<&str, String> = looks::PAGES
+        .iter()
+        .map(|(name, path)| (*name, path.replace("{trace}", &id(0)).replace("{other}", &id(1))))
+        .collect();
+    for (name, path) in pages {
+        assert_eq!(page.open(&format!("{url}{path}")).await, 200, "{path}");
+        looks::check(&page, name).await;
+        assert_eq!(page.errors().await, [""; 0], "{path}");
+    }
 }
