@@ -1,6 +1,6 @@
 //! What is kept of what services say and of their requests.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -19,6 +19,8 @@ pub struct Telemetry {
     pub slow: Duration,
     /// How many log lines a second are kept of each instance; as many again that tell of trouble.
     pub log_lines_per_second: u32,
+    /// Where Prometheus reads metrics without asking for leave; nowhere if absent.
+    pub metrics: Option<SocketAddr>,
     /// The back end that gets all of it besides.
     pub forward: Option<Forward>,
 }
@@ -77,6 +79,7 @@ impl Default for Telemetry {
             spans_per_second: 1000,
             slow: Duration::from_secs(1),
             log_lines_per_second: 1000,
+            metrics: None,
             forward: None,
         }
     }

@@ -23,7 +23,7 @@ use madang_wire::{
     },
     audit::AuditEntry,
     dashboard::{LoginView, TryAnswer, TryRequest},
-    metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
+    metrics::{ExternalMetric, InstanceSeries, MetricsSeries, MetricsSummary},
     trace::{NotKept, SpanDetails, SpanEvent, SpanLink, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
@@ -38,6 +38,7 @@ use crate::{
     http::{Failure, lines, serve, serve_as_is, whole},
     node::{Shared, with_causes},
     peer::Peer,
+    scrape,
 };
 
 pub(crate) mod access;
@@ -77,6 +78,8 @@ type Answer<T> = Result<T, Failure>;
         metrics::summary,
         metrics::series,
         metrics::instances,
+        metrics::external,
+        scrape::metrics,
         faults::list,
         faults::add,
         faults::remove,
@@ -124,6 +127,7 @@ type Answer<T> = Result<T, Failure>;
         MetricsSummary,
         MetricsSeries,
         InstanceSeries,
+        ExternalMetric,
         FaultSpec,
         FaultView,
         ForwardView,
@@ -189,6 +193,8 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/metrics/summary", get(metrics::summary))
         .route("/v1/metrics/series", get(metrics::series))
         .route("/v1/metrics/instances", get(metrics::instances))
+        .route("/v1/metrics/external", get(metrics::external))
+        .route("/metrics", get(scrape::metrics))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/restart/{name}", post(units::restart))

@@ -16,7 +16,7 @@ use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
-    Annotations, Archive, ArchiveConfig, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
+    Annotations, Archive, ArchiveConfig, External, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
     forward::{Forward, ForwardConfig},
     otlp::Receiver,
 };
@@ -49,6 +49,7 @@ use crate::{
     place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
+    scrape,
     service_api::{Inbox, ServiceApi, otlp::Intake},
     socket,
     stops::Stops,
@@ -154,6 +155,7 @@ impl Node {
         let dashboard = admin::open(&system, place.isolated().is_some(), &ports).await?;
         let dashboard_url = dashboard.as_ref().and_then(|listener| listener.local_addr().ok());
         access.write_file().map_err(StartError::AdminToken)?;
+        let scrapes = scrape::bind(system.telemetry.metrics).await?;
 
         let unit_events = supervisor_handle.subscribe();
 
@@ -184,6 +186,7 @@ impl Node {
             forward: forward.clone(),
             annotations: annotations.clone(),
             metrics: metrics.clone(),
+            external: External::default(),
             gauges: Gauges::default(),
             journal: journal.clone(),
             outside: outside.clone(),
@@ -248,6 +251,9 @@ impl Node {
                 ended
             }
         });
+        if let Some(listener) = scrapes {
+            node.run("listener for metrics", scrape::run(shared.clone(), listener, shared.stopped.clone()));
+        }
         node.run(LAST, stop(shared, gateway));
         Ok(node)
     }

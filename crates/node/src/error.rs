@@ -1,6 +1,6 @@
 //! Why a node did not start.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{DoorError, ExceptError, IsolationError, owner::OwnerError};
 
@@ -34,6 +34,14 @@ pub enum StartError {
     /// The system cannot run isolated.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
+    /// The metrics cannot be told where the manifest says.
+    #[error("failed to listen for Prometheus on {address}, where [telemetry] `metrics` says")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// A port of the gateway or of a service is somebody else's.
     #[error("{0}")]
     PortTaken(String),

@@ -84,7 +84,8 @@ impl Shared {
     /// What is missing in the metrics since the node started.
     pub(crate) fn metrics_dropped(&self) -> MetricsDropped {
         let records = self.gateway.stats().records_dropped + self.inbox.dropped();
-        MetricsDropped { records, ..self.metrics.dropped() }
+        let (external_series, external_points) = self.external.refused();
+        MetricsDropped { records, external_series, external_points, ..self.metrics.dropped() }
     }
 }
 

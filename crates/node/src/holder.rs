@@ -26,7 +26,12 @@ fn instance(Incumbent { system, root, .. }: &Incumbent) -> String {
 /// A port that the gateway cannot have, with who has it, if that is what an error is about.
 pub(crate) fn taken(error: &madang_gateway::Error) -> Option<String> {
     let madang_gateway::Error::Listen { address, source } = error else { return None };
-    (source.kind() == io::ErrorKind::AddrInUse).then(|| in_words(*address))
+    taken_at(*address, source)
+}
+
+/// A port that cannot be listened on, with who has it, if that is why.
+pub(crate) fn taken_at(address: SocketAddr, error: &io::Error) -> Option<String> {
+    (error.kind() == io::ErrorKind::AddrInUse).then(|| in_words(address))
 }
 
 /// Who has an address, and what to do about it.

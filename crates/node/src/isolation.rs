@@ -67,6 +67,8 @@ impl Isolation {
                 service.database = Some(Database::Sqlite(own));
             }
         }
+        // Who reads the metrics of the system reads those of the one that does not run isolated.
+        system.telemetry.metrics = None;
         let wanted = system.clone();
         system.gateway.listen = self.at("gateway", wanted.gateway.listen, &wanted).await?;
         for service in system.services.values_mut() {

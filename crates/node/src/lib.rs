@@ -31,6 +31,7 @@ mod peer;
 mod place;
 mod ports;
 mod rotation;
+mod scrape;
 mod service_api;
 pub mod socket;
 mod stops;

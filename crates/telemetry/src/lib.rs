@@ -8,20 +8,24 @@
 mod annotations;
 mod archive;
 mod error;
+mod external;
 pub mod forward;
 mod logs;
 mod metrics;
 pub mod otlp;
+mod prometheus;
 mod records;
 mod traces;
 
 pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};
 pub use error::Error;
+pub use external::{Exponential, External, PushedMetric, PushedValue};
 pub use logs::{LogQuery, Logs};
 pub use metrics::{
     BOUNDS_US, Durations, Example, MetricConfig, MetricFilter, Metrics, ReleaseSpan, SeriesQuery,
     SeriesTotals, Summary, Totals,
 };
+pub use prometheus::{Exposition, NodeGauges, Scrape, render};
 pub use records::{RecordFilter, Records, StatusClass, Total};
 pub use traces::{TraceConfig, TraceFilter, Traces};

@@ -114,8 +114,15 @@ impl List {
         let default = Telemetry::default();
         let time = |time: &Duration| quoted(&format_duration(*time));
         let size = |size: &u64| quoted(&format_size(*size));
-        let RawTelemetry { keep, size: largest, spans_per_second, slow, log_lines_per_second, forward } =
-            said;
+        let RawTelemetry {
+            keep,
+            size: largest,
+            spans_per_second,
+            slow,
+            log_lines_per_second,
+            metrics,
+            forward,
+        } = said;
         self.or_default("telemetry.keep", keep.as_ref(), time, time(&default.keep));
         self.or_default("telemetry.size", largest.as_ref(), size, size(&default.size));
         let (spans, lines) = (default.spans_per_second, default.log_lines_per_second);
@@ -124,6 +131,7 @@ impl List {
         self.or_default("telemetry.slow", slow.as_ref(), time, time(&default.slow));
         let key = "telemetry.log_lines_per_second";
         self.or_default(key, log_lines_per_second.as_ref(), u32::to_string, lines.to_string());
+        self.option("telemetry.metrics", metrics.as_ref(), quoted);
         let Some(RawForward { url, protocol, headers }) = forward else { return };
         self.given("telemetry.forward.url", &url.spot, quoted(&url.value));
         let shown = |protocol: &ForwardProtocol| quoted(&protocol.as_str());

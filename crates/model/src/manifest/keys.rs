@@ -185,6 +185,11 @@ pub(super) static TELEMETRY: Table = Table {
             "How many log lines a second are kept of each instance, and as many again of its warnings and errors. Default 1000.",
         ),
         key(
+            "metrics",
+            LISTEN,
+            "Where Prometheus reads /metrics, without a token: a port on 127.0.0.1, or an address with a port. Default: nowhere but at the admin socket.",
+        ),
+        key(
             "forward",
             Shape::Table(&FORWARD),
             "A back end that gets all telemetry by OTLP, beside what is kept here.",

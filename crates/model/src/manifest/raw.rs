@@ -273,7 +273,7 @@ pub(super) fn whole<T: TryFrom<i64>>(node: &Node) -> Option<At<T>> {
     at(node, number.try_into().ok()?)
 }
 
-fn address(node: &Node) -> Option<At<SocketAddr>> {
+pub(super) fn address(node: &Node) -> Option<At<SocketAddr>> {
     match &node.value {
         Value::Whole(_) => at(node, format::loopback(whole(node)?.value)),
         _ => at(node, format::address(&text(node)?.value).ok()?),

@@ -1,9 +1,9 @@
 //! What `[telemetry]` says.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    raw::{at, text, whole},
+    raw::{address, at, text, whole},
     source::At,
     tree::Node,
 };
@@ -17,6 +17,7 @@ pub(super) struct RawTelemetry {
     pub spans_per_second: Option<At<u32>>,
     pub slow: Option<At<Duration>>,
     pub log_lines_per_second: Option<At<u32>>,
+    pub metrics: Option<At<SocketAddr>>,
     pub forward: Option<RawForward>,
 }
 
@@ -64,6 +65,7 @@ impl RawTelemetry {
             spans_per_second: node.get("spans_per_second").and_then(whole),
             slow: time("slow"),
             log_lines_per_second: node.get("log_lines_per_second").and_then(whole),
+            metrics: node.get("metrics").and_then(address),
             forward: node.get("forward").and_then(RawForward::of),
         }
     }
@@ -79,6 +81,7 @@ impl RawTelemetry {
             spans_per_second: or(&self.spans_per_second, default.spans_per_second),
             slow: or(&self.slow, default.slow),
             log_lines_per_second: or(&self.log_lines_per_second, default.log_lines_per_second),
+            metrics: self.metrics.as_ref().map(|said| said.value),
             forward: self.forward.as_ref().map(RawForward::in_force),
         }
     }

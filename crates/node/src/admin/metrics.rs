@@ -12,7 +12,7 @@ use madang_model::parse_duration;
 use madang_telemetry::{MetricFilter, SeriesQuery};
 use madang_wire::{
     Problem,
-    metrics::{InstanceSeries, MetricsSeries, MetricsSummary},
+    metrics::{ExternalMetric, InstanceSeries, MetricsSeries, MetricsSummary},
 };
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
@@ -137,6 +137,29 @@ pub(super) async fn instances(
     Query(params): Query<InstanceParams>,
 ) -> Json<Vec<InstanceSeries>> {
     Json(node.gauges.series(params.instance.as_deref(), params.from.unwrap_or(0)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExternalParams {
+    service: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    points: bool,
+}
+
+/// What services measure themselves and send: the latest values, and on request those of the last hour.
+#[utoipa::path(get, path = "/v1/metrics/external",
+    params(
+        ("service" = Option<String>, Query, description = "Only those of this service."),
+        ("name" = Option<String>, Query, description = "Only those of this name."),
+        ("points" = Option<bool>, Query, description = "Tell the values over time.")),
+    responses((status = 200, body = Vec<ExternalMetric>), (status = 400, body = Problem)))]
+pub(super) async fn external(
+    State(node): State<Arc<Shared>>,
+    Query(params): Query<ExternalParams>,
+) -> Json<Vec<ExternalMetric>> {
+    Json(node.external.list(params.service.as_deref(), params.name.as_deref(), params.points))
 }
 
 /// What is asked for, within bounds.

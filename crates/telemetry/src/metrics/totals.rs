@@ -72,6 +72,23 @@ const STANDS: u64 = 60_000;
 // === impl Totals ===
 
 impl Totals {
+    /// Adds those of another series.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sums, more) in self.classes.iter_mut().zip(&other.classes) {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
+        self.retries += other.retries;
+        self.durations.add(&other.durations);
+        self.upstream.add(&other.upstream);
+        self.parked_us = self.parked_us.saturating_add(other.parked_us);
+        for (kept, other) in self.examples.iter_mut().zip(other.examples) {
+            let rank = |example: &Example| (example.failed, example.at);
+            if other.is_some_and(|other| kept.is_none_or(|kept| rank(&kept) < rank(&other))) {
+                *kept = other;
+            }
+        }
+    }
+
     pub(super) fn count(&mut self, record: &RequestRecord, ended: u64) {
         let failed = record.failed();
         self.classes[usize::from(StatusClass::of(record.status).digit())][usize::from(failed)] += 1;
@@ -90,6 +107,11 @@ impl Totals {
 // === impl Durations ===
 
 impl Durations {
+    fn add(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, more)| *sum += more);
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+    }
+
     fn count(&mut self, micros: u64) -> usize {
         let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
         self.buckets[bucket] += 1;

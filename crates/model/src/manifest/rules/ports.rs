@@ -64,6 +64,10 @@ fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listene
         unit: None,
     };
     let mut all = vec![(address.port(), gateway)];
+    if let Some(At { value: address, spot }) = &raw.telemetry.metrics {
+        let who = "Madang's listener for metrics".into();
+        all.push((address.port(), Listener { who, ip: Some(address.ip()), spot: Some(spot), unit: None }));
+    }
     for (index, unit) in units.iter().enumerate() {
         if let Some(At { value: PortRule::Fixed(port), spot }) = &unit.program.port {
             let who = format!("the program of {}", unit.name);

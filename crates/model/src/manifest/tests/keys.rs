@@ -36,6 +36,7 @@ size = "1GiB"
 spans_per_second = 10
 slow = "2s"
 log_lines_per_second = 20
+metrics = 9464
 
 [telemetry.forward]
 url = "https://telemetry.example/otlp"

@@ -27,7 +27,7 @@ log_lines_per_second = "100"
              4 │ size = "512MB"
                ╰────
               help: did you mean `keep`? The keys of [telemetry] are `keep`, `size`, `spans_per_second`, `slow`,
-                    `log_lines_per_second`, `forward`
+                    `log_lines_per_second`, `metrics`, `forward`
             MDG-MF-009
 
               × `size` cannot be "512MB"

@@ -1,0 +1,111 @@
+//! What is measured of services, instances and the node, and what was dropped.
+
+use madang_wire::{
+    admin::{BreakerState, State},
+    metrics::{InstanceGauges, MetricsDropped, ServiceFlow},
+};
+
+use super::{
+    NodeGauges,
+    text::{Kind, Writer},
+};
+
+pub(super) fn services(writer: &mut Writer, services: &[ServiceFlow]) {
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&ServiceFlow) -> Option<f64>| {
+        let mut family = writer.family(name, Kind::Gauge, help);
+        for service in services {
+            if let Some(value) = value(service) {
+                family.add(&[("service", &service.service)], value);
+            }
+        }
+    };
+    gauge("madang_service_instances", "Instances of a service.", &|one| Some(one.instances.into()));
+    gauge("madang_service_ready_instances", "Instances of a service that are in rotation.", &|one| {
+        Some(one.ready.into())
+    });
+    gauge("madang_service_in_flight", "Calls that an instance has not answered to the end.", &|one| {
+        Some(one.in_flight.into())
+    });
+    gauge("madang_service_parked", "Calls that wait for an instance.", &|one| Some(one.parked.into()));
+    gauge(
+        "madang_service_breaker",
+        "The worst state of a service's breakers: 0 closed, 1 half open, 2 open.",
+        &|one| {
+            Some(match one.breaker? {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 1.0,
+                BreakerState::Open => 2.0,
+            })
+        },
+    );
+}
+
+pub(super) fn instances(writer: &mut Writer, instances: &[InstanceGauges]) {
+    // What is not there yet or any more has no number of its own.
+    let there: Vec<_> =
+        instances.iter().filter(|one| one.cpu_us.is_some() || one.state == State::Ready).collect();
+    let mut family = |name: &str, kind: Kind, help: &str, value: &dyn Fn(&InstanceGauges) -> Option<f64>| {
+        let mut family = writer.family(name, kind, help);
+        for one in &there {
+            let Some(value) = value(one) else { continue };
+            let release = one.release.as_deref().unwrap_or_default();
+            family.add(&[("instance_id", &one.instance), ("unit", &one.unit), ("release", release)], value);
+        }
+    };
+    family("madang_instance_ready", Kind::Gauge, "Whether an instance is in rotation.", &|one| {
+        Some(f64::from(u8::from(one.state == State::Ready)))
+    });
+    family("madang_instance_cpu_seconds", Kind::Counter, "Processor time of an instance.", &|one| {
+        Some(one.cpu_us? as f64 / 1e6)
+    });
+    family("madang_instance_memory_bytes", Kind::Gauge, "Resident memory of an instance.", &|one| {
+        Some(one.memory? as f64)
+    });
+    let help = "Calls that an instance has not answered to the end.";
+    family("madang_instance_in_flight", Kind::Gauge, help, &|one| Some(one.in_flight.into()));
+    let help = "Whether an instance is out of use because of its answers.";
+    family("madang_instance_ejected", Kind::Gauge, help, &|one| Some(f64::from(u8::from(one.ejected))));
+
+    let units: std::collections::BTreeMap<_, _> =
+        instances.iter().map(|one| (&one.unit, one.restarts)).collect();
+    let help = "How often instances of a unit were started again after they exited.";
+    let mut family = writer.family("madang_unit_restarts", Kind::Counter, help);
+    units.into_iter().for_each(|(unit, restarts)| family.add(&[("unit", unit)], restarts.into()));
+}
+
+pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
+    let help = "The node that runs the system.";
+    let labels = [("system", &*node.system), ("version", &*node.version)];
+    writer.family("madang_node_info", Kind::Gauge, help).add(&labels, 1.0);
+    let mut gauge =
+        |name: &str, help: &str, value: f64| writer.family(name, Kind::Gauge, help).add(&[], value);
+    gauge(
+        "madang_node_start_time_seconds",
+        "When the node started, since 1970.",
+        node.started_at as f64 / 1000.0,
+    );
+    let flag = |flag: bool| f64::from(u8::from(flag));
+    gauge("madang_node_ready", "Whether every unit is ready.", flag(node.ready));
+    let help = "Whether the manifest as it is on disk is in force.";
+    gauge("madang_node_manifest_in_force", help, flag(node.manifest_in_force));
+    let help = "Connections that are open at the gateway and at the listeners of services.";
+    gauge("madang_gateway_connections", help, node.connections as f64);
+}
+
+pub(super) fn dropped(writer: &mut Writer, dropped: &MetricsDropped, lost: &[(&str, &str, u64)]) {
+    let MetricsDropped { records, other, unwritten, seconds, external_series, external_points } = *dropped;
+    let help =
+        "What was dropped or not kept apart of telemetry, so that nobody trusts a number that is wrong.";
+    let mut family = writer.family("madang_telemetry_dropped", Kind::Counter, help);
+    let own = [
+        ("requests", "ring", records),
+        ("requests", "series", other),
+        ("points", "unwritten", unwritten),
+        ("seconds", "memory", seconds),
+        ("external", "series", external_series),
+        ("external", "points", external_points),
+    ];
+    for (kind, reason, count) in own.iter().chain(lost) {
+        family.add(&[("kind", kind), ("reason", reason)], *count as f64);
+    }
+}
