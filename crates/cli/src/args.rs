@@ -38,7 +38,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "",
         value_parser = isolated_name)]
     pub isolated: Option<String>,
-    /// How to answer: `table` for people, `json` for scripts; what follows is one JSON document a line.
+    /// How to answer: `table` for people, `json` for scripts; what follows is one JSON document a line. `map` also as
+    /// `dot` or `mermaid`.
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Format::Table, global = true)]
     pub format: Format,
     /// What to do.
@@ -53,6 +54,10 @@ pub enum Format {
     Table,
     /// For scripts.
     Json,
+    /// For Graphviz.
+    Dot,
+    /// For Mermaid.
+    Mermaid,
 }
 
 /// What to do.
@@ -77,6 +82,13 @@ pub enum Command {
         #[arg(value_parser = parse_trace)]
         id: String,
     },
+    /// Show what each service does now: calls a second, failures, times, processor and memory.
+    Top(Top),
+    /// Show which service calls which: how often, how well and how fast.
+    Map(Map),
+    /// Write files that Prometheus and Grafana take as they are.
+    #[command(subcommand)]
+    Export(Export),
     /// List the systems that run on this machine, from whichever folder.
     Systems,
     /// Show all that is known of a service.
@@ -247,6 +259,55 @@ pub struct Traces {
     /// How many, up to 1000.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     pub limit: u32,
+}
+
+/// `madang top`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang top
+  madang top --once --window 5m
+  madang top --format json
+
+On a terminal it is drawn anew each second until Ctrl-C; into a file or a pipe it is written once.")]
+pub struct Top {
+    /// Show it once.
+    #[arg(long)]
+    pub once: bool,
+    /// Of how long, up to a month: `10s`, `5m`, `1h`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
+    pub window: Duration,
+}
+
+/// `madang map`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang map
+  madang map --window 1h
+  madang map --format dot | dot -Tsvg > map.svg
+  madang map --format mermaid")]
+pub struct Map {
+    /// Of how long, up to a month: `10s`, `5m`, `1h`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m")]
+    pub window: Duration,
+}
+
+/// `madang export`.
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// Write prometheus.yml, which says where to scrape, and madang-alerts.yml, which says when to raise an alarm.
+    Prometheus(ExportTo),
+    /// Write dashboards, to be imported.
+    Grafana(ExportTo),
+}
+
+/// Where files are written.
+#[derive(Debug, clap::Args)]
+pub struct ExportTo {
+    /// The folder; files of these names in it are replaced.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
 }
 
 /// The beginning of a time.

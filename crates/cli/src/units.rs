@@ -31,6 +31,25 @@ pub fn precise(micros: u64) -> String {
     }
 }
 
+/// How often something is done: `0.53/s`, `12.3/s`, `1234/s`.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate < 10.0 => format!("{rate:.2}/s"),
+        rate if rate < 100.0 => format!("{rate:.1}/s"),
+        rate => format!("{rate:.0}/s"),
+    }
+}
+
+/// A share from 0 to 1: `0 %`, `0.3 %`, `12 %`. None that is more than nothing becomes nothing.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => "0 %".to_owned(),
+        percent if percent < 0.1 => "<0.1 %".to_owned(),
+        percent if percent < 10.0 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
 /// An amount of memory: `870 KiB`, `12.3 MiB`.
 pub fn bytes(bytes: u64) -> String {
     const MIB: u64 = 1024 * 1024;

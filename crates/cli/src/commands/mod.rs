@@ -8,8 +8,10 @@ mod down;
 mod env;
 mod events;
 mod exit;
+mod export;
 mod fault;
 mod logs;
+mod map;
 mod open;
 mod policy;
 mod ps;
@@ -18,6 +20,7 @@ mod routes;
 mod stop;
 mod systems;
 mod token;
+mod top;
 mod traces;
 mod up;
 mod wait;
@@ -28,7 +31,7 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    args::{Args, Command, Policy, Up, Which},
+    args::{Args, Command, Format, Policy, Up, Which},
     client::Client,
     failure::Failure,
     locate::Location,
@@ -45,6 +48,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 async fn dispatch(args: Args) -> Result<(), Failure> {
+    let graph = matches!(args.format, Format::Dot | Format::Mermaid);
+    if graph && !matches!(args.command, Command::Map(_)) {
+        return Err(Failure::message(
+            "only `madang map` is drawn as dot or mermaid: choose table or json".to_owned(),
+        ));
+    }
     let output = Output::new(args.format);
     let here = args.location.unwrap_or_else(|| PathBuf::from("."));
     let environment =
@@ -71,6 +80,9 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Events(events) => events::run(&client(default())?, &output, &events).await,
         Command::Traces(which) => traces::list(&client(default())?, &output, &which).await,
         Command::Trace { id } => traces::show(&client(default())?, &output, &id).await,
+        Command::Top(top) => top::run(&client(default())?, &output, &top).await,
+        Command::Map(map) => map::run(&client(default())?, &output, &map, args.format).await,
+        Command::Export(which) => export::run(&at(default())?, &output, &which),
         Command::Describe { service } => describe::run(&client(default())?, &output, &service).await,
         Command::Restart(restart) => restart::run(&client(default())?, args.format, &restart).await,
         Command::Stop(stop) => stop::stop(&client(default())?, args.format, &stop).await,

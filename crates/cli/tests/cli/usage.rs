@@ -85,6 +85,10 @@ async fn help_says_what_there_is() {
                                exits, breakers, faults, edits
                   traces       List the newest traces: the ways of requests through the system
                   trace        Show the way of one request: who called whom, how long it took, what went wrong
+                  top          Show what each service does now: calls a second, failures, times, processor and
+                               memory
+                  map          Show which service calls which: how often, how well and how fast
+                  export       Write files that Prometheus and Grafana take as they are
                   systems      List the systems that run on this machine, from whichever folder
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
@@ -113,7 +117,8 @@ async fn help_says_what_there_is() {
                                            `up` starts one with ports and state of its own, which are gone with it;
                                            all else speaks to it, by name where there are several
                       --format <FORMAT>    How to answer: `table` for people, `json` for scripts; what follows is
-                                           one JSON document a line [default: table]
+                                           one JSON document a line. `map` also as `dot` or `mermaid` [default:
+                                           table]
                   -h, --help               Print help
                   -V, --version            Print version
 
