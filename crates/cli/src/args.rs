@@ -89,6 +89,13 @@ pub enum Command {
     /// Write files that Prometheus and Grafana take as they are.
     #[command(subcommand)]
     Export(Export),
+    /// Tell why a request went as it did: who failed first or took the time, and what says so.
+    Why {
+        /// The id of the request, which each answer has as `x-request-id`, or of its trace, which each problem has as
+        /// `trace_id`.
+        #[arg(value_parser = parse_trace)]
+        id: String,
+    },
     /// List the systems that run on this machine, from whichever folder.
     Systems,
     /// Show all that is known of a service.

@@ -143,6 +143,7 @@ pub fn is_trouble(kind: EventKind) -> bool {
         || matches!(kind, EventKind::Exited | EventKind::Refused | EventKind::Degraded | EventKind::LeftOut)
 }
 
+/// A kind of event in words.
 pub fn word(kind: EventKind) -> (&'static str, Paint) {
     match kind {
         EventKind::Building => ("building", Paint::Busy),

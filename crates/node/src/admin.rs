@@ -51,6 +51,7 @@ mod login;
 mod metrics;
 mod traces;
 mod units;
+mod why;
 
 pub(crate) use listener::{Bounded, open};
 
@@ -80,6 +81,7 @@ type Answer<T> = Result<T, Failure>;
         metrics::instances,
         metrics::external,
         scrape::metrics,
+        why::get,
         faults::list,
         faults::add,
         faults::remove,
@@ -195,6 +197,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/metrics/instances", get(metrics::instances))
         .route("/v1/metrics/external", get(metrics::external))
         .route("/metrics", get(scrape::metrics))
+        .route("/v1/why/{id}", get(why::get))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/restart/{name}", post(units::restart))

@@ -17,6 +17,7 @@ use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
     Annotations, Archive, ArchiveConfig, External, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
+    Why,
     forward::{Forward, ForwardConfig},
     otlp::Receiver,
 };
@@ -188,6 +189,12 @@ impl Node {
             metrics: metrics.clone(),
             external: External::default(),
             gauges: Gauges::default(),
+            why: Why {
+                traces: traces.clone(),
+                annotations: annotations.clone(),
+                metrics: metrics.clone(),
+                slow: system.telemetry.slow,
+            },
             journal: journal.clone(),
             outside: outside.clone(),
             tokens: tokens.clone(),

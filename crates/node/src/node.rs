@@ -12,7 +12,7 @@ use std::{
 use madang_calls::Directory;
 use madang_gateway::Snapshot;
 use madang_model::{Service, System, UnitName, manifest};
-use madang_telemetry::{Annotations, External, Logs, Metrics, Records, Traces, forward::Forward};
+use madang_telemetry::{Annotations, External, Logs, Metrics, Records, Traces, Why, forward::Forward};
 use madang_wire::admin::{
     EnvironmentView, Event, EventKind, HealthView, InstanceView, RouteView, ServiceView, SystemView,
     TokenView,
@@ -79,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) external: External,
     pub(crate) gauges: Gauges,
+    pub(crate) why: Why,
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,

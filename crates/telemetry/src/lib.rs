@@ -16,6 +16,7 @@ pub mod otlp;
 mod prometheus;
 mod records;
 mod traces;
+mod why;
 
 pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};
@@ -29,3 +30,4 @@ pub use metrics::{
 pub use prometheus::{Exposition, NodeGauges, Scrape, render};
 pub use records::{RecordFilter, Records, StatusClass, Total};
 pub use traces::{TraceConfig, TraceFilter, Traces};
+pub use why::{Declared, Why};

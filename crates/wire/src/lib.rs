@@ -14,6 +14,7 @@ mod problem;
 mod record;
 pub mod service;
 pub mod trace;
+pub mod why;
 
 pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};

@@ -8,6 +8,7 @@ mod gateway;
 mod process;
 mod running;
 mod start;
+mod telemetry;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -23,6 +24,8 @@ pub enum Bench {
     Gateway(gateway::Options),
     /// What a call costs through the SDK and through a door, beside a direct one.
     Doors(doors::Options),
+    /// What it costs to keep spans and log lines, and how long it takes to ask for them.
+    Telemetry(telemetry::Options),
     /// Runs the bare hyper proxy.
     #[command(hide = true)]
     BareProxy(bare::Options),
@@ -39,6 +42,7 @@ impl Bench {
             Self::FirstBuild(options) => first_build::run(&options),
             Self::Gateway(options) => gateway::run(&options),
             Self::Doors(options) => doors::run(&options),
+            Self::Telemetry(options) => telemetry::run(&options),
             Self::BareProxy(options) => bare::run(&options),
             Self::Upstream(options) => gateway::upstream::run(&options),
         }

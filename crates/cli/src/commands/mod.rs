@@ -24,6 +24,7 @@ mod top;
 mod traces;
 mod up;
 mod wait;
+mod why;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -79,6 +80,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Logs(logs) => logs::run(&client(default())?, &output, &logs).await,
         Command::Events(events) => events::run(&client(default())?, &output, &events).await,
         Command::Traces(which) => traces::list(&client(default())?, &output, &which).await,
+        Command::Why { id } => why::run(&client(default())?, &output, &id).await,
         Command::Trace { id } => traces::show(&client(default())?, &output, &id).await,
         Command::Top(top) => top::run(&client(default())?, &output, &top).await,
         Command::Map(map) => map::run(&client(default())?, &output, &map, args.format).await,

@@ -23,3 +23,4 @@ mod traces;
 mod up;
 mod usage;
 mod wait;
+mod why;

@@ -48,7 +48,13 @@ pub(super) async fn list(
         return Err(unknown(&node, name));
     }
     let limit = limit.unwrap_or(TraceFilter::default().limit).min(MOST);
-    let filter = TraceFilter { error, slow: slow_us.map(Duration::from_micros), service, limit };
+    let filter = TraceFilter {
+        error,
+        slow: slow_us.map(Duration::from_micros),
+        service,
+        limit,
+        ..TraceFilter::default()
+    };
     settle(&node).await;
     node.traces.list(filter).await.map(Json).map_err(|error| unread(&error))
 }
@@ -66,16 +72,18 @@ pub(super) async fn get(State(node): State<Arc<Shared>>, Path(id): Path<String>)
         }
     };
     let found = kept.await.map_err(|error| unread(&error))?;
-    found.map(Json).ok_or_else(|| {
-        let detail = format!(
-            "nothing is kept of a trace or request {id}: there was none, it was not in the sample, or is too old"
-        );
-        Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
-    })
+    found.map(Json).ok_or_else(|| not_kept(&id))
+}
+
+pub(super) fn not_kept(id: &str) -> Failure {
+    let detail = format!(
+        "nothing is kept of a trace or request {id}: there was none, it was not in the sample, or is too old"
+    );
+    Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
 }
 
 /// Has what is over by now among what is read. What cannot be written is counted, and told by the task that writes.
-async fn settle(node: &Shared) {
+pub(super) async fn settle(node: &Shared) {
     node.drain_records();
     let _ = node.traces.flush().await;
 }

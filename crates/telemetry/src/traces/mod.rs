@@ -4,8 +4,9 @@
 //! - [`queue`]: what waits to be written, and the rule by which it is dropped;
 //! - [`schema`]: the tables;
 //! - [`write`]: from the queue into the tables, a commit for all that came in a quarter of a second;
-//! - [`query`]: what may be asked.
+//! - [`list`] and [`query`]: what may be asked.
 
+mod list;
 mod query;
 mod queue;
 mod schema;
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use madang_store::rusqlite::{self, Connection};
+use madang_store::rusqlite::{self, Connection, OptionalExtension};
 use madang_wire::{
     RequestRecord, TraceId,
     trace::{NotKept, TraceList, TraceView},
@@ -31,7 +32,7 @@ use crate::archive::{Archive, Part};
 use queue::Queue;
 pub(crate) use span::{Span, Told};
 
-pub use query::TraceFilter;
+pub use list::TraceFilter;
 
 /// How often what waits is written: this much is lost if the node is killed.
 const FLUSH: Duration = Duration::from_millis(250);
@@ -159,7 +160,7 @@ impl Traces {
     /// # Errors
     /// If the file cannot be read.
     pub async fn list(&self, filter: TraceFilter) -> Result<TraceList, madang_store::Error> {
-        let traces = self.archive.read(move |conn| query::list(conn, &filter)).await?;
+        let traces = self.archive.read(move |conn| list::list(conn, &filter)).await?;
         Ok(TraceList { traces, not_kept: self.not_kept() })
     }
 
@@ -183,6 +184,23 @@ impl Traces {
         }
         let id = id.to_owned();
         self.archive.read(move |conn| query::of_request(conn, &id)).await
+    }
+
+    /// Whom a service called in vain between two moments, in microseconds since 1970, in other traces that began then.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) async fn failed_calls(
+        &self,
+        service: &str,
+        from_us: u64,
+        until_us: u64,
+        but: TraceId,
+    ) -> Result<Vec<String>, madang_store::Error> {
+        let service = service.to_owned();
+        let between =
+            (i64::try_from(from_us).unwrap_or(i64::MAX), i64::try_from(until_us).unwrap_or(i64::MAX));
+        self.archive.read(move |conn| query::failed_calls(conn, &service, between, but)).await
     }
 
     /// What was not kept since it was opened.
@@ -221,6 +239,17 @@ fn delete(tx: &Connection, before: i64, most: u32) -> rusqlite::Result<usize> {
     tx.prepare_cached(&resources)?.execute((before, most))?;
     let spans = format!("DELETE FROM spans WHERE trace IN ({chosen})");
     tx.prepare_cached(&spans)?.execute((before, most))?;
+    // Up to the first trace that stays.
+    let stays = "SELECT start FROM traces ORDER BY start LIMIT 1 OFFSET ?1";
+    let stays: Option<i64> = tx.prepare_cached(stays)?.query_one([most], |row| row.get(0)).optional()?;
+    let services = "WITH RECURSIVE named (service) AS (
+            SELECT min(service) FROM trace_services
+            UNION ALL
+            SELECT (SELECT min(service) FROM trace_services WHERE trace_services.service > named.service)
+            FROM named WHERE named.service IS NOT NULL
+        )
+        DELETE FROM trace_services WHERE service IN (SELECT service FROM named) AND start < ?1";
+    tx.prepare_cached(services)?.execute([before.min(stays.unwrap_or(i64::MAX))])?;
     let traces = format!("DELETE FROM traces WHERE trace IN ({chosen})");
     tx.prepare_cached(&traces)?.execute((before, most))
 }

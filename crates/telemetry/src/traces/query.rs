@@ -1,64 +1,14 @@
-//! What may be asked of the traces.
+//! What may be asked of one trace, and of what happened beside it.
 
-use std::time::Duration;
-
-use madang_store::rusqlite::{Connection, Error, OptionalExtension, Result, Row, named_params, types::Type};
+use madang_store::rusqlite::{Connection, Error, OptionalExtension, Result, Row, types::Type};
 use madang_wire::{
     SpanId, TraceId,
-    trace::{SpanView, TraceSummary, TraceView},
+    trace::{SpanView, TraceView},
 };
 use serde::de::DeserializeOwned;
 
 /// How many spans of one trace are shown.
 const SPANS: usize = 2000;
-
-/// Which traces to list; the default lists the newest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceFilter {
-    /// Only those in which something failed.
-    pub error: bool,
-    /// Only those that took at least so long.
-    pub slow: Option<Duration>,
-    /// Only those in which this service called or was called.
-    pub service: Option<String>,
-    /// How many.
-    pub limit: u32,
-}
-
-impl Default for TraceFilter {
-    fn default() -> Self {
-        Self { error: false, slow: None, service: None, limit: 50 }
-    }
-}
-
-pub(super) fn list(conn: &Connection, filter: &TraceFilter) -> Result<Vec<TraceSummary>> {
-    // The condition on errors is text, so that the index that has only those is used.
-    let errors = if filter.error { "errors > 0" } else { "TRUE" };
-    // The first span: without a parent if there is such a one.
-    let first = "FROM spans WHERE spans.trace = traces.trace ORDER BY parent IS NOT NULL, start, row LIMIT 1";
-    let sql = format!(
-        "SELECT trace, start, finish - start, spans, errors, (SELECT name {first}), (SELECT service {first})
-         FROM traces
-         WHERE {errors} AND finish - start >= :slow AND (:service IS NULL OR EXISTS
-             (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND :service IN (service, peer)))
-         ORDER BY start DESC LIMIT :limit"
-    );
-    let slow = filter.slow.map_or(0, |slow| i64::try_from(slow.as_micros()).unwrap_or(i64::MAX));
-    let mut found = conn.prepare_cached(&sql)?;
-    let given = named_params! { ":slow": slow, ":service": filter.service, ":limit": filter.limit };
-    let rows = found.query_map(given, |row| {
-        Ok(TraceSummary {
-            trace_id: TraceId(u128::from_be_bytes(row.get(0)?)),
-            start_us: number(row, 1)?,
-            duration_us: number(row, 2)?,
-            spans: number(row, 3)?,
-            errors: number(row, 4)?,
-            name: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
-            service: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
-        })
-    })?;
-    rows.collect()
-}
 
 pub(super) fn get(conn: &Connection, trace_id: TraceId) -> Result<Option<TraceView>> {
     let mut found = conn.prepare_cached(
@@ -73,6 +23,22 @@ pub(super) fn get(conn: &Connection, trace_id: TraceId) -> Result<Option<TraceVi
     let cut = spans.len() > SPANS;
     spans.truncate(SPANS);
     Ok((!spans.is_empty()).then_some(TraceView { trace_id, spans, cut }))
+}
+
+/// Whom a service called in vain between two moments, in traces other than this one.
+pub(super) fn failed_calls(
+    conn: &Connection,
+    service: &str,
+    (from_us, until_us): (i64, i64),
+    but: TraceId,
+) -> Result<Vec<String>> {
+    let mut found = conn.prepare_cached(
+        "SELECT DISTINCT peer FROM traces JOIN spans USING (trace)
+         WHERE errors > 0 AND traces.start BETWEEN ?2 AND ?3 AND traces.trace != ?4
+             AND service = ?1 AND error AND peer IS NOT NULL
+         ORDER BY peer",
+    )?;
+    found.query_map((service, from_us, until_us, but.0.to_be_bytes()), |row| row.get(0))?.collect()
 }
 
 /// The trace of the latest request with this id: clients may choose ids, and more than once the same.

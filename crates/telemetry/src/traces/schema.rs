@@ -1,4 +1,4 @@
-//! The tables: a row for each span, one for each trace that adds its spans up, and one for the attributes that an
+//! The tables: a row for each span, one for each trace that adds its spans up, one for each service in a trace, and one for the attributes that an
 //! instance gives of itself, which its spans share.
 
 /// Each is a step from the version before; a published one never changes.
@@ -44,5 +44,25 @@ pub(super) const MIGRATIONS: &[&str] = &[
         used INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX span_resources_by_use ON span_resources (used);
+",
+    "
+    CREATE TABLE trace_services (
+        service TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        trace BLOB NOT NULL,
+        PRIMARY KEY (service, start, trace)
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO trace_services
+        SELECT named.service, traces.start, named.trace
+        FROM (SELECT service, trace FROM spans UNION SELECT peer, trace FROM spans WHERE peer IS NOT NULL) AS named
+        JOIN traces ON traces.trace = named.trace;
+    CREATE INDEX traces_by_speed ON traces (
+        CASE
+        WHEN finish - start < 20000 THEN 1 WHEN finish - start < 50000 THEN 2 WHEN finish - start < 100000 THEN 3
+        WHEN finish - start < 200000 THEN 4 WHEN finish - start < 500000 THEN 5 WHEN finish - start < 1000000 THEN 6
+        WHEN finish - start < 2000000 THEN 7 WHEN finish - start < 5000000 THEN 8
+        WHEN finish - start < 10000000 THEN 9 ELSE 10 END,
+        start
+    ) WHERE finish - start >= 10000;
 ",
 ];

@@ -1,6 +1,9 @@
 //! From the queue into the tables.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use madang_store::rusqlite::{Connection, Result, params};
 use madang_wire::trace::SpanDetails;
@@ -48,6 +51,7 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>) -> Result<()> {
              spans = spans + 1, errors = errors + excluded.errors",
     )?;
     let mut resources = Resources::default();
+    let mut parts: BTreeMap<([u8; 16], Arc<str>), i64> = BTreeMap::new();
     for found in waited.into_iter().map(Span::from) {
         let told = found.told.as_deref();
         let id = found.trace.0.to_be_bytes();
@@ -72,7 +76,16 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>) -> Result<()> {
         ])?;
         if written > 0 {
             trace.execute(params![id, start, start.saturating_add(duration), found.error])?;
+            for service in [Some(found.service), found.peer].into_iter().flatten() {
+                let first = parts.entry((id, service)).or_insert(start);
+                *first = start.min(*first);
+            }
         }
+    }
+    let mut part = tx
+        .prepare_cached("INSERT OR IGNORE INTO trace_services (service, start, trace) VALUES (?1, ?2, ?3)")?;
+    for ((trace, service), start) in parts {
+        part.execute(params![&*service, start, trace])?;
     }
     Ok(())
 }
