@@ -1,15 +1,25 @@
-//! Any subset of the services of the shop in one process: `shop users catalog`, or all of them without names.
+//! Any subset of the services of the shop in one process: `shop users catalog`, or all of them without names. And
+//! `shop load`, which loads a shop that runs.
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Any subset of the services of the shop in one process.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// The services to host; all of them if none is named.
     #[arg(value_enum)]
     services: Vec<Part>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Load(shop_load::args::Options),
 }
 
 /// A service of the shop.
@@ -48,7 +58,11 @@ impl Part {
 }
 
 fn main() -> ExitCode {
-    let parts = Options::parse().parts();
+    let options = Options::parse();
+    if let Some(Command::Load(load)) = &options.command {
+        return shop_load::main(load);
+    }
+    let parts = options.parts();
     madang::run(parts.into_iter().map(Part::service).collect::<Vec<_>>())
 }
 
@@ -63,5 +77,13 @@ mod tests {
         assert_eq!(parts(&["shop", "orders", "users", "orders"]).unwrap(), [Part::Users, Part::Orders]);
         let error = parts(&["shop", "order"]).unwrap_err().to_string();
         assert!(error.contains("[possible values: users, catalog, orders, payments, storefront]"), "{error}");
+    }
+
+    #[test]
+    fn load_is_a_command_and_no_service() {
+        let load =
+            Options::try_parse_from(["shop", "load", "--scenario", "flash-sale", "--rate", "5/s"]).unwrap();
+        assert!(matches!(load.command, Some(Command::Load(_))));
+        assert!(Options::try_parse_from(["shop", "users", "load"]).is_err());
     }
 }

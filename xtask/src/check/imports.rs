@@ -63,6 +63,7 @@ const CATALOG: &str = "shop-catalog";
 const ORDERS: &str = "shop-orders";
 const PAYMENTS: &str = "shop-payments";
 const PAYMENTS_API: &str = "shop-payments-api";
+const LOAD: &str = "shop-load";
 const STOREFRONT: &str = "shop-storefront";
 
 const ROOMS: &[Room] = &[
@@ -115,11 +116,12 @@ const ROOMS: &[Room] = &[
     Room::new("shop/payments-api", PAYMENTS_API, "the contract of payments over gRPC", &[]),
     Room::new("shop/storefront", STOREFRONT, "the shop's pages", &[SDK, MONEY, IDEMPOTENCY])
         .tested_with(&[USERS, CATALOG, ORDERS, PAYMENTS]),
+    Room::new("shop/load", LOAD, "the shop under load, and what must hold", &[]).tested_with(&[SDK]),
     Room::new(
         "shop/shop",
         "shop",
         "any subset of the shop in one process",
-        &[SDK, USERS, CATALOG, ORDERS, PAYMENTS, STOREFRONT],
+        &[SDK, USERS, CATALOG, ORDERS, PAYMENTS, STOREFRONT, LOAD],
     ),
     Room::new(
         "examples/polyglot/rust",

@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{Page, Shell, money::money};
+use super::{
+    Page, Shell,
+    money::{grouped, money},
+};
 use crate::peers::{Product, Shelf, Trouble};
 use madang::axum::http::StatusCode;
 
@@ -113,7 +116,7 @@ fn stock(available: i64) -> Markup {
         @match available {
             0 => p.stock.none { "Sold out" },
             1..=10 => p.stock.few { "Only " (available) " left" },
-            _ => p.stock { (available) " in stock" },
+            _ => p.stock { (grouped(available.unsigned_abs())) " in stock" },
         }
     }
 }

@@ -50,7 +50,7 @@ pub fn order_missing(shell: &Shell, id: i64, trouble: &Trouble) -> Page {
 /// The timeline of an order, which is also what is sent when it moves.
 pub fn timeline(order: &Order) -> Markup {
     html! {
-        p.status data-status=(format!("{:?}", order.status)) class=(class(mood(order.status))) { (summary(order.status)) }
+        p class={ "status " (class(mood(order.status))) } data-status=(format!("{:?}", order.status)) { (summary(order.status)) }
         @if let Some(reason) = &order.reason { p.error { (reason) } }
         ol.timeline { @for step in steps(order) { (entry(&step)) } }
     }
@@ -101,7 +101,7 @@ pub fn orders(shell: &Shell, orders: Option<&Result<Vec<Order>, Trouble>>) -> Pa
                             h2 { a href={ "/shop/orders/" (order.id) } { "Order " (order.id) } }
                             p { (order.lines.iter().map(|line| format!("{} × {}", line.quantity, line.product)).collect::<Vec<_>>().join(", ")) }
                             p.prices { (money(order.total)) }
-                            p.status class=(class(mood(order.status))) { (summary(order.status)) }
+                            p class={ "status " (class(mood(order.status))) } { (summary(order.status)) }
                         }
                     }
                 }

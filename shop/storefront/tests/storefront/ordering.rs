@@ -45,7 +45,11 @@ async fn a_customer_finds_signs_up_orders_and_sees_the_way_of_the_order() {
 
     let order = browser.submit(&cart.form("/shop/orders")).await;
     assert_eq!((order.path.as_str(), order.status), ("/shop/orders/2", StatusCode::OK), "{}", order.html);
-    assert!(order.has("data-status=\"Confirmed\"") && order.has("₩120,000"), "{}", order.html);
+    assert!(
+        order.has("class=\"status done\" data-status=\"Confirmed\"") && order.has("₩120,000"),
+        "{}",
+        order.html
+    );
     assert!(!order.has("http-equiv"), "an order that is over is not asked for again");
     let made = &orders(&app).await[0];
     assert_eq!(

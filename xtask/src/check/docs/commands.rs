@@ -11,6 +11,18 @@ use crate::{Task, command::root};
 #[path = "../../../../crates/cli/src/args.rs"]
 mod madang;
 
+/// The options of `shop load`, from the same file as in the program, for the same reason.
+#[path = "../../../../shop/load/src/args.rs"]
+mod load;
+
+/// `shop load` as it is written.
+#[derive(Parser)]
+#[command(name = "load")]
+struct Load {
+    #[command(flatten)]
+    _options: load::Options,
+}
+
 /// What else a reader is shown, by its first words.
 const OTHERS: &[&str] = &["curl ", "git clone ", "kill "];
 
@@ -23,6 +35,9 @@ pub fn refused(command: &str) -> Option<String> {
         ["cargo", "xtask", ..] => misunderstood(command, Task::try_parse_from(&words[1..]).err()),
         ["madang", subcommand, ..] => misunderstood(command, madang::Args::try_parse_from(&words).err())
             .or_else(|| untested(subcommand)),
+        ["cargo", "run", "--release", "-p", "shop", "--", "load", ..] => {
+            misunderstood(command, Load::try_parse_from(&words[6..]).err())
+        }
         _ if OTHERS.iter().any(|start| command.starts_with(start)) => None,
         _ => Some(format!("nothing tells whether `{command}` works")),
     }
@@ -83,6 +98,8 @@ mod tests {
         check("madang up --frobnicate", Some("--frobnicate"));
         check("cargo run --release -- up shop --own", Some("--own"));
         check("madang logs --lines many", Some("many"));
+        check("cargo run --release -p shop -- load --scenario flash-sale --for 10s", None);
+        check("cargo run --release -p shop -- load --scenario riot", Some("riot"));
         check("madang describe", Some("not provided"));
         check("madang frobnicate", Some("frobnicate"));
     }
