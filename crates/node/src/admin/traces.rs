@@ -14,6 +14,7 @@ use madang_wire::{
 use serde::Deserialize;
 
 use super::{Answer, Shared, unknown, unread};
+use crate::http::Failure;
 
 /// How many are listed at most.
 const MOST: u32 = 1000;

@@ -8,10 +8,9 @@ use axum::{
 };
 use madang_model::System;
 use madang_telemetry::Declared;
-use madang_wire::{Code, Problem, why::WhyView};
+use madang_wire::{Problem, why::WhyView};
 
-use super::{Answer, Shared};
-use crate::{http::Failure, node::with_causes};
+use super::{Answer, Shared, unread};
 
 /// Why a request went as it did, and who is to blame: with the evidence, and only as far as it goes. Asked of a request of
 /// the last two seconds, it waits until what services tell of it has come.
@@ -21,10 +20,7 @@ use crate::{http::Failure, node::with_causes};
 pub(super) async fn get(State(node): State<Arc<Shared>>, Path(id): Path<String>) -> Answer<Json<WhyView>> {
     super::traces::settle(&node).await;
     let declared = declared(&node.system.borrow().clone());
-    let found =
-        node.why.ask(&id, &declared).await.map_err(|error| -> Failure {
-            Problem::new(Code::INTERNAL).detail(with_causes(&error)).into()
-        })?;
+    let found = node.why.ask(&id, &declared).await.map_err(|error| unread(&error))?;
     found.map(Json).ok_or_else(|| super::traces::not_kept(&id))
 }
 
