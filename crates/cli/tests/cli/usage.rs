@@ -89,6 +89,8 @@ async fn help_says_what_there_is() {
                                memory
                   map          Show which service calls which: how often, how well and how fast
                   export       Write files that Prometheus and Grafana take as they are
+                  why          Tell why a request went as it did: who failed first or took the time, and what says
+                               so
                   systems      List the systems that run on this machine, from whichever folder
                   describe     Show all that is known of a service
                   restart      Build a unit again and replace its instances, and wait until they are ready
