@@ -19,7 +19,7 @@ use madang_telemetry::{
     Annotations, Archive, ArchiveConfig, External, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
     Why,
     forward::{Forward, ForwardConfig},
-    otlp::Receiver,
+    otlp::{Receiver, Stores},
 };
 use madang_wire::admin::Event;
 use tokio::{
@@ -238,8 +238,9 @@ impl Node {
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));
         node.run("faults", endless(faults::run(shared.clone())));
         let units = shared.supervisor.clone();
+        let stores = Stores { traces: shared.traces.clone(), external: shared.external.clone() };
         let release_of = Arc::new(move |instance: &_| units.release_of(instance));
-        let intake = Intake::new(Receiver::new(shared.traces.clone(), forward.clone()), release_of);
+        let intake = Intake::new(Receiver::new(stores, forward.clone()), release_of);
         let system = system_seen;
         let api = ServiceApi { switchboard, system, tokens, journal, faults, killer, doors, inbox, intake };
         node.run("service API", api.run(service_listener, stopped.clone()));

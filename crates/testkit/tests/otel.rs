@@ -157,6 +157,37 @@ async fn a_trace_crosses_rust_node_and_python_over_every_transport_and_goes_on_w
     let drawn = system.run(&["trace", &format!("{:032x}", 4)]).await;
     assert!(drawn.contains("· exception") && drawn.contains("ValueError: no such stop"), "{drawn}");
 
+    // What they measure is kept too, and what they log goes on too.
+    for (service, metric) in [
+        ("nodehttp", "trips"),
+        ("nodejson", "trips"),
+        ("nodegrpc", "trips"),
+        ("pyhttp", "stop.size"),
+        ("pygrpc", "stop.size"),
+    ] {
+        let began = Instant::now();
+        let path = format!("/v1/metrics/external?service={service}");
+        while !system.admin(&path).await.to_string().contains(&format!("\"{metric}\"")) {
+            assert!(began.elapsed() < PATIENCE, "never measured: {service} {metric}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let logs = [
+        "a stop at pyhttp",
+        "a stop at pygrpc",
+        "a trip by nodehttp",
+        "a trip by nodejson",
+        "a trip by nodegrpc",
+    ];
+    let began = Instant::now();
+    while !(logs.iter().all(|log| collector.has_log(log))
+        && collector.has_metric("trips")
+        && collector.has_metric("stop.size"))
+    {
+        assert!(began.elapsed() < PATIENCE, "logs and metrics never went on");
+        sleep(Duration::from_millis(100)).await;
+    }
+
     assert!(collector.headers_were("authorization", "Bearer of-the-collector"));
     let shown = system.admin("/v1/system").await;
     assert_eq!(

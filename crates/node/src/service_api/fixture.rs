@@ -7,7 +7,10 @@ use http::{Request, StatusCode};
 use madang_calls::{Directory, Killer};
 use madang_discovery::{Instance, Registry};
 use madang_model::{InstanceId, Protocol, ServiceName, System, UnitName, policy::FaultEffect};
-use madang_telemetry::{Archive, ArchiveConfig, TraceConfig, Traces, otlp::Receiver};
+use madang_telemetry::{
+    Archive, ArchiveConfig, External, TraceConfig, Traces,
+    otlp::{Receiver, Stores},
+};
 use madang_wire::admin::FaultView;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -81,6 +84,7 @@ pub(super) async fn fixture() -> Fixture {
     let journal = Arc::new(Journal::kept_in(folder.path()).await);
     let archive = Archive::open(&folder.path().join("traces.db"), ArchiveConfig::default()).await.unwrap();
     let traces = Traces::new(&archive, TraceConfig::default());
+    let stores = Stores { traces: traces.clone(), external: External::default() };
     let api = ServiceApi {
         switchboard: switchboard.clone(),
         system: seen,
@@ -91,7 +95,7 @@ pub(super) async fn fixture() -> Fixture {
         doors: doors.clone(),
         inbox: Inbox::default(),
         intake: Intake::new(
-            Receiver::new(traces.clone(), None),
+            Receiver::new(stores, None),
             Arc::new(|instance| Some(format!("release of {instance}"))),
         ),
     };

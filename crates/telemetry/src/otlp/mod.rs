@@ -2,11 +2,12 @@
 //!
 //! - [`read`]: from bytes to messages, unpacked within a bound;
 //! - [`sender`]: whose it is, which whoever tells it is not asked;
-//! - [`spans`]: what is kept of a span;
+//! - [`spans`], [`metrics`]: what is kept of each;
 //! - [`value`]: attributes, as much of them as is kept.
 //!
 //! Nothing here waits: what there is no room for is dropped by the rule of the store that it is for, and counted there.
 
+mod metrics;
 mod not_kept;
 mod read;
 mod sender;
@@ -26,9 +27,10 @@ use madang_wire::otlp::{
     },
 };
 use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{
-    Traces,
+    External, Traces,
     forward::{Forward, Item},
 };
 
@@ -49,8 +51,17 @@ pub enum Signal {
 /// Keeps what services tell. Clones share it.
 #[derive(Clone)]
 pub struct Receiver {
-    traces: Traces,
+    stores: Stores,
     forward: Option<Forward>,
+}
+
+/// Where it is kept.
+#[derive(Clone)]
+pub struct Stores {
+    /// Spans.
+    pub traces: Traces,
+    /// Metrics.
+    pub external: External,
 }
 
 /// What became of one export: all is kept, or this much is not.
@@ -66,8 +77,8 @@ pub struct Partial {
 
 impl Receiver {
     /// Keeps what comes in these stores, and has it forwarded.
-    pub fn new(traces: Traces, forward: Option<Forward>) -> Self {
-        Self { traces, forward }
+    pub fn new(stores: Stores, forward: Option<Forward>) -> Self {
+        Self { stores, forward }
     }
 
     /// Takes an export of this sender.
@@ -96,7 +107,7 @@ impl Receiver {
             self.forward(|| Item::Spans(of_resource.clone()));
             spans::read(at, &origin, of_resource, &mut told, &mut partial);
         }
-        match self.traces.told(told) {
+        match self.stores.traces.told(told) {
             0 => {}
             dropped => partial.reject(dropped, || "too many spans wait to be written".to_owned()),
         }
@@ -112,11 +123,19 @@ impl Receiver {
         partial
     }
 
-    fn metrics(&self, sender: &Sender, mut export: ExportMetricsServiceRequest) -> Partial {
-        let partial = not_kept::metrics(&export);
-        for of_resource in &mut export.resource_metrics {
-            sender.stamp(of_resource.resource.get_or_insert_default());
+    fn metrics(&self, sender: &Sender, export: ExportMetricsServiceRequest) -> Partial {
+        let mut partial = Partial::default();
+        for mut of_resource in export.resource_metrics {
+            let origin = sender.stamp(of_resource.resource.get_or_insert_default());
             self.forward(|| Item::Metrics(of_resource.clone()));
+            let mut points = Vec::new();
+            metrics::read(&origin, of_resource, &mut points);
+            match self.stores.external.push(&origin.service, points, now()) {
+                0 => {}
+                refused => partial.reject(refused as u64, || {
+                    "more series than are kept of one service, or values that make no sense".to_owned()
+                }),
+            }
         }
         partial
     }
@@ -126,6 +145,12 @@ impl Receiver {
             forward.push([item()]);
         }
     }
+}
+
+/// Now, in milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// How much of an export a back end did not take, by its answer in protobuf, and why; an answer that cannot be read says

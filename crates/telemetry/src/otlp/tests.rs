@@ -5,20 +5,27 @@ use std::io::Write;
 use flate2::{Compression, write::GzEncoder};
 use madang_wire::{
     TraceId,
-    otlp::{collector::trace::v1::ExportTraceServiceRequest, resource::v1::Resource},
+    otlp::{
+        collector::trace::v1::ExportTraceServiceRequest, metrics::v1::ResourceMetrics, resource::v1::Resource,
+    },
     trace::SpanView,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Archive, ArchiveConfig, TraceConfig};
+use crate::{Archive, ArchiveConfig, PushedValue, TraceConfig};
 
-async fn stores(config: TraceConfig) -> (Receiver, Traces, TempDir) {
+async fn all_stores(config: TraceConfig) -> (Receiver, Stores, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(&folder.path().join("telemetry.db"), ArchiveConfig::default()).await.unwrap();
-    let traces = Traces::new(&archive, config);
-    (Receiver::new(traces.clone(), None), traces, folder)
+    let stores = Stores { traces: Traces::new(&archive, config), external: External::default() };
+    (Receiver::new(stores.clone(), None), stores, folder)
+}
+
+async fn stores(config: TraceConfig) -> (Receiver, Traces, TempDir) {
+    let (receiver, stores, folder) = all_stores(config).await;
+    (receiver, stores.traces, folder)
 }
 
 fn sender(services: &[&str]) -> Sender {
@@ -228,4 +235,70 @@ fn an_answer_says_what_is_not_kept() {
     let protobuf = partial().answer(Signal::Traces, Encoding::Protobuf);
     let read = ExportTraceServiceResponse::decode(&*protobuf).unwrap().partial_success.unwrap();
     assert_eq!((read.rejected_spans, &*read.error_message), (3, "no"));
+}
+
+#[test]
+fn a_point_is_pushed_for_each_series_with_its_instance() {
+    let mut given: ResourceMetrics = serde_json::from_value(json!({ "scopeMetrics": [{ "metrics": [
+        { "name": "jobs", "unit": "1", "sum": { "aggregationTemporality": 1, "isMonotonic": true,
+            "dataPoints": [{ "asInt": "3", "attributes": [text("queue", "a"), { "key": "n", "value": { "intValue": 1 } }] },
+                { "asInt": 9, "flags": 1 }] } },
+        { "name": "size", "gauge": { "dataPoints": [{ "asDouble": 0.5 }] } },
+        { "name": "wait", "histogram": { "aggregationTemporality": 2,
+            "dataPoints": [{ "count": 3, "sum": 4.5, "bucketCounts": [1, 2], "explicitBounds": [1.0] }] } },
+        { "name": "wide", "exponentialHistogram": { "aggregationTemporality": 2, "dataPoints": [{ "count": 6, "sum": 1.0,
+            "scale": 2, "zeroCount": 1, "positive": { "offset": -3, "bucketCounts": [2] },
+            "negative": { "offset": 1, "bucketCounts": [1, 2] } }] } },
+        { "name": "old", "summary": { "dataPoints": [{ "count": 2, "sum": 3.0, "quantileValues": [{ "quantile": 0.5, "value": 1.5 }] }] } }
+    ] }] }))
+    .unwrap();
+    let origin = sender(&["users"]).stamp(given.resource.get_or_insert_default());
+    let mut pushed = Vec::new();
+    metrics::read(&origin, given, &mut pushed);
+    let shown: Vec<_> = pushed.iter().map(|one| (one.name.as_str(), one.value.clone())).collect();
+    let total = |value| PushedValue::Sum { value, monotonic: true, delta: false };
+    let expected = [
+        ("jobs", PushedValue::Sum { value: 3.0, monotonic: true, delta: true }),
+        ("size", PushedValue::Gauge(0.5)),
+        (
+            "wait",
+            PushedValue::Histogram {
+                bounds: vec![1.0],
+                counts: vec![1, 2],
+                count: 3,
+                sum: 4.5,
+                delta: false,
+            },
+        ),
+        (
+            "wide",
+            PushedValue::Exponential {
+                buckets: crate::Exponential { scale: 2, zero: 4, offset: -3, counts: vec![2] },
+                count: 6,
+                sum: 1.0,
+                delta: false,
+            },
+        ),
+        ("old", PushedValue::Gauge(1.5)),
+        ("old.count", total(2.0)),
+        ("old.sum", total(3.0)),
+    ];
+    assert_eq!(shown, expected);
+    let attributes = [("instance", "core-a"), ("n", "1"), ("queue", "a")];
+    assert!(pushed[0].attributes.iter().map(|(key, value)| (&**key, &**value)).eq(attributes));
+    assert_eq!(pushed[4].attributes["quantile"], "0.5");
+}
+
+#[tokio::test]
+async fn metrics_reach_their_store() {
+    let (receiver, stores, _folder) = all_stores(TraceConfig::default()).await;
+    let send = |signal, body: Value| {
+        receiver.receive(&sender(&["users"]), signal, Encoding::Json, body.to_string().as_bytes()).unwrap()
+    };
+    let metric = |name: &str| json!({ "name": name, "gauge": { "dataPoints": [{ "asDouble": 2 }] } });
+    let export =
+        json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric("size"), metric("")] }] }] });
+    assert_eq!(send(Signal::Metrics, export).rejected, 1, "the one without a name");
+    let listed = stores.external.list(Some("users"), None, false);
+    assert_eq!((listed.len(), &*listed[0].name, listed[0].series[0].value), (1, "size", 2.0));
 }

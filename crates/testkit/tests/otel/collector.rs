@@ -14,7 +14,7 @@ use madang_wire::{
             logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
             trace::v1::ExportTraceServiceRequest,
         },
-        text,
+        text, to_json,
         trace::v1::Span,
     },
     trace::{SpanView, TraceView},
@@ -78,6 +78,24 @@ impl Collector {
                 && span.events.len() == shown.details.as_ref().map_or(0, |details| details.events.len())
         };
         view.spans.iter().find(|shown| !came.iter().any(|came| same(shown, came)))
+    }
+
+    /// Whether a log record with this body came.
+    pub fn has_log(&self, body: &str) -> bool {
+        let came = self.came.lock().unwrap();
+        let resources = came.logs.iter().flat_map(|export| &export.resource_logs);
+        let mut records = resources.flat_map(|of| &of.scope_logs).flat_map(|scope| &scope.log_records);
+        records.any(|record| to_json(record.body.clone()) == body)
+    }
+
+    /// Whether a metric of this name came.
+    pub fn has_metric(&self, name: &str) -> bool {
+        let came = self.came.lock().unwrap();
+        let resources = came.metrics.iter().flat_map(|export| &export.resource_metrics);
+        resources
+            .flat_map(|of| &of.scope_metrics)
+            .flat_map(|scope| &scope.metrics)
+            .any(|metric| metric.name == name)
     }
 
     /// Whether every export carried this header.
