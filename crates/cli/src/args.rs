@@ -205,6 +205,8 @@ pub struct Down {
 Examples:
   madang logs -n 20 users orders
   madang logs -f --since 5m
+  madang logs --trace 0af7651916cd43dd8448eb211c80319c
+  madang logs --level warn --grep timeout
   madang logs --format json --since 2026-01-31T09:00:00Z")]
 pub struct Logs {
     /// The services or units; all if none is named.
@@ -218,9 +220,29 @@ pub struct Logs {
     /// Only lines written since then: a time ago (`5m`) or a moment (`2026-01-31T09:00:00Z`).
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Since>,
+    /// Only lines of this trace, or of the request with this id, in all services.
+    #[arg(long, value_name = "ID")]
+    pub trace: Option<String>,
+    /// Only lines of this level or a worse one.
+    #[arg(long, value_enum, value_name = "LEVEL", ignore_case = true)]
+    pub level: Option<Level>,
+    /// Only lines whose message, or fields as `key=value`, contain this text, in upper or lower case.
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
     /// Show structured lines as they were written.
     #[arg(long)]
     pub raw: bool,
+}
+
+/// How bad it is what a line tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Fatal,
 }
 
 /// `madang events`.

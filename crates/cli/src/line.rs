@@ -2,64 +2,47 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use madang_wire::log::{LogLevel, LogLine, LogSource};
+use serde_json::Value;
 
 use crate::style::{Paint, Style};
 
 /// What a line of its own shows anyway, or what nobody reads.
-const LEFT_OUT: [&str; 8] = ["timestamp", "time", "target", "service", "pid", "hostname", "v", "name"];
+const LEFT_OUT: [&str; 6] = ["target", "service", "pid", "hostname", "v", "name"];
 
-/// A JSON line with a message as `LEVEL message key=value …`; any other line as it was written.
-pub fn readable(line: &str, style: Style) -> Cow<'_, str> {
-    if !line.starts_with('{') {
-        return line.into();
+/// A structured line as `LEVEL message key=value …`; any other line as it was written, in the colour of its level.
+pub fn readable(line: &LogLine, style: Style) -> Cow<'_, str> {
+    if line.message.is_none() && line.source == LogSource::Output {
+        return match line.level {
+            Some(level @ (LogLevel::Warn | LogLevel::Error | LogLevel::Fatal)) => {
+                style.paint(paint(level), &line.line).into_owned().into()
+            }
+            _ => line.line.as_str().into(),
+        };
     }
-    match serde_json::from_str::<Map<String, Value>>(line) {
-        Ok(fields) => written_out(fields, style).map_or(line.into(), Cow::Owned),
-        Err(_) => line.into(),
-    }
-}
-
-fn written_out(mut fields: Map<String, Value>, style: Style) -> Option<String> {
-    let level = fields.remove("level").map(level);
-    if let Some(Value::Object(inner)) = fields.remove("fields") {
-        fields.extend(inner); // as tracing's own JSON nests them
-    }
-    let message = fields.remove("message").or_else(|| fields.remove("msg"))?;
     let mut text = String::new();
-    if let Some((level, paint)) = level {
-        text.push_str(&style.paint(paint, &format!("{level:<5}")));
+    if let Some(level) = line.level {
+        let name = level.name().to_uppercase();
+        text.push_str(&style.paint(paint(level), &format!("{name:<5}")));
         text.push(' ');
     }
-    text.push_str(&plain(&message));
-    for (key, value) in fields.iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())) {
-        let field = format!("{key}={}", plain(value));
+    text.push_str(line.text());
+    let shown = line.fields.iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()));
+    let fields = shown.map(|(key, value)| format!("{key}={}", plain(value)));
+    for field in fields.chain(line.trace_id.map(|id| format!("trace_id={id}"))) {
         text.push(' ');
         text.push_str(&style.paint(Paint::Faint, &field));
     }
-    Some(text)
+    text.into()
 }
 
-/// A level by its name, or by its number as Node's loggers write it.
-fn level(level: Value) -> (String, Paint) {
-    let name = match &level {
-        Value::Number(number) => match number.as_u64().unwrap_or_default() {
-            0..20 => "TRACE",
-            20..30 => "DEBUG",
-            30..40 => "INFO",
-            40..50 => "WARN",
-            _ => "ERROR",
-        }
-        .to_owned(),
-        other => plain(other).to_uppercase(),
-    };
-    let paint = match name.as_str() {
-        "ERROR" | "FATAL" | "CRITICAL" => Paint::Bad,
-        "WARN" | "WARNING" => Paint::Busy,
-        "INFO" => Paint::Good,
-        _ => Paint::Faint,
-    };
-    (name, paint)
+fn paint(level: LogLevel) -> Paint {
+    match level {
+        LogLevel::Error | LogLevel::Fatal => Paint::Bad,
+        LogLevel::Warn => Paint::Busy,
+        LogLevel::Info => Paint::Good,
+        LogLevel::Debug | LogLevel::Trace => Paint::Faint,
+    }
 }
 
 fn plain(value: &Value) -> String {
@@ -73,24 +56,27 @@ fn plain(value: &Value) -> String {
 mod tests {
     use super::*;
 
+    fn line(json: &str) -> LogLine {
+        let rest = r#""at":0,"unit":"a","instance":"a-1","line":"as it was""#;
+        serde_json::from_str(&format!("{{{rest},{json}}}")).unwrap()
+    }
+
     #[test]
     fn structured_lines_are_written_out_and_others_stay() {
-        for (line, shown) in [
-            ("listening on 3001", "listening on 3001"),
+        for (json, shown) in [
+            (r#""source":"output""#, "as it was"),
+            (r#""source":"output","level":"error""#, "as it was"),
             (
-                r#"{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","message":"주문","target":"a","order":7,"trace_id":"ab"}"#,
-                "INFO  주문 order=7 trace_id=ab",
+                r#""source":"output","level":"info","message":"주문","fields":{"target":"a","order":7,"err":{"a":1}},
+                   "trace_id":"0af7651916cd43dd8448eb211c80319c""#,
+                r#"INFO  주문 err={"a":1} order=7 trace_id=0af7651916cd43dd8448eb211c80319c"#,
             ),
-            (r#"{"level":"WARN","fields":{"message":"slow","ms":12},"target":"x"}"#, "WARN  slow ms=12"),
-            (
-                r#"{"level":50,"time":1,"pid":3,"hostname":"h","msg":"boom","err":{"a":1}}"#,
-                r#"ERROR boom err={"a":1}"#,
-            ),
-            (r#"{"msg":"no level"}"#, "no level"),
-            (r#"{"order":7}"#, r#"{"order":7}"#),
-            (r#"{"msg":"cut … [3 bytes cut]"#, r#"{"msg":"cut … [3 bytes cut]"#),
+            (r#""source":"output","message":"no level""#, "no level"),
+            (r#""source":"otlp","level":"warn","fields":{"ms":12}"#, "WARN  as it was ms=12"),
         ] {
-            assert_eq!(readable(line, Style::PLAIN), shown);
+            assert_eq!(readable(&line(json), Style::PLAIN), shown);
         }
+        let coloured = readable(&line(r#""source":"output","level":"error""#), Style::COLOUR).into_owned();
+        assert_eq!(coloured, "\x1b[31mas it was\x1b[0m");
     }
 }

@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use http::{StatusCode, header};
-use madang_wire::admin::LogLine;
+use madang_wire::log::LogLine;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{MissedTickBehavior, interval, timeout},

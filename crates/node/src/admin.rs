@@ -4,25 +4,24 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, Path, Query, RawQuery, Request, State},
+    extract::{ConnectInfo, Path, Query, Request, State},
     middleware::{self, Next},
-    response::Response,
     routing::{delete, get, post},
 };
-use futures_util::StreamExt;
 use http::StatusCode;
 use madang_dashboard::Session;
 use madang_model::{ServiceName, UnitName};
-use madang_telemetry::{LogQuery, RecordFilter};
+use madang_telemetry::RecordFilter;
 use madang_wire::{
     Code, Problem, RequestRecord, TraceId,
     admin::{
         AnswersView, BreakerState, BreakerView, EnvironmentView, Event, EventKind, FaultSpec, FaultView,
-        ForwardView, HealthView, InstanceView, LimitView, LogLine, RouteView, ServiceView,
-        State as InstanceState, SystemView, TargetView, TokenView, TrafficView,
+        ForwardView, HealthView, InstanceView, LimitView, RouteView, ServiceView, State as InstanceState,
+        SystemView, TargetView, TokenView, TrafficView,
     },
     audit::AuditEntry,
     dashboard::{LoginView, TryAnswer, TryRequest},
+    log::{LogLevel, LogLine, LogSource},
     metrics::{ExternalMetric, InstanceSeries, MetricsSeries, MetricsSummary},
     trace::{NotKept, SpanDetails, SpanEvent, SpanLink, SpanView, TraceList, TraceSummary, TraceView},
 };
@@ -30,12 +29,11 @@ use serde::Deserialize;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::warn;
 use utoipa::OpenApi;
 
 use crate::{
     faults,
-    http::{Failure, lines, serve, serve_as_is, whole},
+    http::{Failure, serve, serve_as_is, whole},
     node::{Shared, with_causes},
     peer::Peer,
     scrape,
@@ -48,6 +46,7 @@ mod explore;
 mod guard;
 mod listener;
 mod login;
+mod logs;
 mod metrics;
 mod traces;
 mod units;
@@ -69,7 +68,7 @@ type Answer<T> = Result<T, Failure>;
         service,
         explore::document,
         routes,
-        logs,
+        logs::list,
         events::list,
         requests,
         explore::request,
@@ -107,6 +106,8 @@ type Answer<T> = Result<T, Failure>;
         RouteView,
         TargetView,
         LogLine,
+        LogLevel,
+        LogSource,
         Event,
         EventKind,
         InstanceState,
@@ -186,7 +187,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/services/{name}", get(service))
         .route("/v1/services/{name}/openapi", get(explore::document))
         .route("/v1/routes", get(routes))
-        .route("/v1/logs", get(logs))
+        .route("/v1/logs", get(logs::list))
         .route("/v1/events", get(events::list))
         .route("/v1/requests", get(requests).post(explore::request))
         .route("/v1/traffic", get(traffic))
@@ -248,55 +249,6 @@ async fn service(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> A
 #[utoipa::path(get, path = "/v1/routes", responses((status = 200, body = Vec<RouteView>)))]
 async fn routes(State(node): State<Arc<Shared>>) -> Json<Vec<RouteView>> {
     Json(node.gateway.routes())
-}
-
-#[derive(Default)]
-struct LogParams {
-    names: Vec<String>,
-    last: Option<usize>,
-    since: Option<u64>,
-    follow: bool,
-}
-
-/// The last lines of the logs of all services or of those named, one JSON document a line.
-#[utoipa::path(get, path = "/v1/logs",
-    params(
-        ("service" = Option<Vec<String>>, Query, description = "A service or unit; repeatable. All if absent."),
-        ("n" = Option<usize>, Query, description = "How many lines to begin with; 100 if absent."),
-        ("since" = Option<u64>, Query, description = "Only lines from then on: milliseconds since 1970."),
-        ("follow" = Option<bool>, Query, description = "Go on with new lines.")),
-    responses((status = 200, body = LogLine, content_type = "application/x-ndjson"), (status = 404, body = Problem)))]
-async fn logs(State(node): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answer<Response> {
-    let params = log_params(query.as_deref().unwrap_or_default())?;
-    let mut units = Vec::new();
-    for name in &params.names {
-        units.push(node.unit_named(name).ok_or_else(|| unknown(&node, name))?);
-    }
-    let query =
-        LogQuery { units, last: params.last.unwrap_or(100), since: params.since, follow: params.follow };
-    let stopping = node.stopped.clone();
-    let found = node.logs.query(query).filter_map(|line| async move {
-        line.inspect_err(|error| warn!(%error, "a log cannot be read")).ok()
-    });
-    Ok(lines(found.take_until(stopping.cancelled_owned())))
-}
-
-/// Read by hand, because a repeated parameter is a list here.
-fn log_params(query: &str) -> Answer<LogParams> {
-    let mut params = LogParams::default();
-    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-        let bad = |expected| Failure::parameter(&key, expected);
-        match key.as_ref() {
-            "service" | "unit" => params.names.push(value.into_owned()),
-            "n" => params.last = Some(value.parse().map_err(|_| bad("expected a number of lines"))?),
-            "since" => {
-                params.since = Some(value.parse().map_err(|_| bad("expected milliseconds since 1970"))?);
-            }
-            "follow" => params.follow = value.parse().map_err(|_| bad("expected true or false"))?,
-            _ => return Err(bad("expected service, n, since or follow")),
-        }
-    }
-    Ok(params)
 }
 
 #[derive(Deserialize)]
@@ -416,14 +368,5 @@ mod tests {
     fn the_document_is_the_one_in_docs() {
         let document = AdminApi::openapi().to_pretty_json().unwrap() + "\n";
         expect_test::expect_file!["../../../docs/openapi/admin.json"].assert_eq(&document);
-    }
-
-    #[test]
-    fn a_repeated_service_is_a_list_and_an_unknown_parameter_is_named() {
-        let params = log_params("service=users&service=orders&n=5&follow=true").ok().unwrap();
-        assert_eq!(params.names, ["users", "orders"]);
-        assert_eq!((params.last, params.follow), (Some(5), true));
-        let Err(Failure(problem)) = log_params("sevice=users") else { panic!("accepted") };
-        assert_eq!(problem.errors[0].field, "sevice");
     }
 }

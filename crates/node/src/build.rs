@@ -16,8 +16,8 @@ use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
-    Annotations, Archive, ArchiveConfig, External, Logs, MetricConfig, Metrics, Records, TraceConfig, Traces,
-    Why,
+    Annotations, Archive, ArchiveConfig, External, LogConfig, Logs, MetricConfig, Metrics, Records,
+    TraceConfig, Traces, Why,
     forward::{Forward, ForwardConfig},
     otlp::{Receiver, Stores},
 };
@@ -103,6 +103,7 @@ impl Node {
         let telemetry = owner.data().join("telemetry.db");
         let archive = Archive::open(&telemetry, archive_config(&system.telemetry)).await?;
         let annotations = Annotations::open(&archive).await?;
+        let logs = Logs::new(owner.data().join("logs"), &archive, log_config(&system.telemetry));
         let traces = Traces::new(&archive, trace_config(&system.telemetry));
         let metrics = Metrics::open(&archive, MetricConfig::default()).await?;
         let tokens = Tokens::open(&state, random_key()?).await?;
@@ -180,7 +181,7 @@ impl Node {
             told: environment,
             gateway: gateway_handle,
             supervisor: supervisor_handle,
-            logs: Logs::new(owner.data().join("logs")),
+            logs: logs.clone(),
             records: Records::default(),
             inbox: inbox.clone(),
             traces: traces.clone(),
@@ -222,6 +223,10 @@ impl Node {
         node.run("watch of the disk", endless(disk));
         node.run("request records", endless(drain_records(shared.clone())));
         node.run("archive", endless(archive.run(stopped.clone().cancelled_owned())));
+        node.run("logs", {
+            let stopped = stopped.clone();
+            async move { logs.run(stopped.cancelled_owned()).await.map_err(io::Error::other) }
+        });
         node.run("annotations", endless(annotations.run(stopped.clone().cancelled_owned())));
         node.run("changes of health", endless(changes::run(shared.clone())));
         node.run("traces", endless(traces.run(stopped.clone().cancelled_owned())));
@@ -326,6 +331,10 @@ fn archive_config(telemetry: &Telemetry) -> ArchiveConfig {
 fn trace_config(telemetry: &Telemetry) -> TraceConfig {
     let Telemetry { spans_per_second, slow, .. } = *telemetry;
     TraceConfig { sampled_per_second: spans_per_second, slow, ..Default::default() }
+}
+
+fn log_config(telemetry: &Telemetry) -> LogConfig {
+    LogConfig { lines_per_second: telemetry.log_lines_per_second, largest: telemetry.size }
 }
 
 fn supervisor_config(owner: &Owner, by_hand: BTreeMap<UnitName, u16>) -> madang_supervisor::Config {

@@ -1,8 +1,8 @@
-//! What can go wrong while reading logs.
+//! What can go wrong while logs are read and kept.
 
 use std::{io, path::PathBuf};
 
-/// Why lines of a log could not be read.
+/// Why lines of a log could not be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A log file could not be opened or read; the others go on.
@@ -21,6 +21,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The archive could not be read or written.
+    #[error("failed to use what is kept of the logs")]
+    Keep(#[source] madang_store::Error),
 }
 
 impl Error {

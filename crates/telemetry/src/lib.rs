@@ -22,7 +22,7 @@ pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};
 pub use error::Error;
 pub use external::{Exponential, External, PushedMetric, PushedValue};
-pub use logs::{LogQuery, Logs};
+pub use logs::{LogConfig, LogFilter, LogQuery, LogRecord, Logs};
 pub use metrics::{
     BOUNDS_US, Durations, Example, MetricConfig, MetricFilter, Metrics, ReleaseSpan, SeriesQuery,
     SeriesTotals, Summary, Totals,

@@ -8,7 +8,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use madang_testkit::{Client, Placement, Prepared, TestSystem, processes_of};
-use madang_wire::admin::{LogLine, State};
+use madang_wire::{admin::State, log::LogLine};
 use serde_json::json;
 use tokio::{
     sync::watch,

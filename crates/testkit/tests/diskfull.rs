@@ -9,7 +9,10 @@ use std::{
 
 use http::StatusCode;
 use madang_testkit::{Load, Placement, Prepared, TestSystem};
-use madang_wire::admin::{InstanceView, LogLine, State};
+use madang_wire::{
+    admin::{InstanceView, State},
+    log::LogLine,
+};
 use serde_json::json;
 
 /// A small file system of its own, in memory, where a system keeps what is its own.

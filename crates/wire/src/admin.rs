@@ -339,19 +339,6 @@ pub struct TrafficView {
     pub duration_us: u64,
 }
 
-/// One line of a log: `GET /v1/logs?services=&n=&since=&follow=`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LogLine {
-    /// When it was written as far as known: its own time, or when it was read; milliseconds since 1970.
-    pub at: u64,
-    /// The unit.
-    pub unit: String,
-    /// The instance.
-    pub instance: String,
-    /// The line as it was written, without its end.
-    pub line: String,
-}
-
 /// What happened to a unit, or to the calls to a service: `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {

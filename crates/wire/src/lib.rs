@@ -8,6 +8,7 @@ pub mod audit;
 pub mod dashboard;
 pub mod headers;
 mod ids;
+pub mod log;
 pub mod metrics;
 pub mod otlp;
 mod problem;

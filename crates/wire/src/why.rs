@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    SpanId, TraceId,
-    admin::{Event, LogLine},
-};
+use crate::{SpanId, TraceId, admin::Event, log::LogLine};
 
 /// What is known of why a request went as it did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

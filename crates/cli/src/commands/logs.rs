@@ -3,11 +3,11 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::tz::TimeZone;
-use madang_wire::admin::LogLine;
+use madang_wire::log::LogLine;
 
 use crate::{
     args::Logs,
-    client::Client,
+    client::{Client, segment},
     failure::Failure,
     line::readable,
     output::Output,
@@ -25,7 +25,7 @@ pub async fn run(client: &Client, output: &Output, logs: &Logs) -> Result<(), Fa
             output.json_line(&line)?;
         } else {
             let style = output.style();
-            let text = if logs.raw { Cow::from(&line.line) } else { readable(&line.line, style) };
+            let text = if logs.raw { Cow::from(&line.line) } else { readable(&line, style) };
             let at = units::time_of_day(line.at, &zone);
             let name = names.show(&line.instance, style);
             output.line(&format!("{} {name} {text}", style.paint(Paint::Faint, &at)))?;
@@ -39,8 +39,18 @@ fn query(logs: &Logs, now: u64) -> String {
     for service in &logs.services {
         query.push_str(&format!("service={service}&"));
     }
-    // Whoever asks for a time wants all of it.
-    let last = logs.lines.or_else(|| logs.since.map(|_| u64::from(u32::MAX)));
+    if let Some(id) = &logs.trace {
+        query.push_str(&format!("trace={}&", segment(id)));
+    }
+    if let Some(level) = logs.level {
+        query.push_str(&format!("level={}&", format!("{level:?}").to_lowercase()));
+    }
+    if let Some(text) = &logs.grep {
+        query.push_str(&format!("grep={}&", segment(text)));
+    }
+    // Whoever asks for a time, or for a trace, wants all of it.
+    let all = logs.since.is_some() || logs.trace.is_some() && logs.grep.is_none();
+    let last = logs.lines.or_else(|| all.then_some(u64::from(u32::MAX)));
     if let Some(last) = last {
         query.push_str(&format!("n={last}&"));
     }
@@ -77,7 +87,13 @@ mod tests {
 
     fn check(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool, expected: &str) {
         let services = services.iter().map(|name| name.parse().unwrap()).collect();
-        assert_eq!(query(&Logs { services, follow, lines, since, raw: false }, 10_000), expected);
+        assert_eq!(
+            query(
+                &Logs { services, follow, lines, since, raw: false, trace: None, level: None, grep: None },
+                10_000
+            ),
+            expected
+        );
     }
 
     #[test]

@@ -2,14 +2,25 @@ use std::process::Stdio;
 
 use axum::{Router, routing::get};
 use expect_test::expect;
-use madang_wire::admin::LogLine;
+use madang_wire::log::{LogLevel, LogLine, LogSource};
 use tokio::sync::mpsc;
 
 use crate::fake::{Fake, ndjson, read_until, stream};
 
 fn line(at: u64, instance: &str, line: &str) -> LogLine {
     let unit = instance.split('-').next().unwrap().to_owned();
-    LogLine { at, unit, instance: instance.into(), line: line.into() }
+    LogLine {
+        at,
+        unit,
+        instance: instance.into(),
+        source: LogSource::Output,
+        level: None,
+        trace_id: None,
+        span_id: None,
+        message: None,
+        fields: Default::default(),
+        line: line.into(),
+    }
 }
 
 fn some() -> Vec<LogLine> {
@@ -39,9 +50,14 @@ async fn shows_who_said_what_and_when() {
 #[tokio::test]
 async fn structured_lines_are_written_out_unless_they_are_wanted_raw() {
     let json = r#"{"level":"INFO","message":"placed","order":7}"#;
-    let fake = Fake::up(
-        Router::new().route("/v1/logs", get(move || async move { ndjson(&[line(0, "orders-a", json)]) })),
-    );
+    let structured = LogLine {
+        level: Some(LogLevel::Info),
+        message: Some("placed".into()),
+        fields: serde_json::from_str(r#"{"order":7}"#).unwrap(),
+        ..line(0, "orders-a", json)
+    };
+    let answer = ndjson(&[structured]);
+    let fake = Fake::up(Router::new().route("/v1/logs", get(move || async move { answer })));
     assert_eq!(fake.run("logs").await.stdout, "00:00:00.000 orders-a | INFO  placed order=7\n");
     assert_eq!(fake.run("logs --raw").await.stdout, format!("00:00:00.000 orders-a | {json}\n"));
 }
@@ -79,4 +95,18 @@ async fn a_closed_pipe_is_no_failure() {
     let output = logs.wait_with_output().await.unwrap();
     assert!(output.status.success());
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn filters_are_asked_of_the_node() {
+    let fake = Fake::up(Router::new().route("/v1/logs", get(|| async { ndjson(&some()) })));
+    fake.run("logs --trace 0af7651916cd43dd8448eb211c80319c --level warn --grep user=7 orders").await;
+    let asked = "GET /v1/logs?service=orders&trace=0af7651916cd43dd8448eb211c80319c&level=warn&grep=user%3D7&follow=false";
+    assert_eq!(fake.asked(), [asked]);
+    assert!(
+        fake.run("logs --level loud")
+            .await
+            .stderr
+            .contains("possible values: trace, debug, info, warn, error, fatal")
+    );
 }

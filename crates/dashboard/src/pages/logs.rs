@@ -1,6 +1,6 @@
 //! The lines of all services together, as they come.
 
-use madang_wire::admin::{LogLine, ServiceView};
+use madang_wire::{admin::ServiceView, log::LogLine};
 use maud::{Markup, html};
 
 use crate::{

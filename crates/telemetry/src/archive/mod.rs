@@ -18,10 +18,10 @@ use madang_store::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::{annotations, traces};
+use crate::{annotations, logs, traces};
 
 /// The parts there are.
-const PARTS: &[Part] = &[annotations::PART, traces::PART];
+const PARTS: &[Part] = &[annotations::PART, logs::PART, traces::PART];
 
 /// How often it is looked whether something is too old.
 const AGE: Duration = Duration::from_secs(10);

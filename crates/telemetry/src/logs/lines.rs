@@ -20,11 +20,13 @@ pub(super) struct Lines {
     held: Vec<u8>,
     /// How much of that line did not fit.
     cut: usize,
+    /// Where the last line ended that was given.
+    ended: u64,
 }
 
 impl Lines {
     pub(super) fn new(file: File) -> Self {
-        Self { file, offset: 0, chunk: Vec::new(), used: 0, held: Vec::new(), cut: 0 }
+        Self { file, offset: 0, chunk: Vec::new(), used: 0, held: Vec::new(), cut: 0, ended: 0 }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -33,14 +35,14 @@ impl Lines {
 
     /// Goes on from an offset; what was held is forgotten.
     pub(super) fn seek(&mut self, offset: u64) {
-        (self.offset, self.used, self.cut) = (offset, 0, 0);
+        (self.offset, self.ended, self.used, self.cut) = (offset, offset, 0, 0);
         self.chunk.clear();
         self.held.clear();
     }
 
-    /// How far the file was read.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
+    /// Where the last line ended that was given: whoever goes on from there misses nothing.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// The next line whose end lies before `end`; what has no end yet is held.
@@ -58,6 +60,7 @@ impl Lines {
             hold(&mut self.held, &mut self.cut, &rest[..length]);
             self.used += length + usize::from(line_end.is_some());
             if line_end.is_some() {
+                self.ended = self.offset - (self.chunk.len() - self.used) as u64;
                 return Ok(Some(self.take()));
             }
         }
@@ -65,7 +68,13 @@ impl Lines {
 
     /// What is held, as a line; for a file that will not be read further.
     pub(super) fn rest(&mut self) -> Option<String> {
+        self.ended = self.offset;
         (!self.held.is_empty()).then(|| self.take())
+    }
+
+    /// What is held, and goes on being held.
+    pub(super) fn held(&self) -> Option<String> {
+        (!self.held.is_empty()).then(|| String::from_utf8_lossy(&self.held).into_owned())
     }
 
     /// Reads the next chunk; false at the end. Memory is given back then, since most files are quiet.

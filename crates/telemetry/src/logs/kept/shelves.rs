@@ -1,0 +1,154 @@
+//! The index of what lines say: pieces of three characters (trigrams), so that any part of a word is found, as `grep`
+//! does, and not only what some rule takes for a word.
+//!
+//! It stands in shelves, tables of FTS5 with so many lines each. A full one is never written again, one without lines is
+//! dropped whole, and a search goes from the newest to the oldest and may stop. FTS5 keeps no copy of the text
+//! (`content=''`) and no places within it (`detail=none`): it names candidates, of which whoever searches reads the line.
+
+use std::collections::BTreeSet;
+
+use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row};
+
+/// How many pieces are looked up: more do not find less, and each costs time.
+const PIECES: usize = 5;
+
+/// The shortest text that the index helps to find, in characters.
+pub(crate) const SHORTEST: usize = 3;
+
+/// A shelf, with the rows of the first and the last line that it has, and the latest time of any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shelf {
+    pub(crate) number: i64,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) newest: i64,
+}
+
+// === impl Shelf ===
+
+impl Shelf {
+    /// The one that the next line goes to, which is made if it must be.
+    pub(crate) fn current(tx: &Connection, row: i64, size: i64) -> Result<Self> {
+        let newest = "SELECT shelf, first, last, newest FROM log_shelves ORDER BY shelf DESC LIMIT 1";
+        let newest = tx.prepare_cached(newest)?.query_row([], Self::of).optional()?;
+        if let Some(shelf) = newest
+            && row - shelf.first < size
+        {
+            return Ok(shelf);
+        }
+        let number = newest.map_or(1, |shelf| shelf.number + 1);
+        let shelf = Self { number, first: row, last: row, newest: 0 };
+        tx.execute_batch(&format!(
+            "CREATE VIRTUAL TABLE {} USING fts5(
+                 words, content='', columnsize=0, detail=none, tokenize='trigram')",
+            shelf.table()
+        ))?;
+        let sql = "INSERT INTO log_shelves (shelf, first, last, newest) VALUES (?1, ?2, ?2, 0)";
+        tx.prepare_cached(sql)?.execute((shelf.number, row))?;
+        Ok(shelf)
+    }
+
+    /// Adds what a line says.
+    pub(crate) fn add(&self, tx: &Connection, row: i64, words: &str) -> Result<()> {
+        let sql = format!("INSERT INTO {} (rowid, words) VALUES (?1, ?2)", self.table());
+        tx.prepare_cached(&sql)?.execute((row, words)).map(drop)
+    }
+
+    /// Notes the last line that it has, and a time that one of them has.
+    pub(crate) fn reaches(&self, tx: &Connection, row: i64, at: i64) -> Result<()> {
+        let sql = "UPDATE log_shelves SET last = ?2, newest = max(newest, ?3) WHERE shelf = ?1";
+        tx.prepare_cached(sql)?.execute((self.number, row, at)).map(drop)
+    }
+
+    /// All of them, the newest first.
+    pub(crate) fn all(conn: &Connection) -> Result<Vec<Self>> {
+        let sql = "SELECT shelf, first, last, newest FROM log_shelves ORDER BY shelf DESC";
+        conn.prepare_cached(sql)?.query_map([], Self::of)?.collect()
+    }
+
+    /// Hands out the rows of the lines that may contain a text, until `each` says that it is enough.
+    pub(crate) fn candidates(
+        &self,
+        conn: &Connection,
+        pieces: &str,
+        newest_first: bool,
+        mut each: impl FnMut(i64) -> Result<bool>,
+    ) -> Result<()> {
+        let table = self.table();
+        let order = if newest_first { "DESC" } else { "ASC" };
+        let sql = format!("SELECT rowid FROM {table} WHERE {table} MATCH ?1 ORDER BY rowid {order}");
+        let mut found = conn.prepare(&sql)?;
+        let mut rows = found.query([pieces])?;
+        while let Some(row) = rows.next()? {
+            if !each(row.get(0)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn of(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { number: row.get(0)?, first: row.get(1)?, last: row.get(2)?, newest: row.get(3)? })
+    }
+
+    fn table(&self) -> String {
+        format!("log_words_{}", self.number)
+    }
+}
+
+/// Drops those whose lines are all deleted.
+pub(crate) fn drop_empty(tx: &Connection) -> Result<()> {
+    let oldest = "SELECT coalesce(min(row), 9223372036854775807) FROM log_lines";
+    let oldest: i64 = tx.prepare_cached(oldest)?.query_row([], |row| row.get(0))?;
+    let mut empty = tx.prepare_cached("SELECT shelf FROM log_shelves WHERE last < ?1")?;
+    let empty: Vec<i64> = empty.query_map([oldest], |row| row.get(0))?.collect::<Result<_>>()?;
+    for number in empty {
+        tx.execute_batch(&format!("DROP TABLE log_words_{number}"))?;
+        tx.prepare_cached("DELETE FROM log_shelves WHERE shelf = ?1")?.execute([number])?;
+    }
+    Ok(())
+}
+
+/// What to look a text up by: those of its pieces that are rarest, as far as that can be told from their letters. None
+/// if it is too short to have any.
+pub(crate) fn pieces(text: &str) -> Option<String> {
+    let characters: Vec<char> = text.chars().collect();
+    let mut pieces: Vec<(u32, String)> = characters
+        .windows(SHORTEST)
+        .map(|piece| (piece.iter().map(|c| rarity(*c)).sum(), piece.iter().collect()))
+        .collect();
+    pieces.sort_by_key(|piece| std::cmp::Reverse(piece.0));
+    let rarest: BTreeSet<String> = pieces.into_iter().take(PIECES).map(|(_, piece)| piece).collect();
+    let quoted = |piece: &String| format!("\"{}\"", piece.replace('"', "\"\""));
+    (!rarest.is_empty()).then(|| rarest.iter().map(quoted).collect::<Vec<_>>().join(" AND "))
+}
+
+/// How rare a character is in logs, roughly: the logarithm of one in how many.
+fn rarity(character: char) -> u32 {
+    match character.to_ascii_lowercase() {
+        ' ' | 'e' => 6,
+        't' | 'a' | 'o' | 'i' | 'n' | 's' | 'r' => 8,
+        'd' | 'l' | 'c' | 'u' | '=' | '_' => 10,
+        'h' | 'm' | 'p' | 'g' | 'f' | '.' | ':' | '/' => 11,
+        '0'..='9' | '-' | 'b' | 'y' | 'w' | 'v' => 12,
+        'k' | '"' | ',' | '(' | ')' => 13,
+        'j' | 'x' | 'q' | 'z' => 16,
+        _ => 15,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_looked_up_by_its_rarest_pieces() {
+        assert_eq!(pieces("ab"), None);
+        assert_eq!(pieces("abc").as_deref(), Some("\"abc\""));
+        assert_eq!(pieces("a\"b").as_deref(), Some("\"a\"\"b\""));
+        assert_eq!(pieces("주문이").as_deref(), Some("\"주문이\""));
+        let long = pieces("the request of user-42 timed out").unwrap();
+        assert!(long.contains("\"-42\""), "{long}");
+        assert_eq!(long.matches(" AND ").count(), PIECES - 1);
+    }
+}

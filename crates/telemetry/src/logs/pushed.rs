@@ -1,0 +1,97 @@
+//! The lines that instances send by OTLP, on their way into the archive and to whoever follows.
+
+use std::collections::{HashMap, VecDeque};
+
+use madang_wire::log::LogLine;
+use tokio::sync::broadcast;
+
+use super::{
+    budget::Budget,
+    collect::MOST,
+    entry::{Entry, LogRecord, now},
+};
+
+/// How many wait to be written at most.
+const WAITING: usize = 8192;
+
+/// How many instances have a budget of their own; what is known of them is forgotten beyond.
+const INSTANCES: usize = 1024;
+
+/// How far whoever follows may fall behind.
+const BEHIND: usize = 1024;
+
+/// What was sent, numbered in the order in which it came.
+pub(super) struct Pushed {
+    per_second: u32,
+    waiting: VecDeque<(u64, Entry)>,
+    last: u64,
+    budgets: HashMap<(String, String), Budget>,
+    live: broadcast::Sender<(u64, LogLine)>,
+}
+
+// === impl Pushed ===
+
+impl Pushed {
+    pub(super) fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            waiting: VecDeque::new(),
+            last: 0,
+            budgets: HashMap::new(),
+            live: broadcast::Sender::new(BEHIND),
+        }
+    }
+
+    /// Takes lines in; gives the units of those that were too many.
+    pub(super) fn push(&mut self, records: Vec<LogRecord>) -> Vec<String> {
+        let now = now();
+        let mut too_many = Vec::new();
+        for record in records {
+            if self.budgets.len() > INSTANCES {
+                self.budgets.clear();
+            }
+            let key = (record.unit.clone(), record.instance.clone());
+            let none = || Budget::new(self.per_second, now, std::time::Duration::ZERO);
+            let allowed = self.budgets.entry(key).or_insert_with(none).allows(record.level, now);
+            if !allowed || self.waiting.len() == WAITING {
+                too_many.push(record.unit);
+                continue;
+            }
+            self.last += 1;
+            let entry = Entry::from(record);
+            // Nobody may follow.
+            let _ = self.live.send((self.last, entry.line.clone()));
+            self.waiting.push_back((self.last, entry));
+        }
+        too_many
+    }
+
+    /// What is to be written next, beside so many other lines, and the number of the last of it.
+    pub(super) fn next(&self, others: usize) -> (u64, Vec<Entry>) {
+        let some = self.waiting.iter().take(MOST.saturating_sub(others));
+        let entries: Vec<Entry> = some.map(|(_, entry)| entry.clone()).collect();
+        let last = entries.len().checked_sub(1).map_or(0, |last| self.waiting[last].0);
+        (last, entries)
+    }
+
+    /// What was written waits no longer.
+    pub(super) fn written(&mut self, last: u64) {
+        while self.waiting.front().is_some_and(|(number, _)| *number <= last) {
+            self.waiting.pop_front();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// What comes from now on, with its numbers.
+    pub(super) fn follow(&self) -> broadcast::Receiver<(u64, LogLine)> {
+        self.live.subscribe()
+    }
+
+    /// The number of the last that is written or does not wait.
+    pub(super) fn settled(&self) -> u64 {
+        self.waiting.front().map_or(self.last, |(number, _)| number - 1)
+    }
+}
