@@ -69,6 +69,14 @@ pub const CHROMIUM: Need = Need {
     found: || on_path("chromium"),
 };
 
+/// Scrapes a system, and checks what is exported for it.
+pub const PROMETHEUS: Need = Need {
+    name: "prometheus and promtool",
+    purpose: "tests of metrics",
+    package: "prometheus",
+    found: || on_path("prometheus") && on_path("promtool"),
+};
+
 /// Measured beside Madang.
 pub const NGINX: Need =
     Need { name: "nginx", purpose: "bench gateway", package: "nginx-light", found: || on_path("nginx") };

@@ -16,8 +16,16 @@ use crate::{
 
 /// What tests run that is not part of the repository. The C compiler that builds SQLite is not here: the linker
 /// that built this program is the same one.
-const NEEDS: &[needs::Need] =
-    &[needs::POSTGRESQL, needs::PYTHON, needs::NODE, needs::NPM, needs::PIP, needs::JAVA, needs::CHROMIUM];
+const NEEDS: &[needs::Need] = &[
+    needs::POSTGRESQL,
+    needs::PYTHON,
+    needs::NODE,
+    needs::NPM,
+    needs::PIP,
+    needs::JAVA,
+    needs::CHROMIUM,
+    needs::PROMETHEUS,
+];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.
 const PROGRAMS: &[&str] = &[
