@@ -90,6 +90,50 @@ async fn a_browser_is_logged_in_by_the_url_that_up_prints_and_restarts_a_service
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_map_shows_live_traffic_and_a_red_edge_leads_to_what_failed() {
+    let system = shop().await;
+    let browser = Chromium::start().await;
+    let (page, url) = logged_in(&system, &browser).await;
+    page.until("document.getElementById('connection').textContent === 'live'").await;
+    let way = "#edge-orders-payments";
+    page.until(&format!(
+        "document.querySelector('{way}')?.getAttribute('aria-label').endsWith('no traffic')"
+    ))
+    .await;
+
+    // Nobody loads the page again: what happens comes by itself.
+    assert_eq!(order(&system).await, 201);
+    page.until(&format!("document.querySelector('{way}.some:not(.bad) text')?.textContent.includes('/s')"))
+        .await;
+    page.until("document.querySelector('#node-gateway .traffic').textContent.includes('/s')").await;
+    page.picture("map-live").await;
+
+    system.run(&["fault", "add", "orders", "--on", "payments", "--status", "503", "--for", "1m"]).await;
+    order(&system).await;
+    page.until(&format!("document.querySelector('{way}.bad text')?.textContent.includes('failed')")).await;
+    page.picture("map-red").await;
+    page.click(&format!("{way} .head")).await;
+    page.loaded().await;
+    page.until("location.pathname === '/traces' && location.search.includes('error=true')").await;
+    assert!(page.text(".command code").await.starts_with("madang traces --error --service payments"));
+    page.click("tbody th a").await;
+    page.loaded().await;
+    page.until("location.pathname.startsWith('/traces/')").await;
+    assert!(page.text(".waterfall").await.contains("payments"), "{}", page.text(".waterfall").await);
+    page.until("document.querySelector('.waterfall rect.bad')").await;
+    page.picture("trace-failed").await;
+
+    // The same call stands for the others in the chart of what it made slow or failed.
+    page.open(&format!("{url}/charts?service=payments")).await;
+    page.until("document.querySelector('.dot.bad')").await;
+    page.picture("metrics-exemplar").await;
+    page.click(".dot.bad circle").await;
+    page.loaded().await;
+    page.until("location.pathname.startsWith('/traces/')").await;
+    assert_eq!(page.errors().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_explorer_sends_what_the_service_describes_through_the_gateway() {
     let system = shop().await;
     let browser = Chromium::start().await;

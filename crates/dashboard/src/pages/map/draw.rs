@@ -23,7 +23,9 @@ pub(super) fn draw(
         svg.map width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="group"
             aria-label="Services and the calls between them" {
             @for group in &graph.groups { (owners(group)) }
-            @for edge in edges { (way(graph, edges, edge)) }
+            // Those with failures last, so that no other lies over them and takes their clicks.
+            @for edge in edges.iter().filter(|edge| !edge.failed()) { (way(graph, edges, edge)) }
+            @for edge in edges.iter().filter(|edge| edge.failed()) { (way(graph, edges, edge)) }
             @for node in &graph.nodes {
                 @let service = services.iter().find(|service| service.name == node.name);
                 @let flow = summary.services.iter().find(|flow| flow.service == node.name);
