@@ -193,6 +193,7 @@ impl Node {
             why: Why {
                 traces: traces.clone(),
                 annotations: annotations.clone(),
+                logs: logs.clone(),
                 metrics: metrics.clone(),
                 slow: system.telemetry.slow,
             },

@@ -121,6 +121,10 @@ async fn the_right_service_is_named_or_none() {
                 (false, _) => panic!("a wrong blame: {case}"),
             }
             assert!(!why["evidence"].as_array().unwrap().is_empty(), "{case}");
+            if how == "error" {
+                let said = why["logs"].as_array().unwrap().iter().filter_map(|line| line["message"].as_str());
+                assert!(said.into_iter().any(|said| said == "the disk cannot be written"), "{case}");
+            }
             system.recovered().await;
         }
     }

@@ -167,7 +167,7 @@ fn releases(releases: &[ReleaseView]) -> Option<Table> {
 
 fn log(view: &WhyView, zone: &TimeZone) -> String {
     let line = |line: &madang_wire::log::LogLine| {
-        format!("{} {} {}\n", units::time_of_day(line.at, zone), line.unit, line.line)
+        format!("{} {} {}\n", units::time_of_day(line.at, zone), line.instance, line.in_words())
     };
     view.logs.iter().map(line).collect()
 }

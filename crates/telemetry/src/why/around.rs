@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::StreamExt;
+use madang_model::UnitName;
+use madang_store::Error;
 use madang_wire::{
+    TraceId,
     admin::{Event, EventKind},
+    log::{LogLevel, LogLine},
     why::{Blame, Evidence, ReleaseView},
 };
 
@@ -13,8 +18,7 @@ use super::{
     calls::Call,
     subjects,
 };
-use crate::MetricFilter;
-use madang_store::Error;
+use crate::{LogFilter, LogQuery, MetricFilter};
 
 /// How long before a request a change may be to have something to do with it, in milliseconds.
 const CHANGES: u64 = 10 * 60 * 1000;
@@ -33,6 +37,9 @@ const USUAL: u64 = 50;
 
 /// From so many requests on the share of failed ones says something.
 const FEW: u64 = 20;
+
+/// How many lines are shown, the last ones.
+const LINES: usize = 20;
 
 /// How many changes are shown, the last ones.
 const SHOWN: usize = 15;
@@ -87,6 +94,43 @@ impl Why {
         }
         let evidence = compared(service, &views, call.span.start_us);
         Ok((views, evidence))
+    }
+
+    /// What whoever is to blame logged in a request; or else in its last moments, as one does that crashes, what it said of
+    /// trouble.
+    pub(super) async fn said(
+        &self,
+        finding: &Finding,
+        call: &Call<'_>,
+        trace: TraceId,
+        declared: &Declared,
+    ) -> Vec<LogLine> {
+        let subjects = subjects(&finding.blame);
+        let units = subjects.iter().filter_map(|service| declared.units.get(*service)?.parse().ok());
+        let units: Vec<UnitName> = units.collect();
+        if units.is_empty() {
+            return Vec::new();
+        }
+        let of_it = LogFilter { units: units.clone(), trace: Some(trace), ..LogFilter::default() };
+        let lines = self.lines(of_it).await;
+        if !lines.is_empty() {
+            return lines;
+        }
+        let end = call.end_us() / 1000;
+        self.lines(LogFilter {
+            units,
+            level: Some(LogLevel::Warn),
+            since: Some(end.saturating_sub(AFTER)),
+            until: Some(end + AFTER),
+            ..LogFilter::default()
+        })
+        .await
+    }
+
+    async fn lines(&self, filter: LogFilter) -> Vec<LogLine> {
+        let query = LogQuery { filter, last: LINES, follow: false };
+        // A file that cannot be read says nothing, and the others do.
+        self.logs.query(query).filter_map(|line| std::future::ready(line.ok())).collect().await
     }
 
     /// What changed before a request that may have to do with whoever is to blame.

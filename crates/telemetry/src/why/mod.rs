@@ -25,7 +25,7 @@ use madang_wire::{
     why::{Blame, Certainty, Evidence, Outcome, WhyView},
 };
 
-use crate::{Annotations, Metrics, Traces};
+use crate::{Annotations, Logs, Metrics, Traces};
 use blame::Finding;
 use calls::{Call, Calls};
 use madang_store::Error;
@@ -43,6 +43,8 @@ pub struct Why {
     pub traces: Traces,
     /// What happened.
     pub annotations: Annotations,
+    /// What was logged.
+    pub logs: Logs,
     /// How calls went.
     pub metrics: Metrics,
     /// From which duration on a request is slow.
@@ -96,6 +98,7 @@ impl Why {
         finding.evidence.extend(evidence);
         let (changes, evidence) = self.changes(&finding, call, declared).await?;
         finding.evidence.extend(evidence);
+        let logs = self.said(&finding, call, trace_id, declared).await;
         finding.evidence.sort_by_key(|evidence| evidence.at_us);
         let mut unseen = Vec::new();
         unseen.extend(missing(trace, &calls));
@@ -115,7 +118,7 @@ impl Why {
             blame: finding.blame,
             certainty: finding.certainty,
             evidence: finding.evidence,
-            logs: Vec::new(),
+            logs,
             changes,
             releases,
             unseen,
