@@ -1,8 +1,8 @@
 //! The dashboard: web pages over the admin API, and over nothing else. Whatever they show and do, a script can.
 //!
-//! `pages/` has a file for each page, which asks the [`Api`] and answers a [`page::Page`] of parts. A browser gets the
+//! `pages/` has a file for each page, which asks the `Api` and answers a `page::Page` of parts. A browser gets the
 //! whole of it once, and then by `live.rs` those parts that change. Whoever composes a node hands in the API as a
-//! router and says who asks, by a [`Session`]. Knows nothing of listeners, tokens, engines or storage.
+//! router and says who asks, by a `Session`. Knows nothing of listeners, tokens, engines or storage.
 
 mod actions;
 mod api;

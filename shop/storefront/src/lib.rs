@@ -4,7 +4,7 @@
 //! number of these processes may run, and one that is killed loses nothing. Knows the other services by their
 //! interfaces only. A part of a page whose service does not answer says so, and the rest is shown.
 //!
-//! Map: [`http`] is a handler for each address, [`pages`] the HTML; [`peers`] makes the calls; [`visitor`] and [`cart`]
+//! Map: `http` is a handler for each address, `pages` the HTML; `peers` makes the calls; `visitor` and `cart`
 //! read the cookies, [`form`] what a browser sends; [`timeline`] says what an order's history means, and [`live`] tells
 //! it to browsers as it moves.
 

@@ -1,13 +1,13 @@
 //! Telemetry out: everything that comes goes on to a back end that speaks OTLP, beside what is kept here.
 //!
-//! - [`queue`]: what waits, within a bound;
-//! - [`export`]: what is sent at once, and as which bytes;
-//! - [`records`]: what hops saw, as spans of OTLP;
-//! - [`split`]: what is too large for one export.
+//! - `queue`: what waits, within a bound;
+//! - `export`: what is sent at once, and as which bytes;
+//! - `records`: what hops saw, as spans of OTLP;
+//! - `split`: what is too large for one export.
 //!
 //! Nothing waits for the back end but this. Where there is no room for more the oldest is dropped, and counted. An export
 //! that the back end cannot take now is sent again, after a pause that doubles and that the back end may lengthen, until
-//! [`ForwardConfig::give_up`]; one that it refuses is dropped, and counted too.
+//! `ForwardConfig::give_up`; one that it refuses is dropped, and counted too.
 
 mod export;
 mod queue;

@@ -1,9 +1,9 @@
 //! What services tell by OpenTelemetry's protocol (OTLP), whatever carried it here.
 //!
-//! - [`read`]: from bytes to messages, unpacked within a bound;
-//! - [`sender`]: whose it is, which whoever tells it is not asked;
-//! - [`spans`], [`metrics`]: what is kept of each;
-//! - [`value`]: attributes, as much of them as is kept.
+//! - `read`: from bytes to messages, unpacked within a bound;
+//! - `sender`: whose it is, which whoever tells it is not asked;
+//! - `spans`, `metrics`: what is kept of each;
+//! - `value`: attributes, as much of them as is kept.
 //!
 //! Nothing here waits: what there is no room for is dropped by the rule of the store that it is for, and counted there.
 

@@ -2,7 +2,7 @@
 //!
 //! The messages are generated of `proto/`, which holds version 1.9.0 of
 //! <https://github.com/open-telemetry/opentelemetry-proto>; a test of `xtask` sees to it that they agree. Protobuf is
-//! read and written by [`prost::Message`], JSON is read by serde ([`json`] has what is particular to it).
+//! read and written by [`prost::Message`], JSON is read by serde (`json` has what is particular to it).
 
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 #[rustfmt::skip]
