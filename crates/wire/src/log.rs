@@ -142,10 +142,10 @@ mod tests {
     fn a_line_is_read_as_a_person_reads_it() {
         let line: LogLine = serde_json::from_str(
             r#"{"at":1,"unit":"orders","instance":"orders-a","source":"output","level":"info","message":"placed",
-                "fields":{"order":7,"by":"kim"},"line":"{}"}"#,
+                "fields":{"by":"kim","order":7},"line":"{}"}"#,
         )
         .unwrap();
-        assert_eq!(line.in_words(), "placed order=7 by=kim");
+        assert_eq!(line.in_words(), "placed by=kim order=7");
         assert_eq!("ERROR".parse(), Ok(LogLevel::Error));
         assert_eq!("warning".parse(), Ok(LogLevel::Warn));
         assert!("loud".parse::<LogLevel>().is_err());

@@ -73,6 +73,8 @@ impl Running {
         };
         let outcome = match self.start(&mut events).await {
             Ok(Start::Ready) => self.serve(&mut events, location).await,
+            // Whoever interrupts may know it before this does.
+            Ok(Start::Interrupted) if start::ready(&self.client).await.unwrap_or(false) => Ok(()),
             Ok(Start::Interrupted) => Err(Failure::message("interrupted before every unit was ready")),
             Ok(Start::Ended) => Err(Failure::message("told to stop before every unit was ready")),
             Err(failure) => Err(failure),

@@ -65,6 +65,7 @@ pub async fn follow(client: &Client, events: &mut Lines<Event>, screen: &mut Scr
     }
 }
 
-async fn ready(client: &Client) -> Result<bool, Failure> {
+/// Whether every unit is ready.
+pub async fn ready(client: &Client) -> Result<bool, Failure> {
     Ok(client.get::<SystemView>("/v1/system").await?.ready)
 }
