@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 use madang_wire::{TraceId, trace::TraceSummary};
 
 /// Which traces to list; the default lists the newest.
@@ -68,22 +68,25 @@ fn by_speed(conn: &Connection, filter: &TraceFilter, slow: i64, before: i64) -> 
     let lowest = SPEEDS.iter().take_while(|from| **from <= slow).count() as i64;
     let sql = format!(
         "SELECT trace, start FROM traces INDEXED BY traces_by_speed
-         WHERE finish - start >= 10000 AND {SPEED} = ?1 AND start < ?2
-             AND finish - start >= ?3 AND errors >= ?4 AND (?5 IS NULL OR {IN_SERVICE})
-         ORDER BY start DESC LIMIT ?6"
+         WHERE finish - start >= 10000 AND {SPEED} = :class AND start < :before
+             AND finish - start >= :slow AND errors >= :errors AND {IN_SERVICE}
+         ORDER BY start DESC LIMIT :limit"
     );
     let mut found = Vec::new();
     for class in lowest..=SPEEDS.len() as i64 {
-        let given = params![class, before, slow, filter.error, filter.service, filter.limit];
+        let given = named_params! {
+            ":class": class, ":before": before, ":slow": slow, ":errors": filter.error,
+            ":service": filter.service, ":limit": filter.limit,
+        };
         let rows = conn.prepare_cached(&sql)?.query_map(given, Found::of)?.collect::<Result<Vec<_>>>()?;
         found.extend(rows);
     }
     Ok(found)
 }
 
-/// Whether a service, the fifth parameter, takes part in a trace.
-const IN_SERVICE: &str =
-    "EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND ?5 IN (service, peer))";
+/// Whether a service takes part in a trace; true of all if none is given.
+const IN_SERVICE: &str = "(:service IS NULL OR EXISTS
+    (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND :service IN (service, peer)))";
 
 /// Those in which a service takes part.
 fn by_service(
@@ -113,10 +116,12 @@ fn by_time(conn: &Connection, filter: &TraceFilter, slow: i64, before: i64) -> R
     let errors = if filter.error { "errors > 0" } else { "TRUE" };
     let sql = format!(
         "SELECT trace, start FROM traces
-         WHERE {errors} AND start < ?1 AND finish - start >= ?2 AND (?5 IS NULL OR {IN_SERVICE})
-         ORDER BY start DESC LIMIT ?3 + 0 * ?4"
+         WHERE {errors} AND start < :before AND finish - start >= :slow AND {IN_SERVICE}
+         ORDER BY start DESC LIMIT :limit"
     );
-    let given = params![before, slow, filter.limit, 0, filter.service];
+    let given = named_params! {
+        ":before": before, ":slow": slow, ":service": filter.service, ":limit": filter.limit,
+    };
     conn.prepare_cached(&sql)?.query_map(given, Found::of)?.collect()
 }
 
