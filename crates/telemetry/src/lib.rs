@@ -17,6 +17,7 @@ mod prometheus;
 mod records;
 mod traces;
 mod why;
+mod writing;
 
 pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};

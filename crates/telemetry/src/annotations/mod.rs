@@ -17,10 +17,11 @@ use std::{
 
 use madang_store::Error;
 use madang_wire::admin::Event;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
 
-use crate::archive::Archive;
+use crate::{
+    archive::Archive,
+    writing::{self, Said},
+};
 
 pub use query::EventFilter;
 pub(crate) use schema::PART;
@@ -84,28 +85,8 @@ impl Annotations {
 
     /// Writes what came, until `shutdown` ends; what came by then is written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let mut ticks = interval(FLUSH);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            let ended = tokio::select! {
-                () = &mut shutdown => true,
-                _ = ticks.tick() => false,
-            };
-            let outcome = self.flush().await;
-            match (&outcome, failing) {
-                (Err(error), false) => {
-                    warn!(%error, source = ?std::error::Error::source(error), "events wait to be kept")
-                }
-                (Ok(()), true) => info!("events are kept again"),
-                _ => {}
-            }
-            failing = outcome.is_err();
-            if ended {
-                return;
-            }
-        }
+        let said = Said { fails: "events wait to be kept", recovers: "events are kept again" };
+        writing::until(shutdown, FLUSH, said, || self.flush()).await;
     }
 
     /// Writes what waits; [`Annotations::run`] does it four times a second.

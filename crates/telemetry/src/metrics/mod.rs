@@ -30,10 +30,11 @@ use std::{
 };
 
 use madang_wire::{RequestRecord, metrics::MetricsDropped};
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
 
-use crate::Archive;
+use crate::{
+    Archive,
+    writing::{self, Said},
+};
 use fine::{Fine, LATE};
 use point::Point;
 use schema::{FIVE_MINUTES, TEN};
@@ -142,28 +143,8 @@ impl Metrics {
 
     /// Writes what came, and keeps what there is within its bounds, until `shutdown` ends; what came by then is written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let mut ticks = interval(FLUSH);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            let ended = tokio::select! {
-                () = &mut shutdown => true,
-                _ = ticks.tick() => false,
-            };
-            let outcome = self.tick(wall_clock()).await;
-            match (&outcome, failing) {
-                (Err(error), false) => {
-                    warn!(%error, source = ?std::error::Error::source(error), "metrics are not kept");
-                }
-                (Ok(()), true) => info!("metrics are kept again"),
-                _ => {}
-            }
-            failing = outcome.is_err();
-            if ended {
-                return;
-            }
-        }
+        let said = Said { fails: "metrics are not kept", recovers: "metrics are kept again" };
+        writing::until(shutdown, FLUSH, said, || self.tick(wall_clock())).await;
     }
 
     async fn tick(&self, now: u64) -> Result<(), madang_store::Error> {

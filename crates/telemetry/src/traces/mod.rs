@@ -25,10 +25,12 @@ use madang_wire::{
     RequestRecord, TraceId,
     trace::{NotKept, TraceList, TraceView},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tokio::time::Instant;
 
-use crate::archive::{Archive, Part};
+use crate::{
+    archive::{Archive, Part},
+    writing::{self, Said},
+};
 use queue::Queue;
 pub(crate) use span::{Span, Told};
 
@@ -112,28 +114,8 @@ impl Traces {
 
     /// Writes what came, until `shutdown` ends; what came by then is written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let mut ticks = interval(FLUSH);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            let ended = tokio::select! {
-                () = &mut shutdown => true,
-                _ = ticks.tick() => false,
-            };
-            let outcome = self.flush().await;
-            match (&outcome, failing) {
-                (Err(error), false) => {
-                    warn!(%error, source = ?std::error::Error::source(error), "traces are not kept")
-                }
-                (Ok(()), true) => info!("traces are kept again"),
-                _ => {}
-            }
-            failing = outcome.is_err();
-            if ended {
-                return;
-            }
-        }
+        let said = Said { fails: "traces are not kept", recovers: "traces are kept again" };
+        writing::until(shutdown, FLUSH, said, || self.flush()).await;
     }
 
     /// Writes what waits; [`Traces::run`] does it four times a second.
