@@ -108,10 +108,12 @@ impl Handle {
     pub fn instances(&self) -> Vec<InstanceView> {
         let mut rows = self.board.rows();
         let now = proc::wall_clock();
+        let leaders = rows.iter().filter_map(|row| row.pid).map(u32::cast_signed).collect();
+        let used = proc::usage(&leaders);
         for row in &mut rows {
-            let pid = row.pid.map(u32::cast_signed);
-            row.memory = pid.and_then(proc::resident);
-            row.cpu_us = pid.and_then(proc::processor_time);
+            let used = row.pid.and_then(|pid| used.get(&pid.cast_signed()));
+            row.memory = used.map(|used| used.memory);
+            row.cpu_us = used.map(|used| used.cpu_us);
             if row.state == State::Waiting {
                 row.health = format!("{} ({} s)", row.health, now.saturating_sub(row.since) / 1000);
             }

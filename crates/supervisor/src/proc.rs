@@ -1,6 +1,7 @@
 //! What the kernel says of processes, in `/proc`. The only module that knows its format.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -88,19 +89,44 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     stat(pid).map(|stat| stat.parent).filter(|parent| *parent > 0)
 }
 
+/// What processes take of the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Resident memory in bytes; what several processes share counts for each.
+    pub(crate) memory: u64,
+    /// Processor time in microseconds, with that of children that were waited for.
+    pub(crate) cpu_us: u64,
+}
+
+/// What each of these processes takes, with everybody in the process group that it leads: a program may be started by
+/// a shell, or have workers of its own. Who is gone is missing.
+pub(crate) fn usage(leaders: &BTreeSet<i32>) -> BTreeMap<i32, Usage> {
+    let mut used: BTreeMap<i32, Usage> = BTreeMap::new();
+    if leaders.is_empty() {
+        return used;
+    }
+    for process in all() {
+        let of = if leaders.contains(&process.pid) { process.pid } else { process.group };
+        if let (true, Some(own)) = (leaders.contains(&of), usage_of(process.pid)) {
+            let sum = used.entry(of).or_default();
+            sum.memory += own.memory;
+            sum.cpu_us += own.cpu_us;
+        }
+    }
+    used
+}
+
+fn usage_of(pid: i32) -> Option<Usage> {
+    let stat = fs::read_to_string(file(pid, "stat")).ok()?;
+    let cpu_us = parse_processor_time(&stat, rustix::param::clock_ticks_per_second())?;
+    Some(Usage { memory: resident(pid).unwrap_or(0), cpu_us })
+}
+
 /// Resident memory in bytes.
-pub(crate) fn resident(pid: i32) -> Option<u64> {
+fn resident(pid: i32) -> Option<u64> {
     let status = fs::read_to_string(file(pid, "status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
-/// Processor time in microseconds that a process used, and those of its children that it waited for.
-pub(crate) fn processor_time(pid: i32) -> Option<u64> {
-    parse_processor_time(
-        &fs::read_to_string(file(pid, "stat")).ok()?,
-        rustix::param::clock_ticks_per_second(),
-    )
 }
 
 fn parse_processor_time(text: &str, per_second: u64) -> Option<u64> {
@@ -193,6 +219,24 @@ mod tests {
         assert!(resident(me).unwrap() > 100_000);
         assert!(command_line(me).contains("supervisor"));
         assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn what_a_group_takes_is_the_sum_of_its_processes() {
+        let mut shell = std::process::Command::new("sh");
+        // The second one is there before the line is written.
+        shell.args(["-c", "sleep 1000 & echo there; wait"]).stdout(std::process::Stdio::piped());
+        let mut shell = std::os::unix::process::CommandExt::process_group(&mut shell, 0).spawn().unwrap();
+        let mut line = [0; 6];
+        io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let leader = shell.id().cast_signed();
+        let used = usage(&BTreeSet::from([leader, i32::MAX]));
+        let one = resident(leader).unwrap();
+        let group = rustix::process::Pid::from_raw(leader).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        shell.wait().unwrap();
+        assert_eq!(used.len(), 1, "who is not there is missing: {used:?}");
+        assert!(used[&leader].memory > one, "{used:?} of which {one} are the leader's");
     }
 
     #[test]

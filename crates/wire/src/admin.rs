@@ -118,9 +118,9 @@ pub struct InstanceView {
     pub restarts: u32,
     /// Its process.
     pub pid: Option<u32>,
-    /// Resident memory in bytes.
+    /// Resident memory in bytes, of its process and of those in its process group.
     pub memory: Option<u64>,
-    /// Processor time that it and its children used so far, in microseconds.
+    /// Processor time that they and their children used so far, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_us: Option<u64>,
     /// Where it listens.
