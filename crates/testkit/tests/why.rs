@@ -3,8 +3,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use http::Method;
-use madang_testkit::{Placement, Prepared, TestSystem, binary};
+use madang_testkit::{Answer, Placement, Prepared, TestSystem, binary};
 use madang_wire::admin::{InstanceView, State};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -17,7 +16,7 @@ struct Sabotaged {
     shop: TestSystem,
 }
 
-const SERVICES: [&str; 4] = ["users", "catalog", "orders", "payments"];
+const SERVICES: [&str; 5] = ["users", "catalog", "orders", "payments", "storefront"];
 
 impl Sabotaged {
     async fn start() -> Self {
@@ -49,13 +48,15 @@ impl Sabotaged {
         fs::write(Self::file_in(&self.shop, service), how).unwrap();
     }
 
-    /// Orders a book, and gives the status and the request's id, which the answer has in every case.
-    async fn order(&self) -> (u16, String) {
-        let body = json!({"user": 1, "product": "Book"}).to_string();
-        let headers = [("content-type", "application/json")];
-        let answer = self.shop.client().send(Method::POST, "/orders", &headers, body).await.unwrap();
-        let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-        (answer.status.as_u16(), id)
+    /// Asks for something that this service has a part in: opens the first page, or orders a book. Gives the status
+    /// and the request's id, which the answer has in every case.
+    async fn ask(&self, service: &str) -> (u16, String) {
+        let answer = if service == "storefront" {
+            self.shop.get("/").await
+        } else {
+            self.shop.post("/orders", json!({"user": 1, "product": "Book"})).await
+        };
+        (answer.status.as_u16(), id(&answer))
     }
 
     async fn why(&self, id: &str) -> Value {
@@ -75,19 +76,25 @@ impl Sabotaged {
         self.shop.until("released", ready).await;
     }
 
-    /// Waits until orders go well again, as they did before.
+    /// Waits until all goes well again, as it did before.
     async fn recovered(&self) {
         let began = Instant::now();
         loop {
             let asked = Instant::now();
-            let (status, id) = self.order().await;
-            if status == 201 && asked.elapsed() < Duration::from_millis(200) {
+            let (page, _) = self.ask("storefront").await;
+            let (status, id) = self.ask("orders").await;
+            if (page, status) == (200, 201) && asked.elapsed() < Duration::from_millis(200) {
                 return;
             }
             assert!(began.elapsed() < PATIENCE, "never well again: {:#}", self.why(&id).await);
             sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// The id of a request, which every answer has.
+fn id(answer: &Answer) -> String {
+    answer.headers["x-request-id"].to_str().unwrap().to_owned()
 }
 
 /// Whom a verdict speaks against: all that it names.
@@ -109,7 +116,7 @@ async fn the_right_service_is_named_or_none() {
     for service in SERVICES {
         for how in ["slow 400", "error", "hang", "crash"] {
             system.spoil(service, how);
-            let (status, id) = system.order().await;
+            let (status, id) = system.ask(service).await;
             let why = system.why(&id).await;
             system.spoil(service, "");
             let case = format!("{service}: {how}: {status}: {why:#}");
@@ -128,17 +135,17 @@ async fn the_right_service_is_named_or_none() {
             system.recovered().await;
         }
     }
-    println!("{right} of 16 named, the others not told: {untold:#?}");
-    assert!(right >= 14, "{untold:#?}");
+    println!("{right} of 20 named, the others not told: {untold:#?}");
+    assert!(right >= 18, "{untold:#?}");
 
     for service in SERVICES {
         for _ in 0..25 {
-            system.order().await;
+            system.ask(service).await;
         }
         system.release(service, "env = { ", "env = { SABOTAGE_RELEASE = \"error\", ").await;
         let mut id = String::new();
         for _ in 0..25 {
-            id = system.order().await.1;
+            id = system.ask(service).await.1;
         }
         let why = system.why(&id).await;
         let case = format!("{service}: bad release: {why:#}");
@@ -150,5 +157,57 @@ async fn the_right_service_is_named_or_none() {
         assert!(kinds.contains(&&json!("released")), "{case}");
         system.release(service, "SABOTAGE_RELEASE = \"error\", ", "").await;
         system.recovered().await;
+    }
+}
+
+/// `orders` is a program that calls `users` through its door and carries nothing on.
+const FORGETFUL: &str = r#"
+    [gateway]
+    listen = "127.0.0.1:{gateway}"
+
+    [services.users]
+    run = "python3 service.py"
+
+    [services.orders]
+    run = "python3 service.py"
+    env = { FORGETFUL = "yes" }
+    calls = { users = {} }
+    routes = ["/**"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_carries_no_trace_on_is_not_blamed_for_what_cannot_be_seen() {
+    let prepared = Prepared::with(FORGETFUL);
+    prepared.write("service.py", include_str!("programs/service.py"));
+    let system = prepared.start(Placement::Processes).await;
+    let why = async |path: &str| {
+        let answer = system.get(path).await;
+        let shown = system.run(&["why", &id(&answer), "--format", "json"]).await;
+        (answer.status.as_u16(), serde_json::from_str::<Value>(&shown).unwrap())
+    };
+
+    // Its own failure, with no call of it that failed: it was not seen at work, so it is only likely.
+    let (status, view) = why("/fail").await;
+    assert_eq!((status, &view["certainty"]), (500, &json!("likely")), "{view:#}");
+    assert_eq!(blamed(&view), ["orders"], "{view:#}");
+
+    // The failure of whom it called is in a trace of its own.
+    let (status, view) = why("/call/users/fail").await;
+    assert_eq!((status, &view["certainty"]), (500, &json!("none")), "{view:#}");
+    assert_eq!(blamed(&view), ["orders", "users"], "{view:#}");
+    let evidence = view["evidence"].as_array().unwrap().iter().filter_map(|it| it["text"].as_str());
+    assert!(evidence.into_iter().any(|text| text.contains("does not carry the trace on")), "{view:#}");
+
+    // One that does is told apart.
+    system.edit("madang.toml", "FORGETFUL", "OTHERWISE");
+    let began = Instant::now();
+    loop {
+        let (status, view) = why("/call/users/fail").await;
+        if view["certainty"] != "none" {
+            assert_eq!((status, blamed(&view)), (500, vec!["users"]), "{view:#}");
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "never released: {view:#}");
+        sleep(Duration::from_millis(100)).await;
     }
 }

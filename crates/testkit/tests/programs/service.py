@@ -18,6 +18,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if what == "call":
             # /call/users/1: what `users` answers to /1
             self.answer(*self.call(rest[0], "/".join(rest[1:])))
+        elif what == "fail":
+            self.answer(500, {"service": os.environ.get("MADANG_SERVICE"), "failed": True})
         elif what == "env":
             self.answer(200, dict(os.environ))
         else:
@@ -30,6 +32,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def call(self, service, path):
         url = os.environ[service.upper() + "_URL"] + "/" + path
         passed_on = ["x-request-id", "traceparent", "madang-timeout", "idempotency-key", "madang-caller"]
+        if "FORGETFUL" in os.environ:
+            passed_on = []
         headers = {name: self.headers[name] for name in passed_on if name in self.headers}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
