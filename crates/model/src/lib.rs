@@ -17,7 +17,7 @@ mod url;
 
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use limits::{ExplainedLimit, Limits, Scope, inline};
-pub use name::{InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
+pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
 pub use pattern::path_matches;
 pub use policy::Policy;

@@ -97,6 +97,10 @@ name! {
     /// The name of a unit: one process that hosts one or more services.
     UnitName
 }
+name! {
+    /// The name of a domain: a part of the business, such as `sales`, with the services that are about it.
+    DomainName
+}
 
 /// The id of an instance: its unit's name and a random suffix, such as `orders-k3x9qd`; unique for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

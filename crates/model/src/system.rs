@@ -10,7 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    ExplainedLimit, Limits, Policy, Scope, ServiceName, SystemName, Telemetry, UnitName, Url, limits::Layers,
+    DomainName, ExplainedLimit, Limits, Policy, Scope, ServiceName, SystemName, Telemetry, UnitName, Url,
+    limits::Layers,
 };
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
@@ -109,6 +110,8 @@ pub struct Service {
     pub name: ServiceName,
     /// The team that owns it.
     pub owner: Option<String>,
+    /// The part of the business that it is about.
+    pub domain: Option<DomainName>,
     /// Where it runs.
     pub placement: Placement,
     /// Where Madang itself listens for this service and balances over its instances.

@@ -414,6 +414,7 @@ fn service_view(
     ServiceView {
         name: service.name.to_string(),
         owner: service.owner.clone(),
+        domain: service.domain.as_ref().map(ToString::to_string),
         url: service.url().map(ToString::to_string),
         unit: unit.map(|unit| unit.name.to_string()),
         run: unit.map(|unit| unit.run.clone()),

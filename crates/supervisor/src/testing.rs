@@ -29,6 +29,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
     let service = |unit: &Unit| Service {
         name: unit.name.as_str().parse().unwrap(),
         owner: None,
+        domain: None,
         placement: Placement::Unit(unit.name.clone()),
         listen: None,
         protocol: Protocol::Http,

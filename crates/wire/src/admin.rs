@@ -173,6 +173,9 @@ pub struct ServiceView {
     pub name: String,
     /// Its owner.
     pub owner: Option<String>,
+    /// The part of the business that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// Where it answers, if it runs elsewhere; then it has no unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

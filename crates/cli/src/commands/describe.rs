@@ -52,6 +52,7 @@ fn properties(view: &ServiceView) -> Vec<(&'static str, String)> {
     let all = [
         ("service", Some(view.name.clone())),
         ("owner", view.owner.clone()),
+        ("domain", view.domain.clone()),
         ("url", view.url.clone()),
         ("unit", view.unit.clone()),
         ("run", view.run.clone()),

@@ -10,6 +10,7 @@ use crate::fake::{Fake, always, instance, instances, route, service};
 fn payments() -> ServiceView {
     ServiceView {
         owner: Some("결제팀".into()),
+        domain: Some("billing".into()),
         listen: Some("http://127.0.0.1:3003".into()),
         calls: vec!["orders".into(), "users".into()],
         database: Some("sqlite:/shop/.madang/payments.db".into()),
@@ -25,28 +26,29 @@ async fn shows_all_that_is_known() {
         .check(
             "describe payments",
             expect![[r#"
-            exit 0
-            service   payments
-            owner     결제팀
-            unit      payments
-            run       node payments.js
-            folder    /shop
-            listen    http://127.0.0.1:3003
-            calls     orders, users
-            database  sqlite:/shop/.madang/payments.db
+                exit 0
+                service   payments
+                owner     결제팀
+                domain    billing
+                unit      payments
+                run       node payments.js
+                folder    /shop
+                listen    http://127.0.0.1:3003
+                calls     orders, users
+                database  sqlite:/shop/.madang/payments.db
 
-            PATH          METHODS  HOST  HEADERS  TO        PLACE
-            /payments/**  any      any   -        payments  madang.toml:7
+                PATH          METHODS  HOST  HEADERS  TO        PLACE
+                /payments/**  any      any   -        payments  madang.toml:7
 
-            NAME         UNIT      RELEASE  STATE   HEALTH         RESTARTS  PID  MEM  URL
-            payments-x1  payments  -        failed  exit status 1  5         -    -    -
+                NAME         UNIT      RELEASE  STATE   HEALTH         RESTARTS  PID  MEM  URL
+                payments-x1  payments  -        failed  exit status 1  5         -    -    -
 
-            payments-x1:
-              exited 5 times in 3 s: exit status 1
-              the port is taken
+                payments-x1:
+                  exited 5 times in 3 s: exit status 1
+                  the port is taken
 
-            payments-x1 writes to /shop/.madang/logs/payments/payments-x1.log
-        "#]],
+                payments-x1 writes to /shop/.madang/logs/payments/payments-x1.log
+            "#]],
         )
         .await;
 }

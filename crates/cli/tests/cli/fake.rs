@@ -273,6 +273,7 @@ pub fn service(name: &str) -> ServiceView {
     ServiceView {
         name: name.into(),
         owner: None,
+        domain: None,
         url: None,
         unit: Some(name.into()),
         run: Some(format!("node {name}.js")),

@@ -49,6 +49,15 @@ impl Edge {
         with("/traces", &[("service", Some(&self.to)), ("error", error)])
     }
 
+    /// What is drawn over what: 0 where nothing went, 1 where all went well, 2 where something failed.
+    pub(super) fn order(&self) -> u8 {
+        match &self.flow {
+            Some(flow) if flow.errors > 0 => 2,
+            Some(flow) if flow.requests > 0 => 1,
+            _ => 0,
+        }
+    }
+
     pub(super) fn failed(&self) -> bool {
         self.flow.as_ref().is_some_and(|flow| flow.errors > 0)
     }

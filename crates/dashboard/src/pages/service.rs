@@ -29,6 +29,7 @@ fn summary(service: &ServiceView) -> Markup {
     let explorer = format!("/services/{}/api", segment(&service.name));
     let facts = [
         ("Owner", service.owner.clone()),
+        ("Domain", service.domain.clone()),
         ("Unit", service.unit.clone()),
         ("Runs", service.run.clone()),
         ("Folder", service.folder.clone()),
@@ -36,7 +37,7 @@ fn summary(service: &ServiceView) -> Markup {
         ("Database", service.database.clone()),
     ];
     html! {
-        p.bar {
+        div.bar {
             (states(service)) span.mono { (endpoints(service)) }
             a href=(logs) { "Logs" } a href=(traces) { "Traces" } a href=(explorer) { "API" }
             (actions(service, &format!("/services/{}", segment(&service.name))))

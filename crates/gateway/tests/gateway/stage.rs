@@ -90,6 +90,7 @@ fn service(name: &ServiceName) -> Service {
     Service {
         name: name.clone(),
         owner: None,
+        domain: None,
         placement: Placement::Unit(name.into()),
         listen: None,
         protocol: Protocol::Http,

@@ -62,6 +62,7 @@ fn service(
     Service {
         name: service.name.value.clone(),
         owner: service.owner.as_ref().map(|at| at.value.clone()),
+        domain: service.domain.as_ref().map(|at| at.value.clone()),
         placement,
         listen: service.listen.as_ref().map(|at| at.value),
         protocol: service.protocol.as_ref().map(|at| at.value).unwrap_or_default(),

@@ -147,6 +147,7 @@ impl List {
         let key = |key: &str| format!("services.{name}.{key}");
         self.given(key("name"), &service.name.spot, quoted(name));
         self.option(key("owner"), service.owner.as_ref(), quoted);
+        self.option(key("domain"), service.domain.as_ref(), quoted);
         self.option(key("url"), service.url.as_ref(), quoted);
         self.option(key("listen"), service.listen.as_ref(), quoted);
         self.or_default(key("protocol"), service.protocol.as_ref(), protocol, protocol(&Protocol::default()));

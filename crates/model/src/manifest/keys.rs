@@ -256,6 +256,11 @@ pub(super) static SERVICE_FILE: Table = Table {
 const SERVICE_KEYS: &[Key] = &[
     key("owner", Shape::Text(Format::Free), "The team that owns it."),
     key(
+        "domain",
+        Shape::Text(Format::Name),
+        "The part of the business that it is about, as `sales`: services of one domain stand together on the map.",
+    ),
+    key(
         "url",
         Shape::Text(Format::Url),
         "Where it answers if it runs elsewhere, as `https://mail.example`: it is called like any other, and neither started nor stopped.",

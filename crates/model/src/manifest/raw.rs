@@ -8,7 +8,9 @@ use super::{
     telemetry::RawTelemetry,
     tree::{Entry, Node, Value},
 };
-use crate::{AdminListener, Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url};
+use crate::{
+    AdminListener, DomainName, Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url,
+};
 
 /// All files of a manifest.
 #[derive(Debug, Default)]
@@ -37,6 +39,7 @@ pub(super) struct RawService {
     /// The keys that it has.
     pub keys: Vec<At<String>>,
     pub owner: Option<At<String>>,
+    pub domain: Option<At<DomainName>>,
     pub url: Option<At<Url>>,
     /// Whether there is a `url`, be it a good one or not.
     pub has_url: bool,
@@ -149,6 +152,7 @@ fn service(name: At<ServiceName>, node: &Node) -> RawService {
         folder: name.spot.source.folder().to_owned(),
         keys: node.entries().iter().map(|e| At { value: e.key.clone(), spot: e.key_spot.clone() }).collect(),
         owner: node.get("owner").and_then(text),
+        domain: node.get("domain").and_then(parsed),
         url: node.get("url").and_then(parsed),
         has_url: node.get("url").is_some(),
         joins: node.get("run").is_some_and(|run| matches!(run.value, Value::Boolean(false))),

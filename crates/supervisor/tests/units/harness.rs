@@ -88,6 +88,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
     let service = |unit: &Unit| Service {
         name: unit.name.as_str().parse().unwrap(),
         owner: None,
+        domain: None,
         placement: Placement::Unit(unit.name.clone()),
         listen: None,
         protocol: Protocol::Http,

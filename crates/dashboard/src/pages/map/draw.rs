@@ -8,9 +8,12 @@ use maud::{Markup, html};
 
 use super::{
     Edge,
-    graph::{Graph, Group, NODE_WIDTH, Node, PADDING},
+    graph::{Common, Graph, Group, NODE_WIDTH, Node, PADDING},
 };
 use crate::{format, query::segment};
+
+/// How many characters of a name there is room for.
+const LONGEST: usize = 18;
 
 pub(super) fn draw(
     graph: &Graph,
@@ -22,10 +25,12 @@ pub(super) fn draw(
     html! {
         svg.map width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="group"
             aria-label="Services and the calls between them" {
-            @for group in &graph.groups { (owners(group)) }
-            // Those with failures last, so that no other lies over them and takes their clicks.
-            @for edge in edges.iter().filter(|edge| !edge.failed()) { (way(graph, edges, edge)) }
-            @for edge in edges.iter().filter(|edge| edge.failed()) { (way(graph, edges, edge)) }
+            @for group in &graph.groups { (together(group)) }
+            // Those with traffic over the others, and those with failures last, so that no other lies over what is said of
+            // them and takes their clicks.
+            @for order in 0..3 {
+                @for edge in edges.iter().filter(|edge| edge.order() == order) { (way(graph, edges, edge)) }
+            }
             @for node in &graph.nodes {
                 @let service = services.iter().find(|service| service.name == node.name);
                 @let flow = summary.services.iter().find(|flow| flow.service == node.name);
@@ -35,12 +40,16 @@ pub(super) fn draw(
     }
 }
 
-fn owners(group: &Group) -> Markup {
-    let Group { owner, x, y, height } = group;
+fn together(group: &Group) -> Markup {
+    let Group { common, x, y, height } = group;
+    let said = match common {
+        Common::Domain(name) => format!("domain {}", cut(name, LONGEST)),
+        Common::Owner(name) => format!("owner {}", cut(name, LONGEST)),
+    };
     html! {
-        g.owner {
+        g.group {
             rect x=(x) y=(y) width=(NODE_WIDTH + 2 * PADDING) height=(height) rx="8" {}
-            text x=(x + PADDING) y=(y + 16) { (owner) }
+            text x=(x + PADDING) y=(y + 16) { (said) }
         }
     }
 }
@@ -57,25 +66,40 @@ fn somebody(
         true => ("/routes".to_owned(), "from outside".to_owned()),
         false => (format!("/services/{}", segment(name)), service.map(said_of).unwrap_or_default()),
     };
-    let traffic = match (name.as_str(), flow) {
-        (GATEWAY, _) => flow_said(&summary.total),
-        (_, Some(flow)) => flow_said(&flow.flow),
-        _ => String::new(),
+    let flow = match name.as_str() {
+        GATEWAY => Some(&summary.total),
+        _ => flow.map(|flow| &flow.flow),
     };
+    let traffic = flow.map(flow_said).unwrap_or_default();
+    let failed = flow.is_some_and(|flow| flow.errors > 0);
     let class = service.map_or("outside", health);
     html! {
         a.node.(class) id={ "node-" (name) } href=(href) aria-label={ (name) ", " (what) ", " (traffic) } {
             rect.box x=(x) y=(y) width=(NODE_WIDTH) height=(height) rx="6" {}
             rect.mark x=(x) y=(y) width="5" height=(height) rx="2" {}
-            text.name x=(x + 16) y=(y + 24) { (name) }
+            text.name x=(x + 16) y=(y + 24) { (cut(name, LONGEST)) }
             text.what x=(x + 16) y=(y + 42) { (what) }
-            text.traffic x=(x + 16) y=(y + 58) { (traffic) }
+            text.traffic.{ @if failed { "failed" } } x=(x + 16) y=(y + 58) { (traffic) }
         }
     }
 }
 
-/// How many run of a service, and what is not well with it.
+/// A text as far as there is room for it.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// How many run of a service, and whose it is where its group does not say that.
 fn said_of(service: &ServiceView) -> String {
+    let owner = service.owner.as_deref().filter(|_| service.domain.is_some());
+    let owner = owner.map(|owner| format!(" · {}", cut(owner, 12))).unwrap_or_default();
+    format!("{}{owner}", running(service))
+}
+
+fn running(service: &ServiceView) -> String {
     if service.url.is_some() {
         return "elsewhere".to_owned();
     }
@@ -103,8 +127,12 @@ fn flow_said(flow: &madang_wire::metrics::Flow) -> String {
     if flow.requests == 0 {
         return "no traffic".to_owned();
     }
-    let p95 = flow.p95_us.map(|p95| format!(" · p95 {}", format::took(p95))).unwrap_or_default();
-    format!("{}{p95}", format::rate(flow.rate))
+    let how = match flow.p95_us {
+        _ if flow.errors > 0 => format!(" · {} failed", format::share(flow.error_ratio)),
+        Some(p95) => format!(" · p95 {}", format::took(p95)),
+        None => String::new(),
+    };
+    format!("{}{how}", format::rate(flow.rate))
 }
 
 fn way(graph: &Graph, edges: &[Edge], edge: &Edge) -> Markup {

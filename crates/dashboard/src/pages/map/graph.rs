@@ -1,4 +1,5 @@
-//! Where everybody stands: in columns, each right of who calls it, and beside those of the same owner. The same system
+//! Where everybody stands: in columns, each right of who calls it, and beside those of the same domain or, where
+//! there is none, of the same owner. The same system
 //! is always laid out the same.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +12,22 @@ use super::Edge;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     pub(super) name: String,
-    pub(super) owner: Option<String>,
     pub(super) x: u32,
     pub(super) y: u32,
     pub(super) height: u32,
 }
 
-/// Those of one owner that stand together.
+/// What those have in common that stand together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Common {
+    Domain(String),
+    Owner(String),
+}
+
+/// Those of one domain or owner that stand together.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
-    pub(super) owner: String,
+    pub(super) common: Common,
     pub(super) x: u32,
     pub(super) y: u32,
     pub(super) height: u32,
@@ -49,8 +56,7 @@ const WAY: u32 = 20;
 
 impl Graph {
     pub(super) fn new(services: &[ServiceView], edges: &[Edge]) -> Self {
-        let owner_of =
-            |name: &str| services.iter().find(|one| one.name == name).and_then(|one| one.owner.clone());
+        let common = |name: &str| services.iter().find(|one| one.name == name).and_then(Common::of);
         let mut names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
         names.extend(edges.iter().map(|edge| edge.from.as_str()));
         names.sort_unstable();
@@ -60,7 +66,7 @@ impl Graph {
         for column in 0..=columns.values().copied().max().unwrap_or(0) {
             let of_column: Vec<&str> =
                 names.iter().filter(|name| columns[**name] == column).copied().collect();
-            let groups = graph.in_order(of_column, edges, &owner_of);
+            let groups = graph.in_order(of_column, edges, &common);
             graph.place(column, groups, edges);
         }
         graph.width = graph.nodes.iter().map(|node| node.x + NODE_WIDTH).max().unwrap_or(0) + MARGIN;
@@ -115,49 +121,49 @@ impl Graph {
         }
     }
 
-    /// The owners of a column with theirs, near to those who call them, who are placed already.
+    /// The groups of a column with theirs, near to those who call them, who are placed already.
     fn in_order<'a>(
         &self,
         names: Vec<&'a str>,
         edges: &[Edge],
-        owner_of: &impl Fn(&str) -> Option<String>,
-    ) -> Vec<(Option<String>, Vec<&'a str>)> {
+        common: &impl Fn(&str) -> Option<Common>,
+    ) -> Vec<(Option<Common>, Vec<&'a str>)> {
         let height = |name: &str| {
             let callers =
                 edges.iter().filter(|edge| edge.to == name).filter_map(|edge| self.node(&edge.from));
             let (count, sum) = callers.fold((0, 0), |(count, sum), node| (count + 1, sum + node.y));
             sum.checked_div(count).unwrap_or(u32::MAX)
         };
-        let mut groups: BTreeMap<Option<String>, Vec<(u32, &str)>> = BTreeMap::new();
+        let mut groups: BTreeMap<Option<Common>, Vec<(u32, &str)>> = BTreeMap::new();
         for name in names {
-            groups.entry(owner_of(name)).or_default().push((height(name), name));
+            groups.entry(common(name)).or_default().push((height(name), name));
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.iter_mut().for_each(|(_, of)| of.sort_unstable());
-        groups.sort_by_key(|(owner, of)| {
-            (of.iter().map(|(at, _)| u64::from(*at)).sum::<u64>() / of.len() as u64, owner.clone())
+        groups.sort_by_key(|(common, of)| {
+            (of.iter().map(|(at, _)| u64::from(*at)).sum::<u64>() / of.len() as u64, common.clone())
         });
         groups
             .into_iter()
-            .map(|(owner, of)| (owner, of.into_iter().map(|(_, name)| name).collect()))
+            .map(|(common, of)| (common, of.into_iter().map(|(_, name)| name).collect()))
             .collect()
     }
 
-    fn place(&mut self, column: u32, groups: Vec<(Option<String>, Vec<&str>)>, edges: &[Edge]) {
+    fn place(&mut self, column: u32, groups: Vec<(Option<Common>, Vec<&str>)>, edges: &[Edge]) {
         let x = MARGIN + column * (NODE_WIDTH + BETWEEN_COLUMNS);
         let mut y = MARGIN;
-        for (owner, names) in groups {
+        for (common, names) in groups {
             let top = y;
-            y += if owner.is_some() { GROUP_HEAD } else { 0 };
+            y += if common.is_some() { GROUP_HEAD } else { 0 };
             for name in names {
                 let ways = edges.iter().filter(|edge| edge.to == name).count() as u32;
                 let height = NODE_HEIGHT.max((ways + 1) * WAY);
-                self.nodes.push(Node { name: name.to_owned(), owner: owner.clone(), x, y, height });
+                self.nodes.push(Node { name: name.to_owned(), x, y, height });
                 y += height + BETWEEN_ROWS;
             }
-            if let Some(owner) = owner {
+            if let Some(common) = common {
                 self.groups.push(Group {
-                    owner,
+                    common,
                     x: x - PADDING,
                     y: top,
                     height: y - top - BETWEEN_ROWS + PADDING,
@@ -181,6 +187,13 @@ impl Graph {
         for group in &mut self.groups {
             group.y += (lowest - bottoms[&(group.x + PADDING)]) / 2;
         }
+    }
+}
+
+impl Common {
+    fn of(service: &ServiceView) -> Option<Self> {
+        let domain = service.domain.clone().map(Self::Domain);
+        domain.or_else(|| service.owner.clone().map(Self::Owner))
     }
 }
 
@@ -261,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_way_passes_beside_whoever_stands_between() {
-        let node = |name: &str, x, y| Node { name: name.to_owned(), owner: None, x, y, height: 60 };
+        let node = |name: &str, x, y| Node { name: name.to_owned(), x, y, height: 60 };
         let nodes = vec![node("a", 0, 100), node("b", 300, 90), node("c", 300, 300), node("d", 600, 100)];
         let graph = Graph { nodes, groups: Vec::new(), width: 800, height: 400 };
         assert_eq!(
@@ -280,9 +293,10 @@ mod tests {
 
     #[test]
     fn nobody_stands_on_anybody() {
-        let service = |name: &str, owner: Option<&str>| ServiceView {
+        let service = |name: &str, domain: Option<&str>, owner: Option<&str>| ServiceView {
             name: name.to_owned(),
             owner: owner.map(str::to_owned),
+            domain: domain.map(str::to_owned),
             url: None,
             unit: None,
             run: None,
@@ -296,11 +310,11 @@ mod tests {
             health: Default::default(),
         };
         let services = [
-            service("a", Some("x")),
-            service("b", Some("y")),
-            service("c", Some("x")),
-            service("d", None),
-            service("alone", None),
+            service("a", Some("x"), Some("team")),
+            service("b", None, Some("x")),
+            service("c", Some("x"), None),
+            service("d", None, None),
+            service("alone", None, None),
         ];
         let graph = Graph::new(&services, &edges("gateway>a gateway>b gateway>c gateway>d a>d b>d c>d"));
         assert_eq!(graph.nodes.len(), 6);
@@ -312,7 +326,11 @@ mod tests {
                 assert!(apart, "{one:?} {other:?}");
             }
         }
-        let owners: Vec<_> = graph.groups.iter().map(|group| group.owner.as_str()).collect();
-        assert_eq!(owners, ["x", "y"], "those of one owner in one column stand together");
+        let groups: Vec<_> = graph.groups.iter().map(|group| group.common.clone()).collect();
+        assert_eq!(
+            groups,
+            [Common::Domain("x".to_owned()), Common::Owner("x".to_owned())],
+            "those of one domain in one column stand together, and an owner of the same name is none"
+        );
     }
 }

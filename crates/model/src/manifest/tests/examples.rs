@@ -46,6 +46,7 @@ env = { LOG = "debug" }
 const ORDERS: &str = r#"
 name = "orders"
 owner = "checkout"
+domain = "sales"
 build = "cargo build --release -p shop-orders"
 run = "../../target/release/shop-orders"
 health = "/healthz"
@@ -124,13 +125,14 @@ fn a_system_of_several_teams() {
         routes(&system),
         [
             "madang.toml:16 /cart/** legacy=95,cart=5",
-            "orders/service.toml:15 /orders/** orders=1",
+            "orders/service.toml:16 /orders/** orders=1",
             "users/service.toml:7 /users/** users=1",
         ]
     );
     let orders = &system.services["orders"];
     assert_eq!(orders.listen, Some("127.0.0.1:3002".parse().unwrap()));
     assert_eq!(orders.owner.as_deref(), Some("checkout"));
+    assert_eq!(orders.domain.as_ref().map(crate::DomainName::as_str), Some("sales"));
     let timeout = |callee: &str| system.policy_of_call(&orders.name, &callee.parse().unwrap()).timeout;
     assert_eq!((timeout("catalog"), timeout("users")), (Duration::from_secs(3), Duration::from_secs(15)));
     assert_eq!(orders.database, Some(Database::Sqlite("/shop/.madang/data/orders.db".into())));
@@ -265,7 +267,7 @@ fn near_misses_of_the_rules_are_good() {
 fn it_is_known_where_the_calls_of_each_service_are_or_belong() {
     let system = teams().load().unwrap().system;
     let at = |name: &str| system.services[name].calls_at.to_string();
-    assert_eq!(at("orders"), "orders/service.toml:11");
+    assert_eq!(at("orders"), "orders/service.toml:12");
     assert_eq!(at("users"), "users/service.toml:2", "it has none: where its name is");
     let shop = loaded(&format!("{SMALLEST}\n[services.orders.calls.users]\ntimeout = \"1s\"\n")).system;
     let lines = SMALLEST.lines().count();
@@ -324,12 +326,13 @@ fn every_value_is_explained() {
         services.legacy.protocol = "http"  # default
         services.orders.name = "orders"  # orders/service.toml:2
         services.orders.owner = "checkout"  # orders/service.toml:3
-        services.orders.listen = "127.0.0.1:3002"  # orders/service.toml:7
+        services.orders.domain = "sales"  # orders/service.toml:4
+        services.orders.listen = "127.0.0.1:3002"  # orders/service.toml:8
         services.orders.protocol = "http"  # default
-        services.orders.calls.users = {}  # orders/service.toml:11
-        services.orders.calls.catalog = {}  # orders/service.toml:11
-        services.orders.calls.catalog.timeout = "3s"  # orders/service.toml:11
-        services.orders.database = "sqlite:/shop/.madang/data/orders.db"  # orders/service.toml:9
+        services.orders.calls.users = {}  # orders/service.toml:12
+        services.orders.calls.catalog = {}  # orders/service.toml:12
+        services.orders.calls.catalog.timeout = "3s"  # orders/service.toml:12
+        services.orders.database = "sqlite:/shop/.madang/data/orders.db"  # orders/service.toml:10
         services.users.name = "users"  # users/service.toml:2
         services.users.protocol = "http"  # default
         services.users.database = "sqlite:/shop/users/data/users.db"  # users/service.toml:6
@@ -347,20 +350,20 @@ fn every_value_is_explained() {
         services.legacy.run = "legacy/start"  # madang.toml:10
         services.legacy.port = assigned  # default
         services.legacy.replicas = 1  # default
-        services.orders.run = "../../target/release/shop-orders"  # orders/service.toml:5
-        services.orders.build = "cargo build --release -p shop-orders"  # orders/service.toml:4
-        services.orders.health = "/healthz"  # orders/service.toml:6
+        services.orders.run = "../../target/release/shop-orders"  # orders/service.toml:6
+        services.orders.build = "cargo build --release -p shop-orders"  # orders/service.toml:5
+        services.orders.health = "/healthz"  # orders/service.toml:7
         services.orders.port = assigned  # default
-        services.orders.replicas = 2  # orders/service.toml:8
-        services.orders.env.SERVER_PORT = "${self.port}"  # orders/service.toml:10
-        services.orders.depends_on = "users"  # orders/service.toml:12
+        services.orders.replicas = 2  # orders/service.toml:9
+        services.orders.env.SERVER_PORT = "${self.port}"  # orders/service.toml:11
+        services.orders.depends_on = "users"  # orders/service.toml:13
         routes.0.path = "/cart/**"  # madang.toml:16
         routes.0.to.legacy = 95  # madang.toml:17
         routes.0.to.cart = 5  # madang.toml:17
-        routes.1.path = "/orders/**"  # orders/service.toml:15
-        routes.1.methods = "GET"  # orders/service.toml:16
-        routes.1.methods = "POST"  # orders/service.toml:16
-        routes.1.to.orders = 1  # orders/service.toml:15
+        routes.1.path = "/orders/**"  # orders/service.toml:16
+        routes.1.methods = "GET"  # orders/service.toml:17
+        routes.1.methods = "POST"  # orders/service.toml:17
+        routes.1.to.orders = 1  # orders/service.toml:16
         routes.2.path = "/users/**"  # users/service.toml:7
         routes.2.to.users = 1  # users/service.toml:7
     "#]]

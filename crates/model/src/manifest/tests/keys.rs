@@ -90,6 +90,7 @@ probes = 9
 
 [services.a]
 owner = "team"
+domain = "sales"
 run = "a"
 build = "build a"
 health = "/healthz"
@@ -193,6 +194,7 @@ replicas = 3
 const SERVICE_TOML: &str = r#"
 name = "b"
 owner = "team"
+domain = "sales"
 run = "b"
 build = "build b"
 health = "/healthz"

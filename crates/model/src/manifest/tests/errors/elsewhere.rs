@@ -29,7 +29,7 @@ fn a_program_of_its_own() {
              7 │ typo = 1
                ╰────
               help: remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`,
-                    `protocol`, `listen`, `timeout`, `policy` and `routes`
+                    `domain`, `protocol`, `listen`, `timeout`, `policy` and `routes`
             MDG-MF-004
 
               × `typo` is not a key of a service
@@ -39,8 +39,9 @@ fn a_program_of_its_own() {
                · ──┬─
                ·   ╰── unknown key
                ╰────
-              help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `policy`, `calls`,
-                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`, `requires`
+              help: the keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`, `timeout`, `policy`,
+                    `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`,
+                    `requires`
         "#]],
     );
 }
@@ -210,7 +211,7 @@ fn a_program_that_others_start() {
              4 │ calls = ["pos"]
                ╰────
               help: write the command in `run` if Madang is to run it; otherwise keep of the keys of a service only
-                    `run`, `owner`, `protocol`, `listen`, `timeout`, `policy`, `calls` and `routes`
+                    `run`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `calls` and `routes`
             MDG-MF-034
 
               × "pos" declares calls to itself

@@ -19,9 +19,9 @@ fn unknown_key() {
                ·    ╰── unknown key
              4 │ colour = "red"
                ╰────
-              help: did you mean `replicas`? The keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`,
-                    `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
-                    `depends_on`, `requires`
+              help: did you mean `replicas`? The keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`,
+                    `timeout`, `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`,
+                    `env`, `depends_on`, `requires`
             MDG-MF-004
 
               × `colour` is not a key of a service
@@ -31,8 +31,9 @@ fn unknown_key() {
                · ───┬──
                ·    ╰── unknown key
                ╰────
-              help: the keys of a service are `owner`, `url`, `listen`, `protocol`, `timeout`, `policy`, `calls`,
-                    `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`, `requires`
+              help: the keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`, `timeout`, `policy`,
+                    `calls`, `database`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`, `depends_on`,
+                    `requires`
         "#]],
     );
     refused(

@@ -493,7 +493,26 @@ fn required_programs() {
                ·     ╰── about a program that Madang runs
                ╰────
               help: remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`,
-                    `protocol`, `listen`, `timeout`, `policy` and `routes`
+                    `domain`, `protocol`, `listen`, `timeout`, `policy` and `routes`
         "#]],
+    );
+}
+
+#[test]
+fn a_domain_is_a_name() {
+    refused(
+        "[services.users]\nrun = \"a\"\ndomain = \"Customer Care\"\n",
+        expect![[r#"
+        MDG-MF-008
+
+          × `domain` cannot be "Customer Care"
+           ╭─[madang.toml:3:10]
+         2 │ run = "a"
+         3 │ domain = "Customer Care"
+           ·          ───────┬───────
+           ·                 ╰── a name starts with a letter from a to z
+           ╰────
+          help: write "customer-care": 1 to 63 of a to z, 0 to 9 and `-`, a letter first
+    "#]],
     );
 }
