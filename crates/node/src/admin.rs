@@ -48,6 +48,7 @@ mod listener;
 mod login;
 mod logs;
 mod metrics;
+mod patience;
 mod traces;
 mod units;
 mod why;

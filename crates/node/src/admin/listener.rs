@@ -1,5 +1,5 @@
 //! Where the admin API and the dashboard listen beside the unix socket: on loopback, for a bounded number of
-//! connections.
+//! connections, each of which ends when nobody reads at its other end.
 
 use std::{
     io,
@@ -17,6 +17,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
+use super::patience::Patient;
 use crate::{
     StartError, holder,
     ports::{KeptPorts, insisted_on},
@@ -33,7 +34,7 @@ pub(crate) struct Bounded {
 
 /// A connection, which takes a place while it lives.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Patient<TcpStream>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -89,7 +90,7 @@ impl Listener for Bounded {
         let Ok(place) = place else { std::future::pending().await };
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let _ = stream.set_nodelay(true);
-        (Connection { stream, _place: place }, address)
+        (Connection { stream: Patient::new(stream), _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
