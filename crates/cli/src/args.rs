@@ -220,6 +220,9 @@ pub struct Logs {
     /// Only lines written since then: a time ago (`5m`) or a moment (`2026-01-31T09:00:00Z`).
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Since>,
+    /// Only lines written until then, in the same forms.
+    #[arg(long, value_name = "TIME", value_parser = parse_since, conflicts_with = "follow")]
+    pub until: Option<Since>,
     /// Only lines of this trace, or of the request with this id, in all services.
     #[arg(long, value_name = "ID")]
     pub trace: Option<String>,

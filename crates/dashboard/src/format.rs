@@ -4,10 +4,11 @@ use jiff::{Timestamp, tz::TimeZone};
 use madang_wire::admin::{BreakerState, State};
 use maud::{Markup, html};
 
-/// How long something took, in microseconds: `0.84 ms`, `12.3 ms`, `840 ms`, `1.2 s`.
+/// How long something took, in microseconds: `42 µs`, `0.84 ms`, `12.3 ms`, `840 ms`, `1.2 s`.
 pub(crate) fn took(micros: u64) -> String {
     match micros {
-        0..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
+        0..100 => format!("{micros} µs"),
+        100..10_000 => format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10),
         10_000..100_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
         100_000..1_000_000 => format!("{} ms", micros / 1000),
         _ => span(micros / 1000),
@@ -68,21 +69,36 @@ pub(crate) fn share(share: f64) -> String {
 /// A moment that a script shows as how long ago it was, with the moment itself for who points at it. Said as the
 /// moment, so that the part of a page that it is in does not change as time goes by.
 pub(crate) fn ago(millis: u64) -> Markup {
-    let (machine, human) = moment(millis);
+    let (machine, human) = both(millis);
     html! { time datetime=(machine) title=(human) data-ago { (human.get(..19).unwrap_or(&human)) } }
 }
 
 /// A moment as the time of day.
 pub(crate) fn clock(millis: u64) -> Markup {
-    let (machine, human) = moment(millis);
+    let (machine, human) = both(millis);
     let time = human.split_once(' ').map_or(human.as_str(), |(_, time)| time);
     html! { time datetime=(machine) title=(human) { (time) } }
 }
 
-/// A moment for programs and, where the node is, for people.
-fn moment(millis: u64) -> (String, String) {
+/// A moment as the day and the time of day.
+pub(crate) fn moment(millis: u64) -> Markup {
+    let (machine, human) = both(millis);
+    html! { time datetime=(machine) { (human.get(..19).unwrap_or(&human)) } }
+}
+
+/// A moment for programs, to the millisecond: `2026-01-31T09:00:00.000Z`.
+pub(crate) fn rfc3339(millis: u64) -> String {
+    format!("{:.3}", timestamp(millis))
+}
+
+fn timestamp(millis: u64) -> Timestamp {
     let moment = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    let moment = moment.unwrap_or_default();
+    moment.unwrap_or_default()
+}
+
+/// A moment for programs and, where the node is, for people.
+fn both(millis: u64) -> (String, String) {
+    let moment = timestamp(millis);
     let human = moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
     (format!("{moment:.3}"), human)
 }
@@ -129,7 +145,10 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([840, 12_345, 840_999, 1_234_567].map(took), ["0.84 ms", "12.3 ms", "840 ms", "1.2 s"]);
+        assert_eq!(
+            [42, 840, 12_345, 840_999, 1_234_567].map(took),
+            ["42 µs", "0.84 ms", "12.3 ms", "840 ms", "1.2 s"]
+        );
         assert_eq!(
             [1_234, 61_000, 185_000, 8_000_000, 190_000_000].map(span),
             ["1.2 s", "61 s", "3 min", "2 h 13 min", "2 d 4 h"]

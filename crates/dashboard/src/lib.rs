@@ -18,6 +18,7 @@ mod pages;
 mod paths;
 mod query;
 mod session;
+mod shell;
 
 use std::sync::Arc;
 

@@ -14,8 +14,8 @@ use axum::{
     },
 };
 use futures_util::{Stream, StreamExt, stream};
-use http::{StatusCode, header};
-use madang_wire::log::LogLine;
+use http::header;
+use madang_wire::{Code, PROBLEM_JSON, Problem, log::LogLine};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{MissedTickBehavior, interval, timeout},
@@ -52,8 +52,10 @@ impl Streams {
 }
 
 fn full() -> Response {
-    let said = format!("{MOST} pages follow already: close one");
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], said).into_response()
+    let said = format!("{MOST} pages follow already: close one, or load this one again to see what is new");
+    let problem = Problem::new(Code::TOO_MANY_FOLLOW).detail(said);
+    let headers = [(header::CONTENT_TYPE, PROBLEM_JSON), (header::RETRY_AFTER, "5")];
+    (problem.status_code(), headers, problem.to_json()).into_response()
 }
 
 /// The parts of a page, `?of=/services`, as they change.
@@ -111,7 +113,8 @@ pub(crate) async fn logs(
     let Some(place) = dashboard.streams.take() else { return full() };
     let query = Query::new(request.uri().query().unwrap_or_default());
     let api = dashboard.api.of(&session);
-    let lines = match api.follow::<LogLine>(&pages::logs::question(&query, 0, true)).await {
+    let asked = pages::logs::Filter::of(&query).question(0, true);
+    let lines = match api.follow::<LogLine>(&asked).await {
         Ok(lines) => lines,
         Err(trouble) => return (trouble.status, trouble.detail).into_response(),
     };
@@ -156,3 +159,6 @@ fn events(receiver: mpsc::Receiver<Event>) -> impl Stream<Item = Result<Event, I
         receiver.recv().await.map(|event| (Ok(event), receiver))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,9 +128,10 @@ impl Page {
         let body = html! {
             header.title {
                 h1 { (self.title) }
-                (command(&self.command))
+                (copy(&self.command))
                 @if live.is_some() {
                     button #pause type="button" aria-pressed="false" title="Stop following (p)" { "Pause" }
+                    noscript { a href="" { "Load it again" } }
                 }
             }
             @if let Some(done) = query.get("done").and_then(actions::done) {
@@ -165,11 +166,12 @@ pub(crate) fn secret(session: &str) -> Markup {
     html! { input type="hidden" name=(CSRF) value=(session); }
 }
 
-fn command(command: &str) -> Markup {
+/// A command with the button that copies it.
+pub(crate) fn copy(command: &str) -> Markup {
     html! {
-        span.command {
-            code title="The command that says the same" { (command) }
-            button.copy type="button" data-copy=(command) aria-label="Copy the command" { "Copy" }
+        span.command title="The command that says the same" {
+            code { (command) }
+            button.copy type="button" data-copy=(command) aria-label={ "Copy: " (command) } { "Copy" }
         }
     }
 }

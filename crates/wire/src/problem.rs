@@ -86,6 +86,8 @@ codes! {
     ADMIN_TOKEN = "MDG-ADM-005", 401, "The admin API does not know who asks";
     /// A request to the dashboard or the admin API comes from a page of somebody else.
     FOREIGN_PAGE = "MDG-ADM-006", 403, "The request comes from somewhere else";
+    /// As many pages of the dashboard follow what happens as may.
+    TOO_MANY_FOLLOW = "MDG-ADM-007", 503, "Too many pages follow at once";
     /// The token of the service API is another service's.
     FOREIGN_TOKEN = "MDG-JOIN-001", 403, "The token is for another service";
     /// An instance may not join under this id, or not this service.

@@ -57,6 +57,9 @@ fn query(logs: &Logs, now: u64) -> String {
     if let Some(since) = logs.since {
         query.push_str(&format!("since={}&", units::beginning(since, now)));
     }
+    if let Some(until) = logs.until {
+        query.push_str(&format!("until={}&", units::beginning(until, now)));
+    }
     query.push_str(&format!("follow={}", logs.follow));
     query
 }
@@ -85,15 +88,13 @@ mod tests {
     use super::*;
     use crate::args::Since;
 
-    fn check(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool, expected: &str) {
+    fn asked(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool) -> Logs {
         let services = services.iter().map(|name| name.parse().unwrap()).collect();
-        assert_eq!(
-            query(
-                &Logs { services, follow, lines, since, raw: false, trace: None, level: None, grep: None },
-                10_000
-            ),
-            expected
-        );
+        Logs { services, follow, lines, since, until: None, raw: false, trace: None, level: None, grep: None }
+    }
+
+    fn check(services: &[&str], lines: Option<u64>, since: Option<Since>, follow: bool, expected: &str) {
+        assert_eq!(query(&asked(services, lines, since, follow), 10_000), expected);
     }
 
     #[test]
@@ -109,5 +110,7 @@ mod tests {
         let ago = Since::Ago(Duration::from_secs(4));
         check(&[], None, Some(ago), false, "/v1/logs?n=4294967295&since=6000&follow=false");
         check(&[], Some(2), Some(Since::At(77)), false, "/v1/logs?n=2&since=77&follow=false");
+        let until = Logs { until: Some(ago), ..asked(&[], Some(9), None, false) };
+        assert_eq!(query(&until, 10_000), "/v1/logs?n=9&until=6000&follow=false");
     }
 }

@@ -35,6 +35,6 @@ fn table(entries: &[AuditEntry]) -> Markup {
                 } } }
             }
         }
-        @if entries.is_empty() { p { "Nothing was asked yet." } }
+        @if entries.is_empty() { p { "Nothing was asked yet. What is done on the page of the " a href="/services" { "services" } " appears here, with who did it." } }
     }
 }

@@ -87,7 +87,7 @@ fn table(events: &[Event]) -> Markup {
                 } } }
             }
         }
-        @if events.is_empty() { p { "Nothing of the kind happened." } }
+        @if events.is_empty() { p { "Nothing of the kind is known of. " a href="/events" { "All events" } } }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     format,
     page::{Live, Page, Place},
     query::{Query, segment},
+    shell::quoted,
 };
 
 /// A request that was sent, with what became of it.
@@ -113,7 +114,6 @@ fn pretty(body: &str) -> String {
 
 /// The command that sends the same.
 fn curl(gateway: &str, request: &TryRequest) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let mut command = "curl".to_owned();
     if let Some(method) = request.method.as_deref().filter(|method| *method != "GET") {
         command.push_str(&format!(" -X {method}"));

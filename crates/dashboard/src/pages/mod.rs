@@ -13,6 +13,7 @@ mod services;
 mod trace;
 mod traces;
 mod waterfall;
+mod why;
 
 use crate::{
     api::{Answer, Asked, Trouble},
@@ -31,6 +32,7 @@ pub(crate) async fn render(api: &Asked, path: &str, query: &Query) -> Answer<Pag
         ["logs"] => logs::page(api, query).await,
         ["traces"] => traces::page(api, query).await,
         ["traces", id] => trace::page(api, id).await,
+        ["why", id] => why::page(api, id).await,
         ["compare"] => compare::page(api, query).await,
         ["charts"] => charts::page(api, query).await,
         ["routes"] => routes::page(api).await,

@@ -27,7 +27,7 @@ fn table(routes: &[RouteView]) -> Markup {
                 tbody { @for (number, route) in routes.iter().enumerate() { (row(number + 1, route)) } }
             }
         }
-        @if routes.is_empty() { p { "The manifest has no route." } }
+        @if routes.is_empty() { p { "The manifest has no route: nothing is reached from outside. A service gets one by " code { r#"routes = ["/users/**"]"# } "." } }
     }
 }
 

@@ -81,12 +81,15 @@ fn table(traces: &[TraceSummary]) -> Markup {
                     thead { tr {
                         th scope="col" { span.hidden { "Compare" } } th scope="col" { "Time" } th scope="col" { "Trace" }
                         th scope="col" { "Name" } th scope="col" { "Service" } th.number scope="col" { "Spans" }
-                        th.number scope="col" { "Errors" } th.number scope="col" { "Duration" } th scope="col" { span.hidden { "Length" } }
+                        th.number scope="col" { "Errors" } th scope="col" { span.hidden { "Why" } } th.number scope="col" { "Duration" } th scope="col" { span.hidden { "Length" } }
                     } }
                     tbody { @for trace in traces { (row(trace, longest)) } }
                 }
             }
-            @if traces.is_empty() { p { "No such trace is kept." } } @else {
+            @if traces.is_empty() { p {
+                "No such trace is kept. A request through the gateway leaves one, within seconds. "
+                a href="/traces" { "All traces" }
+            } } @else {
                 div.buttons { button type="submit" { "Compare the two that are ticked" } }
             }
         }
@@ -105,6 +108,7 @@ fn row(trace: &TraceSummary, longest: u64) -> Markup {
             td { (trace.service) }
             td.number { (trace.spans) }
             td.number { @if trace.errors > 0 { span.bad { (trace.errors) } } @else { "0" } }
+            td { @if trace.errors > 0 { a href={ "/why/" (id) } aria-label={ "Why " (trace.name) " " (id.get(..8).unwrap_or(&id)) } { "why" } } }
             td.number { (format::took(trace.duration_us)) }
             td.bar { svg.bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
                 rect.(if trace.errors > 0 { "bad" } else { "span" }) x="0" y="0" width=(width.max(1)) height="8" {}

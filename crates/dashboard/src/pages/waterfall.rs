@@ -1,5 +1,7 @@
 //! The spans of a trace below one another, each under the one that caused it, with a bar for its time.
 
+mod details;
+
 use std::collections::{BTreeMap, HashSet};
 
 use madang_wire::{
@@ -33,8 +35,8 @@ pub(super) fn draw(view: &TraceView) -> Markup {
             table.waterfall {
                 caption.hidden { "Spans, each below the one that caused it" }
                 thead { tr {
-                    th scope="col" { "Span" } th scope="col" { "Service" } th.number scope="col" { "Duration" }
-                    th scope="col" { "Time, from 0 to " (format::took(whole)) }
+                    th scope="col" { "Span" } th scope="col" { "Service" } th scope="col" { "Release" } th scope="col" { "Outcome" }
+                    th.number scope="col" { "Duration" } th scope="col" { "Time, from 0 to " (format::took(whole)) }
                 } }
                 tbody { @for (depth, span) in in_order(&view.spans) { (row(depth, span, start, whole)) } }
             }
@@ -50,18 +52,19 @@ fn row(depth: usize, span: &SpanView, start: u64, whole: u64) -> Markup {
         tr id={ "span-" (span.span_id) } {
             th.name scope="row" {
                 details.{ "d" (depth) } {
-                    summary { @if span.error { span.bad { (span.name) } } @else { (span.name) } }
-                    (details(span))
+                    summary { @if span.error { span.bad { (span.name) " " span.badge.bad { "failed" } } } @else { (span.name) } }
+                    (details::all(span, start))
                 }
             }
             td { (span.service) @if let Some(peer) = &span.peer { " → " (format::service(peer)) } }
+            td.mono.muted { (details::release(span).unwrap_or_default()) }
+            td.muted { (note(span)) }
             td.number { (format::took(span.duration_us)) }
             td.bar {
                 svg.bar viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" role="img"
                     aria-label={ "from " (format::took(span.start_us.saturating_sub(start))) } {
                     rect.(if span.error { "bad" } else { "span" }) x=(from) y="1" width=(length) height="8" {}
                 }
-                span.muted { (note(span)) }
             }
         }
     }
@@ -92,18 +95,6 @@ fn note(span: &SpanView) -> String {
         text("madang.fault").map(|which| format!("fault {which}")),
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn details(span: &SpanView) -> Markup {
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    html! {
-        dl.facts {
-            div { dt { "kind" } dd.mono { (span.kind) } }
-            div { dt { "span" } dd.mono { (span.span_id) } }
-            div { dt { "began" } dd { (format::clock(span.start_us / 1000)) } }
-            @for (name, value) in &span.attributes { div { dt { (name) } dd.mono { (shown(value)) } } }
-        }
-    }
 }
 
 /// Each span after the one that caused it, with its depth; one whose cause is not known stands for itself.
