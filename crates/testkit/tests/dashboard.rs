@@ -1,27 +1,36 @@
 //! The dashboard over the real shop, in a real browser: as whoever opens the URL that `madang up` prints.
 
+mod login;
 mod looks;
 
 use std::collections::HashMap;
 
 use http::Method;
-use madang_testkit::{Chromium, Client, Placement, Prepared, Tab, TestSystem};
+use madang_testkit::{Chromium, Client, Placement, Prepared, TestSystem};
 use madang_wire::admin::State;
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// Where the dashboard is, and the URL that logs a browser in.
-async fn login(system: &TestSystem) -> (String, String) {
-    let told: Value = serde_json::from_str(&system.run(&["open", "--format", "json"]).await).unwrap();
-    let text = |key: &str| told["dashboard"][key].as_str().unwrap().to_owned();
-    (text("url"), text("login"))
-}
+use login::{logged_in, login};
 
-async fn logged_in(system: &TestSystem, browser: &Chromium) -> (Tab, String) {
-    let (url, login) = login(system).await;
-    let page = browser.page().await;
-    assert_eq!(page.open(&login).await, 200);
-    (page, url)
-}
+/// Every page, with the name of its pictures.
+const PAGES: &[(&str, &str)] = &[
+    ("map", "/"),
+    ("services", "/services"),
+    ("service", "/services/orders"),
+    ("explorer", "/services/users/api"),
+    ("logs", "/logs"),
+    ("traces", "/traces"),
+    ("trace", "/traces/{trace}"),
+    ("why", "/why/{trace}"),
+    ("logs-filtered", "/logs?service=orders&service=users&level=info&grep=ready"),
+    ("logs-none", "/logs?grep=nobody+says+this"),
+    ("compare", "/compare?id={trace}&id={other}"),
+    ("metrics", "/charts"),
+    ("metrics-service", "/charts?service=orders&window=1h"),
+    ("routes", "/routes"),
+    ("events", "/events"),
+    ("audit", "/audit"),
+];
 
 async fn shop() -> TestSystem {
     Prepared::shop().start(Placement::Processes).await
@@ -35,7 +44,7 @@ async fn order(system: &TestSystem) -> u16 {
 async fn a_browser_is_logged_in_by_the_url_that_up_prints_and_restarts_a_service() {
     let system = shop().await;
     let (url, login) = login(&system).await;
-    assert!(system.output().contains(&login), "up prints it:\n{}", system.output());
+    system.until_printed(&login).await; // by `up`
     let browser = Chromium::start().await;
     let page = browser.page().await;
 
@@ -122,6 +131,12 @@ async fn the_map_shows_live_traffic_and_a_red_edge_leads_to_what_failed() {
     assert!(page.text(".waterfall").await.contains("payments"), "{}", page.text(".waterfall").await);
     page.until("document.querySelector('.waterfall rect.bad')").await;
     page.picture("trace-failed").await;
+    page.click("#why").await;
+    page.loaded().await;
+    // The order is taken although its payment waits: the call that failed is explained all the same.
+    assert_eq!(page.text("#verdict .badge").await, "went well");
+    assert!(page.text("#blame").await.contains("payments"), "{}", page.text("main").await);
+    page.picture("why-fault").await;
 
     // The same call stands for the others in the chart of what it made slow or failed.
     page.open(&format!("{url}/charts?service=payments")).await;
@@ -248,6 +263,133 @@ async fn nobody_is_heard_without_the_token_under_another_name_or_from_a_page_of_
     assert_eq!(entries[0]["what"], "restart users");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_filtered_followed_and_found_in_what_is_kept() {
+    let system = shop().await;
+    let browser = Chromium::start().await;
+    let (page, url) = logged_in(&system, &browser).await;
+    page.open(&format!("{url}/logs")).await;
+    page.until("document.getElementById('connection').textContent === 'live'").await;
+    page.until("document.querySelector('#tail').textContent.includes('ready')").await;
+
+    // What is asked for is in the address, and in the command.
+    page.write("input[name=grep]", "order is over").await;
+    page.click("details.choice summary").await;
+    page.click("input[name=service][value=orders]").await;
+    page.eval("document.querySelector('select[name=level]').value = 'info'").await;
+    page.click(".filters button").await;
+    page.loaded().await;
+    assert_eq!(page.eval("location.search").await, "?grep=order+is+over&level=info&trace=&service=orders");
+    assert_eq!(page.text(".command code").await, "madang logs --level info --grep 'order is over' -f orders");
+    page.until("document.getElementById('connection').textContent === 'live'").await;
+    assert_eq!(page.eval("document.getElementById('tail').rows.length").await, 0);
+    page.picture("logs-waiting").await;
+
+    // Lines that come are those that were asked for, and lead to their trace.
+    assert_eq!(order(&system).await, 201);
+    page.until("document.getElementById('tail').rows.length === 1").await;
+    assert!(page.text("#tail .text").await.contains("an order is over"));
+    page.picture("logs-followed").await;
+    page.click("#tail .links a").await;
+    page.loaded().await;
+    page.until("location.pathname.startsWith('/traces/')").await;
+    assert!(page.text("#lines").await.contains("an order is over"));
+
+    // A page of few lines leads back to older ones, in which nothing follows, and on to the newest.
+    page.open(&format!("{url}/logs?n=2")).await;
+    let shown = page.text("#tail").await;
+    page.click("#older").await;
+    page.loaded().await;
+    page.until("document.getElementById('tail').rows.length === 2").await;
+    assert_ne!(page.text("#tail").await, shown);
+    assert_eq!(page.text("#connection").await, "");
+    let command = page.text(".command code").await;
+    let lines = system.run(&command.split(' ').skip(1).collect::<Vec<_>>()).await;
+    assert_eq!(lines.lines().count(), 2, "{command}: {lines}");
+    page.click("#newest").await;
+    page.loaded().await;
+    assert_eq!(page.eval("location.search").await, "");
+
+    // What finds nobody says so, with the form at hand.
+    page.open(&format!("{url}/logs?trace=nobody")).await;
+    assert!(page.text("#lines .notice").await.contains("nothing is kept of a request \"nobody\""));
+    assert_eq!(page.eval("document.querySelector('input[name=trace]').value").await, "nobody");
+    assert_eq!(page.errors().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_work_without_scripts() {
+    let system = shop().await;
+    let browser = Chromium::start().await;
+    let (url, login) = login(&system).await;
+    let page = browser.page().await;
+    page.without_scripts().await;
+    assert_eq!(page.open(&login).await, 200);
+    page.open(&format!("{url}/logs")).await;
+    assert_eq!(page.text("noscript a").await, "Load it again");
+    page.write("input[name=grep]", "ready").await;
+    page.press("Enter").await;
+    page.loaded().await;
+    page.until("document.querySelectorAll('#tail tr').length > 0").await;
+    let rows =
+        "[...document.querySelectorAll('#tail .text')].every((it) => it.textContent.includes('ready'))";
+    assert_eq!(page.eval(rows).await, true);
+    page.picture("logs-without-scripts").await;
+
+    let before = system.pids("users").await;
+    page.open(&format!("{url}/services")).await;
+    page.click("button[aria-label='Restart users']").await;
+    page.loaded().await;
+    assert_eq!(system.pids("users").await, before, "it asks first");
+    page.picture("restart-without-scripts").await;
+    page.click("main button.primary").await;
+    page.loaded().await;
+    assert_eq!(page.text(".notice").await, "users is being restarted.");
+    system
+        .until("restarted", |rows| {
+            rows.iter().any(|row| row.unit == "users" && !before.contains(&row.pid.unwrap_or(0)))
+        })
+        .await;
+    assert_eq!(page.errors().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_for_which_there_is_no_stream_says_so_and_looks_for_itself() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let system = shop().await;
+    let browser = Chromium::start().await;
+    let (url, login) = login(&system).await;
+    let address = url.strip_prefix("http://").unwrap();
+    let token = login.split_once("/login").unwrap().1;
+    let answer = raw(address, "GET", &format!("/login{token}"), &[("host", address)], "").await.1;
+    let cookie = answer.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap().to_owned();
+    let mut held = Vec::new();
+    for _ in 0..32 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /live?of=/audit HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    let page = browser.page().await;
+    assert_eq!(page.open(&login).await, 200);
+    page.until("document.getElementById('connection').textContent === 'not live: looks every 5 s'").await;
+    assert!(
+        page.eval("document.getElementById('connection').title").await.as_str().unwrap().contains("32 pages")
+    );
+    page.picture("map-not-live").await;
+
+    // What happens is shown nevertheless.
+    assert_eq!(order(&system).await, 201);
+    page.until("document.querySelector('#node-gateway .traffic').textContent.includes('/s')").await;
+    drop(held);
+    page.until("document.getElementById('connection').textContent === 'live'").await;
+    let errors = page.errors().await;
+    assert!(!errors.is_empty() && errors.iter().all(|error| error.contains("503")), "{errors:?}");
+}
+
 /// One request as it is written, so that it may say whatever it likes.
 async fn raw(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -270,7 +412,7 @@ async fn every_page_is_whole_readable_and_works_by_keyboard_and_on_a_phone() {
     let id = |at: usize| traces["traces"][at]["trace_id"].as_str().unwrap().to_owned();
     let browser = Chromium::start().await;
     let (page, url) = logged_in(&system, &browser).await;
-    let pages: HashMap<&str, String> = looks::PAGES
+    let pages: HashMap<&str, String> = PAGES
         .iter()
         .map(|(name, path)| (*name, path.replace("{trace}", &id(0)).replace("{other}", &id(1))))
         .collect();

@@ -1,7 +1,9 @@
 //! The shop by its pages: an order by HTML forms through the gateway, while services fail and processes are killed.
 
+mod looks;
+
 use http::StatusCode;
-use madang_testkit::{Browser, Form, Page, Placement, Prepared, TestSystem};
+use madang_testkit::{Browser, Chromium, Form, Page, Placement, Prepared, Tab, TestSystem};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -176,4 +178,70 @@ async fn a_storefront_that_is_killed_loses_nothing() {
     }
     assert_eq!((page.path.as_str(), page.status), ("/shop/orders/2", StatusCode::OK), "{}", page.html);
     assert_eq!(orders_of(&shop, 3).await.len(), 1);
+}
+
+/// As a customer does it: browse, search, fill the cart, sign up, order, and watch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_orders_in_a_browser_and_the_timeline_moves_before_their_eyes() {
+    let shop = Prepared::shop().start(Placement::Processes).await;
+    let chromium = Chromium::start().await;
+    let page = chromium.page().await;
+    let at = |path: &str| format!("http://{}{path}", shop.gateway_address());
+    assert_eq!(page.open(&at("/")).await, 200);
+    looks::check(&page, "shop-catalogue").await;
+    page.write("#query", "책").await;
+    page.press("Enter").await;
+    page.loaded().await;
+    page.until("document.querySelector('.shelf .card h2').textContent === 'Book'").await;
+    page.click(".card h2 a").await;
+    page.loaded().await;
+    looks::check(&page, "shop-product").await;
+    page.eval("document.querySelector('input[name=quantity]').value = '2'").await;
+    page.click("form.add button").await;
+    page.loaded().await;
+    page.until("location.pathname === '/shop/cart'").await;
+    assert!(page.text(".lines").await.contains("₩30,000"));
+    page.click("a.button").await;
+    page.loaded().await;
+    looks::check(&page, "shop-account").await;
+    page.write("#name", "Kim Hana").await;
+    page.press("Enter").await;
+    page.loaded().await;
+    page.until("location.pathname === '/shop/cart' && document.querySelector('form.order')").await;
+    looks::check(&page, "shop-cart").await;
+
+    // Payments takes the order's payment and its answer is lost, so that there is something to watch.
+    let on = "payments POST /payments/charges";
+    shop.run(&["fault", "add", "orders", "--on", on, "--lose-reply", "--for", "60s"]).await;
+    shop.run(&["fault", "add", "storefront", "--on", "payments", "--status", "503", "--for", "60s"]).await;
+    until_shown_to(&page, &at("/shop/cart"), "[data-service=payments]").await;
+    page.click("form.order button").await;
+    page.loaded().await;
+    page.until("location.pathname === '/shop/orders/2'").await;
+    page.until("document.querySelector('[data-status=PaymentUnknown]')").await;
+    page.picture("shop-order-waits").await;
+    page.eval("window.thisVisit = true").await;
+    shop.run(&["fault", "rm", "--all"]).await;
+    page.until("document.querySelector('[data-status=Confirmed]')").await;
+    assert_eq!(page.eval("window.thisVisit").await, true, "the page was not loaded again");
+    assert!(page.text("#moved").await.starts_with("Now: "), "{}", page.text("#moved").await);
+    assert_eq!(page.errors().await, [""; 0]);
+    looks::check(&page, "shop-order").await;
+    assert_eq!(page.open(&at("/shop/orders")).await, 200);
+    looks::check(&page, "shop-orders").await;
+    assert_eq!(orders_of(&shop, 3).await.len(), 1);
+    assert_eq!(page.errors().await, [""; 0]);
+}
+
+/// Loads a page again until it has what a selector finds.
+async fn until_shown_to(page: &Tab, url: &str, selector: &str) {
+    let began = Instant::now();
+    loop {
+        page.open(url).await;
+        if page.eval(&format!("Boolean(document.querySelector({selector:?}))")).await == true {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{url} never shows {selector}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }

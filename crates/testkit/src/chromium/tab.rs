@@ -145,6 +145,21 @@ impl Tab {
         }
     }
 
+    /// Clicks into a field and writes a text there, in the place of what is in it.
+    ///
+    /// # Panics
+    /// If there is no such field.
+    pub async fn write(&self, selector: &str, text: &str) {
+        self.click(selector).await;
+        self.eval(&format!("document.querySelector({selector:?}).select()")).await;
+        self.ask("Input.insertText", json!({"text": text})).await;
+    }
+
+    /// Has the page's scripts not run, as of whoever turned them off; tests can still look at it.
+    pub async fn without_scripts(&self) {
+        self.ask("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
+    }
+
     /// Presses a key, such as `Tab`, `Enter` or a letter.
     pub async fn press(&self, key: &str) {
         let code = match key {
