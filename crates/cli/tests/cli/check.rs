@@ -46,9 +46,9 @@ async fn a_bad_one_is_refused_with_the_line() {
                    · ──┬──
                    ·   ╰── unknown key
                    ╰────
-                  help: did you mean `routes`? The keys of a service are `owner`, `url`, `listen`, `protocol`,
-                        `timeout`, `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`, `port`,
-                        `replicas`, `env`, `depends_on`, `requires`
+                  help: did you mean `routes`? The keys of a service are `owner`, `domain`, `url`, `listen`,
+                        `protocol`, `timeout`, `policy`, `calls`, `database`, `routes`, `run`, `build`, `health`,
+                        `port`, `replicas`, `env`, `depends_on`, `requires`
 
                 the manifest has a problem
             "#]],
