@@ -53,6 +53,16 @@ pin_project_lite::pin_project! {
 
 type Answer = Result<Response<Body>, CallError>;
 
+/// Whether a fault answered in place of the instance, which heard nothing. It can be asked once: whoever hands the answer
+/// on to its own caller has answered that one itself.
+pub(crate) fn take_mark<B>(response: &mut Response<B>) -> bool {
+    !response.extensions().is_empty() && response.extensions_mut().remove::<Injected>().is_some()
+}
+
+/// The mark of what a fault answered; a header could be anybody's.
+#[derive(Clone, Copy)]
+struct Injected;
+
 /// Whoever can kill an instance, for faults that do.
 pub trait Killer: Send + Sync {
     /// Kills the instance that this fault met, or the process that calls if it hosts the service itself. Called
@@ -176,6 +186,7 @@ fn injected(exchange: &Exchange, status: u16, name: &str) -> Response<Body> {
     let mut response = exchange.form().answer(problem, &exchange.context, None);
     let name = HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("fault"));
     response.headers_mut().insert(FAULT, name);
+    response.extensions_mut().insert(Injected);
     response
 }
 
@@ -232,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Context as CallContext, Deadline, Policy, deadline, retry,
+        Context as CallContext, Deadline, Policy, deadline, record, retry,
         testing::{Bench, status},
         timer::STEP,
     };
@@ -307,12 +318,16 @@ mod tests {
         let mut call = bench.get();
         call.target = Some(Target::Remote(bench.upstream.endpoints()[0].clone()));
         let exchange = call.exchange.clone();
-        let response = layer().layer(instance.clone()).call(call).await.unwrap();
+        let mut recorded = record::layer().layer(layer().layer(instance.clone()));
+        let mut response = recorded.call(call).await.unwrap();
         assert_eq!(exchange.trail.attempts(), 1);
         assert!(exchange.trail.endpoint().is_some(), "the next attempt goes elsewhere");
         assert_eq!((response.status().as_u16(), reached.load(Relaxed)), (418, 0));
         assert_eq!(response.headers()["madang-fault"], "f7");
-        assert_eq!(exchange.trail.fault().as_deref(), Some("f7"));
+        let [record] = &bench.worker.ledger.drain().0[..] else { panic!("one record") };
+        assert_eq!((record.code.as_deref(), record.fault.as_deref()), (Some(Code::FAULT.id), Some("f7")));
+        assert_eq!((&record.instance, &record.release), (&None, &None), "it heard nothing");
+        assert!(!take_mark(&mut response), "whoever hands it on has answered it itself");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let problem: Problem = serde_json::from_slice(&body).unwrap();
         assert_eq!((problem.status, &*problem.code), (418, Code::FAULT.id));

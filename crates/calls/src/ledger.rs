@@ -74,10 +74,12 @@ impl Ledger {
         let answered = status != 0 && code.is_none();
         let elapsed = || exchange.started.elapsed().as_micros() as u64;
         let duration_us = if answered { trail.answered_us() } else { elapsed() };
+        let asked = || trail.answering().cloned().or_else(|| exchange.upstream().numbered(trail.endpoint()?));
         let entry = Entry {
             service: Some(exchange.upstream().name().clone()),
-            // A call that nobody answered is of the instance that was tried last, if that is still there.
-            answering: trail.answering().cloned().or_else(|| exchange.upstream().numbered(trail.endpoint()?)),
+            // A call that nobody answered is of the instance that was tried last, if that is still there; what a fault
+            // answered is no instance's.
+            answering: if code == Some(Code::FAULT.id) { None } else { asked() },
             grpc_status: grpc,
             code,
             fault: trail.fault(),

@@ -7,11 +7,13 @@ use std::{
 };
 
 use http::Response;
+use madang_wire::Code;
 use tower::{Layer, Service};
 
 use crate::{
     Body, CallError,
     exchange::{Call, Exchange},
+    fault,
     grpc::grpc_status,
 };
 
@@ -76,10 +78,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let polled = this.inner.poll(cx);
-        match &polled {
+        let mut polled = this.inner.poll(cx);
+        match &mut polled {
             Poll::Ready(Ok(response)) => {
-                this.open.close(response.status().as_u16(), grpc_status(response.headers()), None);
+                let code = fault::take_mark(response).then_some(Code::FAULT.id);
+                this.open.close(response.status().as_u16(), grpc_status(response.headers()), code);
             }
             Poll::Ready(Err(error)) => this.open.close(error.code().status, None, Some(error.code().id)),
             Poll::Pending => {}

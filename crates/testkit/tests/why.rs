@@ -163,3 +163,32 @@ async fn a_service_that_carries_no_trace_on_is_not_blamed_for_what_cannot_be_see
         sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_named_and_not_the_service_that_it_stands_for() {
+    let shop = Prepared::shop().start(Placement::Processes).await;
+    // One that the gateway meets, and one that the SDK meets in the process of orders.
+    for (caller, callee, order) in [("gateway", "users", false), ("orders", "payments", true)] {
+        shop.run(&["fault", "add", caller, "--on", callee, "--status", "503", "--for", "60s"]).await;
+        let began = Instant::now();
+        loop {
+            let answer = match order {
+                true => shop.post("/orders", json!({"user": 1, "product": "Book"})).await,
+                false => shop.get("/users").await,
+            };
+            let shown = shop.run(&["why", &id(&answer), "--format", "json"]).await;
+            let why: Value = serde_json::from_str(&shown).unwrap();
+            let blame = &why["blame"];
+            // A service hears of a fault a moment later.
+            if blame["kind"] == "nobody" && began.elapsed() < PATIENCE {
+                continue;
+            }
+            assert_eq!((&blame["kind"], &blame["caller"]), (&json!("fault"), &json!(caller)), "{why:#}");
+            assert_eq!(why["certainty"], "certain", "{why:#}");
+            let next = &why["next"][0]["command"];
+            assert_eq!(next, &json!(format!("madang fault rm {}", blame["id"].as_str().unwrap())), "{why:#}");
+            break;
+        }
+        shop.run(&["fault", "rm", "--all"]).await;
+    }
+}
