@@ -10,7 +10,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{limit::Permits, outcome::Attempt, pool::Lease, upload::Sending, watch::Watch};
+use crate::{limit::Permits, outcome::Attempt, pool::Lease, record::Open, upload::Sending, watch::Watch};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,6 +31,8 @@ struct Held {
     attempt: Option<Attempt>,
     permits: Permits,
     watch: Option<Watch>,
+    /// Of an answer that says at its end how it went.
+    record: Option<Open>,
 }
 
 enum Kind {
@@ -103,6 +105,15 @@ impl Body {
         }
     }
 
+    /// Tells the record of its call how it ends.
+    pub(crate) fn hold_record(&mut self, mut open: Open) {
+        if self.is_to_come() {
+            self.held.get_or_insert_default().record = Some(open);
+        } else {
+            open.ended();
+        }
+    }
+
     /// Keeps the permits of its call until it ends.
     pub(crate) fn hold_permits(&mut self, permits: Permits) {
         if self.is_to_come() {
@@ -126,6 +137,9 @@ impl Body {
         if let Some(mut attempt) = held.attempt {
             attempt.ended();
         }
+        if let Some(mut record) = held.record {
+            record.ended();
+        }
     }
 
     /// Ends it without letting its connection be used again.
@@ -136,6 +150,10 @@ impl Body {
 
     fn attempt(&mut self) -> Option<&mut Attempt> {
         self.held.as_mut()?.attempt.as_mut()
+    }
+
+    fn record(&mut self) -> Option<&mut Open> {
+        self.held.as_mut()?.record.as_mut()
     }
 
     fn watched(&mut self) -> Option<&mut Watch> {
@@ -184,11 +202,13 @@ impl http_body::Body for Body {
                 let expired = self.watched().and_then(|watch| watch.poll_expired(cx));
                 let Some(expired) = expired else { return Poll::Pending };
                 let said = self.attempt().and_then(|attempt| attempt.expired(&expired));
+                self.record().into_iter().for_each(Open::expired);
                 self.abort();
                 Poll::Ready(Some(said.map(Frame::trailers).ok_or_else(|| expired.into())))
             }
             Poll::Ready(Some(Err(error))) => {
                 let said = self.attempt().and_then(|attempt| attempt.broke(&error));
+                self.record().into_iter().for_each(|record| record.broke(said.as_ref()));
                 self.abort();
                 Poll::Ready(Some(said.map(Frame::trailers).ok_or(error)))
             }
@@ -205,6 +225,11 @@ impl http_body::Body for Body {
                         Some(trailers) => attempt.trailers(trailers),
                         None => attempt.progressed(),
                     }
+                }
+                if let Some(trailers) = frame.trailers_ref()
+                    && let Some(record) = self.record()
+                {
+                    record.trailers(trailers);
                 }
                 if self.is_end_stream() {
                     self.release();

@@ -76,7 +76,8 @@ pub struct RequestRecord {
     pub method: Arc<str>,
     /// The status answered; 0 if the client left before.
     pub status: u16,
-    /// The gRPC status in the head of the answer, where an answer without a message has it.
+    /// The gRPC status: in the head of an answer without a message, or at the end of any other; 1 (CANCELLED) if the
+    /// client left before that, and 2 (UNKNOWN) if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc_status: Option<u16>,
     /// The code of the problem that this hop answered itself.
