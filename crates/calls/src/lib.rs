@@ -46,6 +46,7 @@ mod balance;
 mod body;
 mod breaker;
 mod budget;
+mod changes;
 mod client;
 mod connect;
 mod context;
@@ -96,6 +97,7 @@ mod watch;
 
 pub use answer::Form;
 pub use body::{Body, BoxError};
+pub use changes::Changes;
 pub use client::{Calling, Client, ClientConfig};
 pub use context::{Context, Deadline, Principal, RequestId};
 pub use counters::{Counters, Histogram};

@@ -140,7 +140,14 @@ fn is_aside(kind: EventKind) -> bool {
 /// Whether an event wants to be read in full even where the state of all units is shown.
 pub fn is_trouble(kind: EventKind) -> bool {
     is_fatal(kind)
-        || matches!(kind, EventKind::Exited | EventKind::Refused | EventKind::Degraded | EventKind::LeftOut)
+        || matches!(
+            kind,
+            EventKind::Exited
+                | EventKind::Refused
+                | EventKind::Degraded
+                | EventKind::NodeKilled
+                | EventKind::LeftOut
+        )
 }
 
 /// A kind of event in words.
@@ -168,6 +175,7 @@ pub fn word(kind: EventKind) -> (&'static str, Paint) {
         EventKind::Refused => ("refused", Paint::Bad),
         EventKind::Degraded => ("degraded", Paint::Bad),
         EventKind::Recovered => ("recovered", Paint::Good),
+        EventKind::NodeKilled => ("node killed", Paint::Bad),
         EventKind::FaultAdded => ("fault added", Paint::Busy),
         EventKind::FaultRemoved => ("fault removed", Paint::Good),
         EventKind::FaultExpired => ("fault ended", Paint::Good),

@@ -23,6 +23,7 @@ use madang_wire::{
     dashboard::{LoginView, TryAnswer, TryRequest},
     log::{LogLevel, LogLine, LogSource},
     metrics::{ExternalMetric, InstanceSeries, MetricsSeries, MetricsSummary},
+    telemetry::TelemetryView,
     trace::{NotKept, SpanDetails, SpanEvent, SpanLink, SpanView, TraceList, TraceSummary, TraceView},
 };
 use serde::Deserialize;
@@ -34,6 +35,7 @@ use utoipa::OpenApi;
 use crate::{
     faults,
     http::{Failure, serve, serve_as_is, whole},
+    missing,
     node::{Shared, with_causes},
     peer::Peer,
     scrape,
@@ -80,6 +82,7 @@ type Answer<T> = Result<T, Failure>;
         metrics::series,
         metrics::instances,
         metrics::external,
+        missing::telemetry,
         scrape::metrics,
         why::get,
         faults::list,
@@ -132,6 +135,7 @@ type Answer<T> = Result<T, Failure>;
         MetricsSeries,
         InstanceSeries,
         ExternalMetric,
+        TelemetryView,
         FaultSpec,
         FaultView,
         ForwardView,
@@ -198,6 +202,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/metrics/series", get(metrics::series))
         .route("/v1/metrics/instances", get(metrics::instances))
         .route("/v1/metrics/external", get(metrics::external))
+        .route("/v1/telemetry", get(missing::telemetry))
         .route("/metrics", get(scrape::metrics))
         .route("/v1/why/{id}", get(why::get))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))

@@ -16,7 +16,7 @@ use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
-    Annotations, Archive, ArchiveConfig, External, LogConfig, Logs, MetricConfig, Metrics, Records,
+    Annotations, Archive, ArchiveConfig, External, Lifetime, LogConfig, Logs, MetricConfig, Metrics, Records,
     TraceConfig, Traces, Why,
     forward::{Forward, ForwardConfig},
     otlp::{Receiver, Stores},
@@ -44,7 +44,7 @@ use crate::{
     isolation::Isolation,
     join,
     journal::Journal,
-    left,
+    left, lifetime,
     node::{LAST, Node, Shared, now},
     owner::Owner,
     place::Place,
@@ -103,9 +103,14 @@ impl Node {
         let telemetry = owner.data().join("telemetry.db");
         let archive = Archive::open(&telemetry, archive_config(&system.telemetry)).await?;
         let annotations = Annotations::open(&archive).await?;
-        let logs = Logs::new(owner.data().join("logs"), &archive, log_config(&system.telemetry));
+        let back_end = system.telemetry.forward.clone().and_then(BackEnd::new);
+        let forward = back_end.as_ref().map(|to| Forward::new(to.to_string(), ForwardConfig::default()));
+        let logs = Logs::new(owner.data().join("logs"), &archive, log_config(&system.telemetry))
+            .forwarding(forward.clone());
+        let (lifetime, cut) = Lifetime::open(&archive, now()).await?;
         let traces = Traces::new(&archive, trace_config(&system.telemetry));
         let metrics = Metrics::open(&archive, MetricConfig::default()).await?;
+        let external = External::open(&archive).await?;
         let tokens = Tokens::open(&state, random_key()?).await?;
         let ports = KeptPorts::open(&state).await?;
         let isolation = place.isolated().map(|_| Isolation::new(place.clone(), ports.clone()));
@@ -122,6 +127,9 @@ impl Node {
         switchboard.declare(system.services.keys().cloned());
         let keeper = Keeper::new(registry, state.clone());
         let journal = Arc::new(Journal::new(annotations.clone()));
+        if let Some(cut) = cut {
+            journal.record(lifetime::killed(system.name.as_str(), &cut));
+        }
         let (system_now, system_seen) = watch::channel(system.clone());
 
         // The listener of services and their doors, where those that are left know them; then the units, whoever is
@@ -161,9 +169,6 @@ impl Node {
 
         let unit_events = supervisor_handle.subscribe();
 
-        let back_end = system.telemetry.forward.clone().and_then(BackEnd::new);
-        let forward = back_end.as_ref().map(|to| Forward::new(to.to_string(), ForwardConfig::default()));
-
         let outside = Outside::new(switchboard.clone(), directory.clone());
         let inbox = Inbox::default();
         let shared = Arc::new(Shared {
@@ -188,7 +193,7 @@ impl Node {
             forward: forward.clone(),
             annotations: annotations.clone(),
             metrics: metrics.clone(),
-            external: External::default(),
+            external: external.clone(),
             gauges: Gauges::default(),
             why: Why {
                 traces: traces.clone(),
@@ -217,24 +222,33 @@ impl Node {
         let killer: Arc<dyn Killer> = Arc::new(Executioner(Arc::downgrade(&shared)));
         shared.directory.kill_with(killer.clone());
 
+        // Cancelled once the last lines of the logs are read.
+        let read = CancellationToken::new();
         let mut node = Self::new(shared.clone());
         node.run("supervisor", endless(supervisor.run(stopped.clone())));
-        node.run("events", endless(record_events(shared.clone(), unit_events)));
+        let recorded = CancellationToken::new();
+        node.run("events", endless(record_events(shared.clone(), unit_events, recorded.clone())));
+        let noting = lifetime::run(shared.clone(), lifetime, recorded, read.clone());
+        node.run("note of what is whole", endless(noting));
         let disk = disk::run(shared.clone(), owner.data().to_owned(), state.clone());
         node.run("watch of the disk", endless(disk));
         node.run("request records", endless(drain_records(shared.clone())));
         node.run("archive", endless(archive.run(stopped.clone().cancelled_owned())));
         node.run("logs", {
-            let stopped = stopped.clone();
-            async move { logs.run(stopped.cancelled_owned()).await.map_err(io::Error::other) }
+            let (stopped, read) = (stopped.clone(), read.clone());
+            async move {
+                let _read = read.drop_guard();
+                logs.run(stopped.cancelled_owned()).await.map_err(io::Error::other)
+            }
         });
         node.run("annotations", endless(annotations.run(stopped.clone().cancelled_owned())));
         node.run("changes of health", endless(changes::run(shared.clone())));
         node.run("traces", endless(traces.run(stopped.clone().cancelled_owned())));
         node.run("metrics", endless(metrics.run(stopped.clone().cancelled_owned())));
+        node.run("metrics of services", endless(external.run(stopped.clone().cancelled_owned())));
         node.run("gauges", endless(gauges::run(shared.clone())));
         if let (Some(forward), Some(back_end)) = (forward.clone(), back_end) {
-            node.run("forwarding", endless(forward::run(shared.clone(), forward, back_end)));
+            node.run("forwarding", endless(forward::run(shared.clone(), forward, back_end, read)));
         }
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
@@ -244,7 +258,11 @@ impl Node {
         node.run("keeper of leases", endless(keeper.run(stopped.clone())));
         node.run("faults", endless(faults::run(shared.clone())));
         let units = shared.supervisor.clone();
-        let stores = Stores { traces: shared.traces.clone(), external: shared.external.clone() };
+        let stores = Stores {
+            traces: shared.traces.clone(),
+            logs: shared.logs.clone(),
+            external: shared.external.clone(),
+        };
         let release_of = Arc::new(move |instance: &_| units.release_of(instance));
         let intake = Intake::new(Receiver::new(stores, forward.clone()), release_of);
         let system = system_seen;
@@ -357,21 +375,28 @@ fn bind_admin(path: PathBuf) -> Result<(PathBuf, UnixListener), StartError> {
     Ok((path, listener))
 }
 
-async fn record_events(shared: Arc<Shared>, mut events: broadcast::Receiver<Event>) {
+async fn record_events(
+    shared: Arc<Shared>,
+    mut events: broadcast::Receiver<Event>,
+    recorded: CancellationToken,
+) {
+    let _recorded = recorded.drop_guard();
     loop {
         tokio::select! {
             biased; // what happened before the end comes before the end
             event = events.recv() => match event {
                 Ok(event) => shared.journal.record(event),
-                Err(broadcast::error::RecvError::Lagged(missed)) => warn!(missed, "events were missed"),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    shared.journal.missed(missed);
+                    warn!(missed, "events were missed");
+                }
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             () = shared.stopped.cancelled() => break,
         }
     }
+    // The last of them may come after the task that writes them has ended, and are written when the end is noted.
     shared.journal.close();
-    // The last of them came after the task that writes them had ended.
-    let _ = shared.annotations.flush().await;
 }
 
 /// How often the records of requests are taken from the workers.

@@ -25,16 +25,20 @@ use madang_wire::{
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::node::{Shared, with_causes};
+use crate::node::{Shared, now, with_causes};
 
 /// How long an export may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the addresses of the back end's name are good.
 const PERIOD: Duration = Duration::from_secs(30);
+
+/// How often what Madang measures itself is forwarded.
+const MEASURED: Duration = Duration::from_secs(10);
 
 /// The longest answer that is read, in bytes.
 const ANSWER: usize = 64 * 1024;
@@ -192,9 +196,27 @@ impl BackEnd {
 }
 
 /// Forwards what comes until the node has stopped, and says when the back end takes nothing, and when it does again.
-pub(crate) async fn run(shared: Arc<Shared>, forward: madang_telemetry::forward::Forward, back_end: BackEnd) {
+///
+/// What Madang measures itself goes along, now and then and at the end. Nothing more comes once the node has stopped and the
+/// last lines of the logs are read, which `read` tells.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    forward: madang_telemetry::forward::Forward,
+    back_end: BackEnd,
+    read: CancellationToken,
+) {
     let to = back_end.to_string();
-    let (node, stopped) = (shared.clone(), shared.stopped.clone());
+    let node = shared.clone();
+    let (own, measured) = (forward.clone(), shared.clone());
+    let over = async move {
+        let mut ticks = interval(MEASURED);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while measured.stopped.run_until_cancelled(ticks.tick()).await.is_some() {
+            own.metrics(&measured.scrape(), now());
+        }
+        own.metrics(&measured.scrape(), now());
+        read.cancelled().await;
+    };
     let changed = move |trouble: Option<&str>| match trouble {
         Some(why) => {
             let message = format!("telemetry is not forwarded to {to}: {why}");
@@ -202,7 +224,7 @@ pub(crate) async fn run(shared: Arc<Shared>, forward: madang_telemetry::forward:
         }
         None => node.announce(EventKind::Recovered, &format!("telemetry is forwarded to {to} again")),
     };
-    forward.run(back_end, rand::random::<f64>, changed, stopped.cancelled_owned()).await;
+    forward.run(back_end, rand::random::<f64>, changed, over).await;
 }
 
 impl std::fmt::Display for BackEnd {

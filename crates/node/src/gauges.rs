@@ -78,6 +78,7 @@ impl Shared {
             releases: summary.releases,
             instances,
             dropped: self.metrics_dropped(),
+            missing: self.missing().into_iter().filter(|missing| missing.count > 0).collect(),
         })
     }
 

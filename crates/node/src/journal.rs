@@ -51,6 +51,17 @@ impl Journal {
         }
     }
 
+    /// Counts events that never came here.
+    pub(crate) fn missed(&self, events: u64) {
+        self.annotations.missed(events);
+    }
+
+    /// How many events are not kept.
+    #[cfg(test)]
+    pub(crate) fn lost(&self) -> u64 {
+        self.annotations.lost()
+    }
+
     /// Nothing more will happen: readers end once they have read what is there.
     pub(crate) fn close(&self) {
         self.kept().live = None;

@@ -25,6 +25,8 @@ mod isolation;
 mod join;
 mod journal;
 mod left;
+mod lifetime;
+mod missing;
 mod node;
 mod owner;
 mod peer;

@@ -282,6 +282,12 @@ impl Shared {
         unit.or_else(|| system.services.get(name)?.unit()).cloned()
     }
 
+    /// The name under which the lines of this unit or service are kept: of a service that others start its own.
+    pub(crate) fn speaks_as(&self, name: &str) -> Option<UnitName> {
+        let alone = || self.system.borrow().services.get(name)?.name.as_str().parse().ok();
+        self.unit_named(name).or_else(alone)
+    }
+
     /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.
     pub(crate) async fn reload(&self) -> Reload {
         let (manifest, environment) = (self.manifest.clone(), self.environment.clone());

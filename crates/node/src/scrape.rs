@@ -50,7 +50,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Shared>>, request: Request) -
 
 impl Shared {
     /// What there is to tell.
-    fn scrape(&self) -> Scrape {
+    pub(crate) fn scrape(&self) -> Scrape {
         self.drain_records();
         let health = self.directory.health();
         let instances = self.gauges.of(self.instances(), &health);
@@ -58,7 +58,6 @@ impl Shared {
         let services =
             system.services.keys().map(|name| of_service(name.as_str(), &instances, &health)).collect();
         let view = self.system_view();
-        let not_kept = self.traces.not_kept();
         Scrape {
             calls: self.metrics.totals(),
             services,
@@ -72,12 +71,7 @@ impl Shared {
                 manifest_in_force: view.manifest_error.is_none(),
                 connections: self.gateway.stats().connections,
             },
-            dropped: self.metrics_dropped(),
-            lost: vec![
-                ("spans", "sampled", not_kept.sampled),
-                ("spans", "overflow", not_kept.overflow),
-                ("spans", "unwritten", not_kept.unwritten),
-            ],
+            missing: self.missing(),
         }
     }
 }

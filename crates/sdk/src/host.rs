@@ -20,6 +20,7 @@ use tracing::Instrument;
 use crate::{
     Resources, Service, StartError,
     calls::Outbound,
+    changes::Seen,
     database,
     declared::Declared,
     discover::Reach,
@@ -101,7 +102,9 @@ impl Host {
             over: CancellationToken::new(),
         }));
         if let Some(api) = &environment.service_api {
-            host.0.couriers.spawn(Courier::new(client, api).run(host.0.over.clone()));
+            let directories = host.0.services.values().map(|hosted| hosted.outbound.directory.clone());
+            let courier = Courier::new(client, Seen::of(directories), api);
+            host.0.couriers.spawn(courier.run(host.0.over.clone()));
         }
         let sources = host.0.services.values().map(|hosted| hosted.outbound.telemetry.clone()).collect();
         telemetry.start(sources, &host.0.couriers, &host.0.over);

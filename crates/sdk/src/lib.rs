@@ -96,6 +96,7 @@
 //! It knows nothing of the node: the two speak HTTP, and a service written without this crate can do the same.
 
 mod calls;
+mod changes;
 mod context;
 mod database;
 mod declared;

@@ -1,8 +1,9 @@
-//! What this process knows of its own calls, told to the node that runs it.
+//! What this process knows of its own calls, and of how those answer that it calls, told to the node that runs it.
 //!
 //! A call leaves its record in a ring and goes on. Twice a second the ring is emptied and sent. Where the node is not
 //! there the ring fills up; what then finds no room is counted, and so is what was sent and may not have arrived: it is
-//! not sent again, since a call that is counted twice is worse than one that is known to be missing.
+//! not sent again, since a call that is counted twice is worse than one that is known to be missing. A change that is told
+//! twice is no harm: those are.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
 use madang_calls::{BoxError, Client};
-use madang_wire::RequestRecord;
+use madang_wire::{RequestRecord, admin::Event};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{environment::ServiceApi, error::chain, post::Post};
+use crate::{changes::Seen, environment::ServiceApi, error::chain, post::Post};
 
 /// How often the records are sent.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -29,14 +30,15 @@ pub(crate) struct Courier {
     client: Client,
     post: Post,
     authorization: String,
+    seen: Seen,
     /// How many the node has not been told that it will never hear of.
     lost: u64,
 }
 
 impl Courier {
-    pub(crate) fn new(client: Client, api: &ServiceApi) -> Self {
+    pub(crate) fn new(client: Client, seen: Seen, api: &ServiceApi) -> Self {
         let authorization = format!("Bearer {}", api.token);
-        Self { client, post: Post::to(api.address.to_string()), authorization, lost: 0 }
+        Self { client, post: Post::to(api.address.to_string()), authorization, seen, lost: 0 }
     }
 
     /// Tells it until this is `over`, and then once more.
@@ -65,6 +67,8 @@ impl Courier {
     }
 
     async fn deliver(&mut self) -> Result<(), BoxError> {
+        // Also while the node is away: nobody sees later what came and went meanwhile.
+        self.seen.look();
         // First, because what is not drained is not lost.
         timeout(LIMIT, self.post.connect()).await??;
         let (records, dropped) = self.client.drain_records();
@@ -73,13 +77,18 @@ impl Courier {
         let mut parts = records.chunks(MOST);
         let mut failed = None;
         while failed.is_none()
-            && let Some(part) = parts.next().or((self.lost > 0).then_some(&[]))
+            && let Some(part) = parts.next().or(self.owes().then_some(&[]))
         {
-            let told = std::mem::take(&mut self.lost);
-            match timeout(LIMIT, self.send(part, told)).await.map_err(BoxError::from).flatten() {
-                Ok(()) => left -= part.len() as u64,
+            let dropped = std::mem::take(&mut self.lost);
+            let (events, events_dropped) = self.seen.waiting();
+            let told = Told { records: part, dropped, events: &events, events_dropped };
+            match timeout(LIMIT, self.send(&told)).await.map_err(BoxError::from).flatten() {
+                Ok(()) => {
+                    left -= part.len() as u64;
+                    self.seen.told(events.len(), events_dropped);
+                }
                 Err(error) => {
-                    self.lost = told + left;
+                    self.lost = dropped + left;
                     failed = Some(error);
                 }
             }
@@ -87,8 +96,14 @@ impl Courier {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn send(&mut self, records: &[RequestRecord], dropped: u64) -> Result<(), BoxError> {
-        let body = serde_json::to_vec(&Told { records, dropped })?;
+    /// Whether there is something to tell beside records.
+    fn owes(&self) -> bool {
+        let (events, dropped) = self.seen.waiting();
+        self.lost > 0 || dropped > 0 || !events.is_empty()
+    }
+
+    async fn send(&mut self, told: &Told<'_>) -> Result<(), BoxError> {
+        let body = serde_json::to_vec(told)?;
         let request = Request::post("/v1/records")
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::CONTENT_TYPE, "application/json")
@@ -106,6 +121,8 @@ impl Courier {
 struct Told<'a> {
     records: &'a [RequestRecord],
     dropped: u64,
+    events: &'a [Event],
+    events_dropped: u64,
 }
 
 #[cfg(test)]
@@ -173,7 +190,7 @@ mod tests {
         calls.to("users").get("/").send().await.unwrap();
         assert!(process.stop().await);
         let told = std::mem::take(&mut *node.told.lock().unwrap());
-        let [Records { records, dropped: 0 }] = &told[..] else { panic!("{told:?}") };
+        let [Records { records, dropped: 0, .. }] = &told[..] else { panic!("{told:?}") };
         let [record] = &records[..] else { panic!("{records:?}") };
         assert_eq!((record.hop, record.status, record.parent_span_id), (Hop::Sdk, 200, None));
         assert_eq!((record.caller.as_deref(), record.service.as_deref()), (Some("orders"), Some("users")));
@@ -184,7 +201,7 @@ mod tests {
         let node = Node::default();
         let api = node.start().await;
         let client = madang_calls::Client::new(madang_calls::ClientConfig::new(Hop::Sdk));
-        let mut courier = Courier::new(client.clone(), &api);
+        let mut courier = Courier::new(client.clone(), Seen::of([]), &api);
         let context = madang_calls::Context::root();
         let call = || {
             let now = tokio::time::Instant::now();
@@ -198,7 +215,43 @@ mod tests {
         call();
         courier.deliver().await.unwrap();
         let told = node.told.lock().unwrap();
-        let [Records { records, dropped: 2 }] = &told[..] else { panic!("{told:?}") };
+        let [Records { records, dropped: 2, .. }] = &told[..] else { panic!("{told:?}") };
         assert_eq!(records.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_breaker_that_opens_in_this_process_is_told_also_after_the_node_was_away() {
+        let node = Node::default();
+        let api = node.start().await;
+        let directory = madang_calls::Directory::default();
+        let (caller, callee) = ("orders".parse().unwrap(), "payments".parse().unwrap());
+        let lane = directory.lane(madang_calls::Origin::Caller(caller), &callee);
+        directory.host(
+            callee,
+            madang_calls::LocalService::new(tower::service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(
+                    http::Response::builder().status(500).body(madang_calls::Body::empty()).unwrap(),
+                )
+            })),
+        );
+        let rules = madang_model::policy::Breaker { failures: 3, ..Default::default() };
+        let policy =
+            Arc::new(madang_calls::Policy { breaker: Some(rules), attempts: 1, ..Default::default() });
+        let client = madang_calls::Client::new(madang_calls::ClientConfig::new(Hop::Sdk));
+        let mut courier = Courier::new(client.clone(), Seen::of([directory]), &api);
+        for _ in 0..3 {
+            let request = Request::get("/").body(madang_calls::Body::empty()).unwrap();
+            client.call(&lane, &policy, request).await.unwrap();
+        }
+        *node.refuses.lock().unwrap() = true;
+        courier.deliver().await.unwrap_err();
+        *node.refuses.lock().unwrap() = false;
+        courier.deliver().await.unwrap();
+        courier.deliver().await.unwrap();
+        let told = node.told.lock().unwrap();
+        let [Records { events, events_dropped: 0, .. }] = &told[..] else { panic!("told once: {told:?}") };
+        let [event] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&*event.unit, event.kind), ("payments", madang_wire::admin::EventKind::BreakerOpened));
+        assert!(event.message.contains(": of 3 answers 3 failed"), "{event:?}");
     }
 }

@@ -10,6 +10,7 @@ mod archive;
 mod error;
 mod external;
 pub mod forward;
+mod lifetime;
 mod logs;
 mod metrics;
 pub mod otlp;
@@ -23,6 +24,7 @@ pub use annotations::{Annotations, EventFilter};
 pub use archive::{Archive, ArchiveConfig};
 pub use error::Error;
 pub use external::{Exponential, External, PushedMetric, PushedValue};
+pub use lifetime::{Cut, Lifetime};
 pub use logs::{LogConfig, LogFilter, LogQuery, LogRecord, Logs};
 pub use metrics::{
     BOUNDS_US, Durations, Example, MetricConfig, MetricFilter, Metrics, ReleaseSpan, SeriesQuery,

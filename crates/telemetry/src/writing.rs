@@ -1,6 +1,6 @@
 //! Writing what came, now and then until the end.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use madang_store::Error;
 use tokio::time::{MissedTickBehavior, interval};
@@ -42,4 +42,10 @@ pub(crate) async fn until<W: Future<Output = Result<(), Error>>>(
             return;
         }
     }
+}
+
+/// Now, in milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -328,6 +328,19 @@ impl TestSystem {
     /// # Panics
     /// If it answers no JSON.
     pub async fn admin(&self, path: &str) -> Value {
+        let body = self.admin_text(path).await;
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    /// What the admin API answers to this path, as text.
+    ///
+    /// # Panics
+    /// If it answers none.
+    pub async fn admin_text(&self, path: &str) -> String {
+        String::from_utf8(self.asked(path).await).expect("text")
+    }
+
+    async fn asked(&self, path: &str) -> Vec<u8> {
         // The folder is this system's own, and its only socket the node's.
         let sockets = fs::read_dir(self.path().join("run/madang")).expect("the folder of the socket");
         let socket = sockets
@@ -340,9 +353,7 @@ impl TestSystem {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.expect("it answers");
         let head = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
-        let body = &answer[head..];
-        serde_json::from_slice(body)
-            .unwrap_or_else(|error| panic!("{path}: {error}: {}", String::from_utf8_lossy(&answer)))
+        answer.split_off(head)
     }
 
     /// The process ids of a unit's ready instances.

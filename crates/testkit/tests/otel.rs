@@ -3,12 +3,17 @@
 
 #[path = "otel/collector.rs"]
 mod collector;
+#[path = "otel/forwarding.rs"]
+mod forwarding;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
 use madang_testkit::{Placement, Prepared, TestSystem, binary, library};
-use madang_wire::trace::{SpanView, TraceView};
+use madang_wire::{
+    log::{LogLevel, LogLine, LogSource},
+    trace::{SpanView, TraceView},
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -101,6 +106,12 @@ async fn trace(system: &TestSystem, trace: u128, is: impl Fn(&TraceView) -> bool
     }
 }
 
+/// The lines that `madang logs` finds.
+async fn said(system: &TestSystem, options: &[&str]) -> Vec<LogLine> {
+    let shown = system.run(&[&["logs", "--format", "json", "-n", "1000"], options].concat()).await;
+    shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The way from a span to what caused it all, as `service kind`.
 fn way_up<'a>(view: &'a TraceView, from: &'a SpanView) -> Vec<String> {
     let known: BTreeMap<u64, &SpanView> = view.spans.iter().map(|span| (span.span_id.0, span)).collect();
@@ -187,6 +198,29 @@ async fn a_trace_crosses_rust_node_and_python_over_every_transport_and_goes_on_w
         assert!(began.elapsed() < PATIENCE, "logs and metrics never went on");
         sleep(Duration::from_millis(100)).await;
     }
+
+    // And is among the lines of the services, with whose it is by the token.
+    for (trace, node, python) in
+        [(1, "nodehttp", "pyhttp"), (2, "nodejson", "pygrpc"), (3, "nodegrpc", "pyhttp")]
+    {
+        let (trip, stop) = (format!("a trip by {node}"), format!("a stop at {python}"));
+        let found = said(&system, &["--trace", &format!("{trace:032x}"), "--level", "warn"]).await;
+        for (body, service) in [(&trip, node), (&stop, python)] {
+            let line = found.iter().find(|line| line.line == *body && line.source == LogSource::Otlp);
+            let line = line.unwrap_or_else(|| panic!("no {body} in {found:#?}"));
+            assert_eq!((&*line.unit, line.level), (service, Some(LogLevel::Warn)));
+            assert!(
+                line.instance.starts_with(service) && line.release.is_some() && line.span_id.is_some(),
+                "{line:?}"
+            );
+        }
+        let found = said(&system, &[node, "--grep", &trip]).await;
+        assert!(found.iter().any(|line| line.fields["next"] == python), "{found:#?}");
+    }
+    let missing = system.admin("/v1/telemetry").await;
+    let refused =
+        missing["missing"].as_array().unwrap().iter().find(|it| it["kind"] == "lines" && it["count"] != 0);
+    assert_eq!(refused, None, "none were too many");
 
     assert!(collector.headers_were("authorization", "Bearer of-the-collector"));
     let shown = system.admin("/v1/system").await;

@@ -409,6 +409,9 @@ pub enum EventKind {
     Degraded,
     /// It can be had again.
     Recovered,
+    /// The node before this one was killed, or its machine went: up to when telemetry is whole, which is when this is said to
+    /// have happened.
+    NodeKilled,
     /// A fault was added.
     FaultAdded,
     /// A fault was removed.

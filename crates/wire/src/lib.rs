@@ -14,6 +14,7 @@ pub mod otlp;
 mod problem;
 mod record;
 pub mod service;
+pub mod telemetry;
 pub mod trace;
 pub mod why;
 

@@ -45,6 +45,9 @@ pub struct LogLine {
     pub unit: String,
     /// The instance.
     pub instance: String,
+    /// Its release, of a line that came by OTLP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// The way that it came.
     pub source: LogSource,
     /// How bad it is, if it says so, or if it is plain from its words.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::{
     TraceId,
     admin::{BreakerState, State},
+    telemetry::Missing,
 };
 
 /// The caller of requests that come from outside, through the gateway.
@@ -41,6 +42,9 @@ pub struct MetricsSummary {
     pub instances: Vec<InstanceGauges>,
     /// What is missing in all these numbers.
     pub dropped: MetricsDropped,
+    /// What is missing in any telemetry since the node started, as far as anything is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
 }
 
 /// What some calls add up to. Latencies are in microseconds and absent without calls.

@@ -13,7 +13,7 @@ use madang_model::{InstanceId, Policy, Protocol, ReleaseId, ServiceName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::RequestRecord;
+use crate::{RequestRecord, admin::Event};
 
 /// Where the services that a caller declares are ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -124,6 +124,13 @@ pub struct Records {
     /// How many more there were, of which nothing is known.
     #[serde(default)]
     pub dropped: u64,
+    /// What changed in how the services answer that it calls: breakers that opened and closed, instances that were put out
+    /// of use and came back, as this process has it. The unit of each is the service that is called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// How many more of those there were.
+    #[serde(default)]
+    pub events_dropped: u64,
 }
 
 /// What became of them.

@@ -23,6 +23,9 @@ pub struct NotKept {
     pub overflow: u64,
     /// Could not be written.
     pub unwritten: u64,
+    /// Requests that left no record, so that no span was made of them.
+    #[serde(default)]
+    pub unrecorded: u64,
 }
 
 /// What the spans of one trace add up to.

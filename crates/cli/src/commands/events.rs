@@ -1,11 +1,12 @@
 //! `madang events`: what happened to units and to the calls between services, and what happens.
 
 use jiff::tz::TimeZone;
-use madang_wire::admin::Event;
+use madang_wire::{admin::Event, telemetry::MissingKind};
 
 use crate::{
     args::Events,
     client::Client,
+    commands::missing,
     failure::Failure,
     output::Output,
     progress::word,
@@ -22,6 +23,9 @@ pub async fn run(client: &Client, output: &Output, events: &Events) -> Result<()
             true => output.json_line(&event)?,
             false => output.text(&shown(&event, &zone, output.style()))?,
         }
+    }
+    if !events.follow && !output.is_json() {
+        missing::note(client, MissingKind::Events, &[]).await;
     }
     Ok(())
 }

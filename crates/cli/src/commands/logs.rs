@@ -3,11 +3,12 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::tz::TimeZone;
-use madang_wire::log::LogLine;
+use madang_wire::{log::LogLine, telemetry::MissingKind};
 
 use crate::{
     args::Logs,
     client::{Client, segment},
+    commands::missing,
     failure::Failure,
     line::readable,
     output::Output,
@@ -19,6 +20,12 @@ use crate::{
 pub async fn run(client: &Client, output: &Output, logs: &Logs) -> Result<(), Failure> {
     let mut lines = client.lines::<LogLine>(&query(logs, units::now())).await?;
     let mut names = Names::default();
+    let units: Vec<String> = logs.services.iter().map(ToString::to_string).collect();
+    let note = || missing::note(client, MissingKind::Lines, &units);
+    // What is followed has no end at which it could be said.
+    if logs.follow && !output.is_json() {
+        note().await;
+    }
     let zone = TimeZone::system();
     while let Some(line) = lines.next().await? {
         if output.is_json() {
@@ -30,6 +37,9 @@ pub async fn run(client: &Client, output: &Output, logs: &Logs) -> Result<(), Fa
             let name = names.show(&line.instance, style);
             output.line(&format!("{} {name} {text}", style.paint(Paint::Faint, &at)))?;
         }
+    }
+    if !logs.follow && !output.is_json() {
+        note().await;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod export;
 mod fault;
 mod logs;
 mod map;
+mod missing;
 mod open;
 mod policy;
 mod ps;

@@ -5,11 +5,13 @@ use std::io::{self, IsTerminal};
 use madang_wire::{
     admin::BreakerState,
     metrics::{Flow, MetricsDropped, MetricsSummary, ServiceFlow},
+    telemetry::{Missing, MissingKind},
 };
 
 use crate::{
     args::Top,
     client::Client,
+    commands::missing::in_words,
     failure::Failure,
     output::Output,
     style::{Paint, Style},
@@ -64,9 +66,9 @@ fn shown(summary: &MetricsSummary, most: usize, style: Style) -> String {
         "RESTARTS",
         "BREAKER",
     ]);
-    let missing = missing(&summary.dropped);
-    // The line above, the header, and one for what is missing.
-    let room = most.saturating_sub(2 + usize::from(missing.is_some())).max(1);
+    let missing: Vec<String> = missing(&summary.dropped).into_iter().chain(not_kept(summary)).collect();
+    // The line above, the header, and those for what is missing.
+    let room = most.saturating_sub(2 + missing.len()).max(1);
     let hidden = summary.services.len().saturating_sub(room);
     let room = if hidden > 0 { room.saturating_sub(1) } else { room };
     summary.services.iter().take(room).for_each(|service| table.row(row(service)));
@@ -74,7 +76,7 @@ fn shown(summary: &MetricsSummary, most: usize, style: Style) -> String {
     if hidden > 0 {
         text.push_str(&format!("… and {} more\n", summary.services.len() - room));
     }
-    if let Some(missing) = missing {
+    for missing in missing {
         text.push_str(&style.paint(Paint::Busy, &missing));
         text.push('\n');
     }
@@ -129,8 +131,14 @@ fn row(service: &ServiceFlow) -> [Cell; 12] {
     ]
 }
 
+/// What is missing elsewhere, in words; that spans are a sample is no news.
+fn not_kept(summary: &MetricsSummary) -> Option<String> {
+    let elsewhere = |missing: &&Missing| missing.kind != MissingKind::Requests && missing.reason != "sampled";
+    in_words(summary.missing.iter().filter(elsewhere))
+}
+
 /// What is in none of the numbers above, in words.
-pub fn missing(dropped: &MetricsDropped) -> Option<String> {
+fn missing(dropped: &MetricsDropped) -> Option<String> {
     let MetricsDropped { records, other, .. } = *dropped;
     let counts = [(records, "requests without a record"), (other, "requests counted under \"other\"")];
     let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
@@ -184,6 +192,15 @@ mod tests {
             releases: vec![],
             instances: vec![],
             dropped: MetricsDropped { records: 7, ..MetricsDropped::default() },
+            missing: [(MissingKind::Spans, "sampled", 99), (MissingKind::Lines, "budget", 9)]
+                .map(|(kind, reason, count)| Missing {
+                    kind,
+                    reason: reason.into(),
+                    unit: (kind == MissingKind::Lines).then(|| "orders".into()),
+                    count,
+                    why: "too many".into(),
+                })
+                .to_vec(),
         }
     }
 
@@ -196,13 +213,14 @@ mod tests {
             payments  0.40/s  100 %   1.23 ms  45.6 ms  0          4       0/2    12 %  12.4 MiB  2         open
             users     -       -       -        -        0          0       2/2    -     -         0         -
             not told apart since the start: 7 requests without a record
+            not kept since the start: 9 lines of orders (too many)
         "#]].assert_eq(&shown(&summary(), usize::MAX, Style::PLAIN));
     }
 
     #[test]
     fn what_does_not_fit_on_the_screen_is_counted() {
-        let shown = shown(&summary(), 5, Style::PLAIN);
-        assert_eq!(shown.lines().count(), 5, "{shown}");
+        let shown = shown(&summary(), 6, Style::PLAIN);
+        assert_eq!(shown.lines().count(), 6, "{shown}");
         assert!(shown.contains("\norders ") && shown.contains("… and 2 more\n"), "{shown}");
     }
 }

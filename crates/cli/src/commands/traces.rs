@@ -71,11 +71,12 @@ fn table(traces: &[TraceSummary], zone: &TimeZone) -> Table {
 
 /// What is missing, in words.
 fn missing(not_kept: &NotKept) -> Option<String> {
-    let NotKept { sampled, overflow, unwritten } = *not_kept;
+    let NotKept { sampled, overflow, unwritten, unrecorded } = *not_kept;
     let counts = [
         (sampled, "outside of the sample"),
         (overflow, "failed or slow beyond what could be held"),
         (unwritten, "that could not be written"),
+        (unrecorded, "of requests without a record"),
     ];
     let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
     let counts: Vec<String> = counts.collect();
@@ -123,7 +124,7 @@ mod tests {
         .assert_eq(&table(&[trace], &TimeZone::UTC).render(Style::PLAIN));
         assert_eq!(missing(&NotKept::default()), None);
         assert_eq!(
-            missing(&NotKept { sampled: 7, overflow: 0, unwritten: 2 }).as_deref(),
+            missing(&NotKept { sampled: 7, unwritten: 2, ..NotKept::default() }).as_deref(),
             Some("spans not kept since the start: 7 outside of the sample, 2 that could not be written")
         );
     }

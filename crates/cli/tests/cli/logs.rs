@@ -2,10 +2,13 @@ use std::process::Stdio;
 
 use axum::{Router, routing::get};
 use expect_test::expect;
-use madang_wire::log::{LogLevel, LogLine, LogSource};
+use madang_wire::{
+    log::{LogLevel, LogLine, LogSource},
+    telemetry::{Missing, MissingKind, TelemetryView},
+};
 use tokio::sync::mpsc;
 
-use crate::fake::{Fake, ndjson, read_until, stream};
+use crate::fake::{Fake, always, ndjson, read_until, stream};
 
 fn line(at: u64, instance: &str, line: &str) -> LogLine {
     let unit = instance.split('-').next().unwrap().to_owned();
@@ -13,6 +16,7 @@ fn line(at: u64, instance: &str, line: &str) -> LogLine {
         at,
         unit,
         instance: instance.into(),
+        release: None,
         source: LogSource::Output,
         level: None,
         trace_id: None,
@@ -44,7 +48,7 @@ async fn shows_who_said_what_and_when() {
     "#]],
     )
     .await;
-    assert_eq!(fake.asked(), ["GET /v1/logs?service=users&service=orders&n=3&follow=false"]);
+    assert_eq!(fake.asked()[0], "GET /v1/logs?service=users&service=orders&n=3&follow=false");
 }
 
 #[tokio::test]
@@ -98,11 +102,31 @@ async fn a_closed_pipe_is_no_failure() {
 }
 
 #[tokio::test]
+async fn lines_that_are_not_kept_are_said_beside_the_list() {
+    let missing = |unit: &str, count| Missing {
+        kind: MissingKind::Lines,
+        reason: "budget".into(),
+        unit: Some(unit.into()),
+        count,
+        why: "more than are kept".into(),
+    };
+    let view =
+        TelemetryView { since: 0, missing: vec![missing("users", 7), missing("orders", 9)], forward: None };
+    let api = Router::new().route("/v1/logs", get(|| async { ndjson(&some()) }));
+    let fake = Fake::up(api.route("/v1/telemetry", always(view)));
+    let ran = fake.run("logs users").await;
+    assert_eq!(ran.stderr, "not kept since the start: 7 lines of users (more than are kept)\n");
+    let all = fake.run("logs").await.stderr;
+    assert!(all.contains("7 lines of users") && all.contains("9 lines of orders"), "{all}");
+    assert_eq!(fake.run("logs --format json").await.stderr, "", "a script asks for it");
+}
+
+#[tokio::test]
 async fn filters_are_asked_of_the_node() {
     let fake = Fake::up(Router::new().route("/v1/logs", get(|| async { ndjson(&some()) })));
     fake.run("logs --trace 0af7651916cd43dd8448eb211c80319c --level warn --grep user=7 orders").await;
     let asked = "GET /v1/logs?service=orders&trace=0af7651916cd43dd8448eb211c80319c&level=warn&grep=user%3D7&follow=false";
-    assert_eq!(fake.asked(), [asked]);
+    assert_eq!(fake.asked()[0], asked);
     assert!(
         fake.run("logs --level loud")
             .await

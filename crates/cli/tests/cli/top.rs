@@ -34,6 +34,7 @@ pub fn summary() -> MetricsSummary {
         releases: vec![],
         instances: vec![],
         dropped: MetricsDropped::default(),
+        missing: Vec::new(),
     }
 }
 

@@ -49,6 +49,7 @@ impl Asked {
                 at: 1,
                 unit: "users".to_owned(),
                 instance: "users-a".to_owned(),
+                release: None,
                 source: LogSource::Output,
                 level: None,
                 trace_id: None,

@@ -105,6 +105,7 @@ pub(super) fn kind(kind: EventKind) -> Markup {
         | EventKind::GaveUp
         | EventKind::Refused
         | EventKind::Degraded
+        | EventKind::NodeKilled
         | EventKind::FaultFired
         | EventKind::Expired
         | EventKind::BreakerOpened

@@ -118,12 +118,13 @@ fn row(trace: &TraceSummary, longest: u64) -> Markup {
 }
 
 fn not_kept(not_kept: &NotKept) -> Markup {
-    let NotKept { sampled, overflow, unwritten } = *not_kept;
+    let NotKept { sampled, overflow, unwritten, unrecorded } = *not_kept;
     html! {
-        @if sampled + overflow + unwritten > 0 {
+        @if sampled + overflow + unwritten + unrecorded > 0 {
             p.muted {
                 "Spans not kept since the start: " (sampled) " outside of the sample, " (overflow)
-                " failed or slow beyond what could be held, " (unwritten) " that could not be written."
+                " failed or slow beyond what could be held, " (unwritten) " that could not be written, " (unrecorded)
+                " of requests without a record."
             }
         }
     }

@@ -53,7 +53,7 @@ pub(super) async fn list(State(node): State<Arc<Shared>>, RawQuery(query): RawQu
     let params = params(query.as_deref().unwrap_or_default())?;
     let mut units = Vec::new();
     for name in &params.names {
-        units.push(node.unit_named(name).ok_or_else(|| unknown(&node, name))?);
+        units.push(node.speaks_as(name).ok_or_else(|| unknown(&node, name))?);
     }
     let trace = match params.trace {
         Some(id) => {

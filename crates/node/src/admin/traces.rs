@@ -57,7 +57,9 @@ pub(super) async fn list(
         ..TraceFilter::default()
     };
     settle(&node).await;
-    node.traces.list(filter).await.map(Json).map_err(|error| unread(&error))
+    let mut found = node.traces.list(filter).await.map_err(|error| unread(&error))?;
+    found.not_kept = node.not_kept();
+    Ok(Json(found))
 }
 
 /// One trace with its spans. Nothing is kept of one that was neither failed nor slow nor in the sample, or is too old.

@@ -9,6 +9,7 @@ use madang_telemetry::{
     forward::Carried,
     otlp::{Signal, rejected},
 };
+use madang_wire::otlp::retry_delay;
 
 use super::Answer;
 use crate::service_api::otlp::grpc_path;
@@ -46,12 +47,13 @@ pub(super) fn outcome(signal: Signal, answer: &Answer) -> Carried {
         let (rejected, why) = rejected(signal, answer.body.get(PREFIX..).unwrap_or_default());
         return Carried::Taken { rejected, why };
     }
+    let after = text("grpc-status-details-bin").and_then(|details| retry_delay(&details));
     let why = format!("it answers grpc-status {status}: {}", text("grpc-message").unwrap_or_default());
     match status.as_str() {
         // CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE and DATA_LOSS, as OTLP has it.
-        "1" | "4" | "10" | "11" | "14" | "15" => Carried::Later { why, after: None },
+        "1" | "4" | "10" | "11" | "14" | "15" => Carried::Later { why, after },
         // RESOURCE_EXHAUSTED only where the back end says when it has resources again.
-        "8" if text("grpc-status-details-bin").is_some() => Carried::Later { why, after: None },
+        "8" if after.is_some() => Carried::Later { why, after },
         _ => Carried::Refused { why },
     }
 }

@@ -114,7 +114,11 @@ async fn over_http_each_answer_is_told_from_the_others() {
 #[tokio::test]
 async fn over_grpc_each_answer_is_told_from_the_others() {
     let only_head = |headers: &[(&str, &str)]| answer(200, headers, b"");
-    let exhausted = [("grpc-status", "8"), ("grpc-status-details-bin", "AA")];
+    // google.rpc.RetryInfo of nine seconds.
+    let wait = "CAgaMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIICQ";
+    let exhausted = [("grpc-status", "8"), ("grpc-status-details-bin", wait)];
+    let away = [("grpc-status", "14"), ("grpc-status-details-bin", wait)];
+    let unclear = [("grpc-status", "8"), ("grpc-status-details-bin", "AA")];
     let cases = [
         (grpc(b"", "0"), taken(0, "")),
         (grpc(&partial(), "0"), taken(2, "too old")),
@@ -122,7 +126,9 @@ async fn over_grpc_each_answer_is_told_from_the_others() {
             only_head(&[("grpc-status", "14"), ("grpc-message", "away")]),
             later("it answers grpc-status 14: away", None),
         ),
-        (only_head(&exhausted), later("it answers grpc-status 8: ", None)),
+        (only_head(&exhausted), later("it answers grpc-status 8: ", Some(9))),
+        (only_head(&away), later("it answers grpc-status 14: ", Some(9))),
+        (only_head(&unclear), refused("it answers grpc-status 8: ")),
         (only_head(&exhausted[..1]), refused("it answers grpc-status 8: ")),
         (only_head(&[("grpc-status", "16")]), refused("it answers grpc-status 16: ")),
         (only_head(&[]), refused("it does not speak gRPC: its answer has no grpc-status")),

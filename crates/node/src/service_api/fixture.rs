@@ -8,7 +8,7 @@ use madang_calls::{Directory, Killer};
 use madang_discovery::{Instance, Registry};
 use madang_model::{InstanceId, Protocol, ServiceName, System, UnitName, policy::FaultEffect};
 use madang_telemetry::{
-    Archive, ArchiveConfig, External, TraceConfig, Traces,
+    Archive, ArchiveConfig, External, LogConfig, Logs, TraceConfig, Traces,
     otlp::{Receiver, Stores},
 };
 use madang_wire::admin::FaultView;
@@ -52,6 +52,7 @@ pub(super) struct Fixture {
     faults: Faults,
     pub(super) killed: Arc<Killed>,
     pub(super) traces: Traces,
+    pub(super) logs: Logs,
     pub(super) router: Router,
 }
 
@@ -84,7 +85,8 @@ pub(super) async fn fixture() -> Fixture {
     let journal = Arc::new(Journal::kept_in(folder.path()).await);
     let archive = Archive::open(&folder.path().join("traces.db"), ArchiveConfig::default()).await.unwrap();
     let traces = Traces::new(&archive, TraceConfig::default());
-    let stores = Stores { traces: traces.clone(), external: External::default() };
+    let logs = Logs::new(folder.path().join("logs"), &archive, LogConfig::default());
+    let stores = Stores { traces: traces.clone(), logs: logs.clone(), external: External::default() };
     let api = ServiceApi {
         switchboard: switchboard.clone(),
         system: seen,
@@ -112,6 +114,7 @@ pub(super) async fn fixture() -> Fixture {
         faults,
         killed,
         traces,
+        logs,
         router,
     }
 }

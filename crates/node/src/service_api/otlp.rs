@@ -66,6 +66,11 @@ impl Intake {
         Self { receiver, release_of, reading: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
+    /// The release of an instance, if this node runs it.
+    pub(super) fn release(&self, instance: &InstanceId) -> Option<String> {
+        (self.release_of)(instance)
+    }
+
     /// Leave to read an export, once those before it are read.
     async fn leave(&self) -> Result<SemaphorePermit<'_>, Failure> {
         match timeout(PATIENCE, self.reading.acquire()).await {
@@ -106,7 +111,7 @@ impl ServiceApi {
         };
         let bearer = self.bearer(headers)?;
         let release = match &bearer {
-            Bearer::Instance { instance, .. } => (self.intake.release_of)(instance),
+            Bearer::Instance { instance, .. } => self.intake.release(instance),
             Bearer::Unit(_) | Bearer::Service(_) => None,
         };
         let release = release.map(Into::into);
@@ -114,18 +119,22 @@ impl ServiceApi {
             Bearer::Instance { unit, instance } => Sender {
                 services: hosted(unit.as_str()),
                 name: unit.as_str().into(),
+                unit: unit.as_str().into(),
                 instance: Some(instance.0),
                 release,
             },
             Bearer::Unit(unit) => Sender {
                 services: hosted(unit.as_str()),
                 name: unit.as_str().into(),
+                unit: unit.as_str().into(),
                 instance: None,
                 release,
             },
             Bearer::Service(service) => {
                 let name: Arc<str> = service.as_str().into();
-                Sender { services: vec![name.clone()], name, instance: None, release }
+                let unit = system.services.get(&service).and_then(|service| service.unit());
+                let unit = unit.map_or_else(|| name.clone(), |unit| unit.as_str().into());
+                Sender { services: vec![name.clone()], name, unit, instance: None, release }
             }
         })
     }

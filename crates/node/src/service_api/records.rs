@@ -11,14 +11,15 @@ use std::{
 
 use axum::{Json, body::Bytes, extract::State};
 use http::HeaderMap;
-use madang_model::ServiceName;
+use madang_model::{InstanceId, ServiceName};
 use madang_wire::{
     Code, Hop, Problem, RequestRecord,
+    admin::{Event, EventKind},
     service::{Records, RecordsTaken},
 };
 
 use super::ServiceApi;
-use crate::{http::Failure, node::now};
+use crate::{http::Failure, node::now, tokens::Bearer};
 
 /// The largest request, in bytes: more than the SDK sends at once.
 pub(super) const LARGEST: usize = 4 * 1024 * 1024;
@@ -28,6 +29,10 @@ const MOST: usize = 64 * 1024;
 
 /// The longest text of a record, in bytes: ids of instances are the longest that there are.
 const LONGEST: usize = 128;
+
+/// How many changes are taken at once, and how much of what each says, in bytes.
+const EVENTS: usize = 256;
+const SAID: usize = 512;
 
 /// No call began earlier than so many milliseconds ago, or later than now.
 const EARLIEST: u64 = 60 * 60 * 1000;
@@ -52,13 +57,74 @@ pub(super) async fn records(
     body: Bytes,
 ) -> Result<Json<RecordsTaken>, Failure> {
     let bearer = api.bearer(&headers)?;
-    let Records { records, dropped } = serde_json::from_slice(&body).map_err(|error| {
-        Failure::from(
-            Problem::new(Code::BAD_PARAMETER).field("body", format!("is not a list of records: {error}")),
-        )
-    })?;
-    let (_, hosted) = api.hosted(&bearer);
+    let Records { records, dropped, events, events_dropped } =
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::from(
+                Problem::new(Code::BAD_PARAMETER).field("body", format!("is not a list of records: {error}")),
+            )
+        })?;
+    let (sender, hosted) = api.hosted(&bearer);
+    let sender = match &bearer {
+        Bearer::Instance { instance, .. } => instance.to_string(),
+        Bearer::Unit(_) | Bearer::Service(_) => sender,
+    };
+    changed(&api, &sender, &hosted, events, events_dropped);
     Ok(Json(api.inbox.take_in(records, dropped, &hosted)))
+}
+
+/// Records what changed in how those answer that the services call.
+fn changed(
+    api: &ServiceApi,
+    sender: &str,
+    hosted: &BTreeSet<ServiceName>,
+    mut events: Vec<Event>,
+    dropped: u64,
+) {
+    let system = api.system.borrow().clone();
+    let callees: BTreeSet<&str> = hosted
+        .iter()
+        .filter_map(|service| system.services.get(service))
+        .flat_map(|service| service.calls.keys().map(ServiceName::as_str))
+        .chain(hosted.iter().map(ServiceName::as_str))
+        .collect();
+    let sent = events.len();
+    events.truncate(EVENTS);
+    let now = now();
+    let believed: Vec<Event> = events
+        .into_iter()
+        .filter_map(|event| believed_change(event, &callees, sender, now))
+        .map(|event| {
+            let release = event.instance.as_deref().and_then(|id| api.intake.release(&InstanceId(id.into())));
+            Event { release, ..event }
+        })
+        .collect();
+    let refused = (sent - believed.len()) as u64;
+    api.journal.missed(refused.saturating_add(dropped));
+    believed.into_iter().for_each(|event| api.journal.record(event));
+}
+
+/// A change as far as it is believed, with who saw it; none if it is of a kind that the node knows itself, or of a service
+/// that the sender does not call.
+fn believed_change(event: Event, callees: &BTreeSet<&str>, sender: &str, now: u64) -> Option<Event> {
+    use EventKind::{BreakerClosed, BreakerHalfOpen, BreakerOpened, Ejected, Returned};
+    let of_instance = match event.kind {
+        BreakerOpened | BreakerHalfOpen | BreakerClosed => false,
+        Ejected | Returned => true,
+        _ => return None,
+    };
+    let instance = event.instance.filter(|instance| of_instance && instance.len() <= LONGEST);
+    if !callees.contains(&*event.unit) || of_instance != instance.is_some() {
+        return None;
+    }
+    let mut message: String = event.message.chars().filter(|char| !char.is_control()).collect();
+    message.truncate(message.floor_char_boundary(SAID));
+    Some(Event {
+        at: event.at.clamp(now.saturating_sub(EARLIEST), now),
+        instance,
+        release: None,
+        message: format!("{message} (as {sender} has it)"),
+        ..event
+    })
 }
 
 // === impl Inbox ===
@@ -179,6 +245,32 @@ mod tests {
         let answer = fixture.send("POST", "/v1/records", &fixture.token("orders"), &large).await;
         assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert!(fixture.inbox.drain().is_empty());
+    }
+
+    #[tokio::test]
+    async fn changes_are_events_of_whom_the_sender_calls_and_of_nobody_else() {
+        let fixture = fixture().await;
+        let change = |kind: &str, unit: &str, instance: Option<&str>| {
+            json!({"at": u64::MAX, "unit": unit, "instance": instance, "release": "made up", "kind": kind,
+                "message": "calls of orders\n: of 5 answers 5 failed"})
+        };
+        let events = json!([
+            change("breaker_opened", "users", None),
+            change("ejected", "users", Some("users-a")),
+            change("ejected", "users", None),
+            change("exited", "users", None),
+            change("breaker_opened", "pos", None),
+        ]);
+        let body = json!({"records": [], "events": events, "events_dropped": 4}).to_string();
+        let answer = fixture.send("POST", "/v1/records", &fixture.token("orders"), &body).await;
+        assert_eq!(outcome(answer).await, RecordsTaken::default());
+        let said = "calls of orders: of 5 answers 5 failed (as orders-a has it)";
+        let expected = [format!("users  BreakerOpened: {said}"), format!("users users-a Ejected: {said}")];
+        assert_eq!(fixture.events(), expected);
+        let (events, _) = fixture.journal.read();
+        assert!(events[0].at <= now() && events[0].release.is_none(), "{events:?}");
+        assert_eq!(events[1].release.as_deref(), Some("release of users-a"));
+        assert_eq!(fixture.journal.lost(), 3 + 4);
     }
 
     #[tokio::test]

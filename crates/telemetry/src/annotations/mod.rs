@@ -78,7 +78,12 @@ impl Annotations {
         self.waiting().last
     }
 
-    /// How many events found no room before they could be written.
+    /// Counts events that never came here.
+    pub fn missed(&self, events: u64) {
+        self.waiting().lost += events;
+    }
+
+    /// How many events found no room before they could be written, here or on their way.
     pub fn lost(&self) -> u64 {
         self.waiting().lost
     }

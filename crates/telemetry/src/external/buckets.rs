@@ -1,6 +1,7 @@
 //! Exponential histograms, as OpenTelemetry's data model has them: bounds grow by 2^(2^-scale).
 
 use madang_wire::metrics::ExternalBucket;
+use serde::{Deserialize, Serialize};
 
 /// How many buckets are kept at most: what spreads wider is kept with wider buckets.
 const MOST: usize = 40;
@@ -8,7 +9,7 @@ const MOST: usize = 40;
 const SENT: usize = 2000;
 
 /// The buckets of an exponential histogram.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Exponential {
     /// By how little the bounds grow.
     pub scale: i32,

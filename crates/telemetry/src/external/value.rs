@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use madang_wire::metrics::{ExternalBucket, ExternalKind};
+use serde::{Deserialize, Serialize};
 
 use super::{ATTRIBUTES, Exponential, TEXT};
 
@@ -65,7 +66,7 @@ pub enum PushedValue {
 }
 
 /// What a series adds up to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kept {
     Number(f64),
     Histogram { bounds: Vec<f64>, counts: Vec<u64>, count: u64, sum: f64 },

@@ -2,7 +2,7 @@
 //!
 //! - `queue`: what waits, within a bound;
 //! - `export`: what is sent at once, and as which bytes;
-//! - `records`: what hops saw, as spans of OTLP;
+//! - `records`: what hops saw, as spans of OTLP; `lines`: lines of log files, as its log records;
 //! - `split`: what is too large for one export.
 //!
 //! Nothing waits for the back end but this. Where there is no room for more the oldest is dropped, and counted. An export
@@ -10,6 +10,7 @@
 //! `ForwardConfig::give_up`; one that it refuses is dropped, and counted too.
 
 mod export;
+pub(crate) mod lines;
 mod queue;
 mod records;
 mod split;
@@ -33,7 +34,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::otlp::Signal;
+use crate::{Scrape, otlp::Signal, prometheus};
 use export::Export;
 use queue::Queue;
 
@@ -135,6 +136,11 @@ impl Forward {
     /// Takes what the hops saw of requests.
     pub fn records(&self, seen: &[RequestRecord]) {
         self.push(records::spans(seen).into_iter().map(Item::Spans));
+    }
+
+    /// Takes what Madang measures itself, at a moment in milliseconds since 1970.
+    pub fn metrics(&self, scrape: &Scrape, at: u64) {
+        self.push([Item::Metrics(prometheus::points(scrape, at))]);
     }
 
     /// Takes what is to be sent. Never waits.

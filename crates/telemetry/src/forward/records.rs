@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::traces::Span;
 
 /// The part of the program that tells of them.
-const SCOPE: &str = "madang";
+pub(super) const SCOPE: &str = "madang";
 
 pub(super) fn spans(seen: &[RequestRecord]) -> Vec<ResourceSpans> {
     let mut services: BTreeMap<Arc<str>, Vec<Sent>> = BTreeMap::new();

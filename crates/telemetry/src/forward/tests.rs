@@ -3,19 +3,20 @@
 use std::{collections::VecDeque, io::Read};
 
 use flate2::read::GzDecoder;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use madang_wire::{
     Hop, SpanId, TraceId,
     otlp::{
         Message, attribute,
-        collector::trace::v1::ExportTraceServiceRequest,
+        collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
         logs::v1::{LogRecord, ScopeLogs},
-        text,
+        text, to_json,
         trace::v1::{ScopeSpans, Span},
     },
 };
 
 use super::*;
+use crate::{Archive, ArchiveConfig, LogConfig, LogQuery, Logs};
 
 /// The exports, unpacked.
 type Came = Arc<Mutex<Vec<(Signal, Vec<u8>)>>>;
@@ -178,6 +179,44 @@ async fn the_end_sends_what_waits_but_not_for_long() {
     let began = Instant::now();
     run(&forward, &away, Duration::ZERO).await;
     assert!(began.elapsed() <= Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn lines_of_files_go_on_as_they_are_kept_and_the_oldest_fall_out_where_there_is_no_room() {
+    const LINES: u64 = 1000;
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&folder.path().join("telemetry.db"), ArchiveConfig::default()).await.unwrap();
+    // Some batches of a hundred lines.
+    let forward = Forward::new("it", ForwardConfig { waiting: 20_000, ..Default::default() });
+    let config = LogConfig { lines_per_second: 100_000, ..LogConfig::default() };
+    let logs = Logs::new(folder.path().join("logs"), &archive, config).forwarding(Some(forward.clone()));
+    let keeping = tokio::spawn(logs.clone().run(std::future::pending()));
+    std::fs::create_dir_all(folder.path().join("logs/users")).unwrap();
+    let text: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
+    std::fs::write(folder.path().join("logs/users/users-a.log"), text).unwrap();
+    // The last line waits for others that may continue it.
+    while logs.query(LogQuery { last: 1, ..LogQuery::default() }).count().await == 0
+        || forwarded(&forward) < LINES
+    {}
+    let view = forward.view();
+    assert!(view.dropped > 0 && view.waiting > 0 && view.dropped + view.waiting == LINES, "{view:?}");
+
+    let back_end = BackEnd::default();
+    forward.clone().run(back_end.clone(), || 0.5, |_| {}, sleep(Duration::from_millis(1))).await;
+    let came = back_end.came.lock().unwrap();
+    let bodies = came.iter().flat_map(|(_, bytes)| {
+        let export = ExportLogsServiceRequest::decode(&**bytes).unwrap();
+        let scopes = export.resource_logs.into_iter().flat_map(|of| of.scope_logs);
+        scopes.flat_map(|scope| scope.log_records).map(|record| to_json(record.body)).collect::<Vec<_>>()
+    });
+    assert!(bodies.eq((view.dropped..LINES).map(|n| format!("line {n}"))), "the newest, in their order");
+    keeping.abort();
+}
+
+/// How many have come to be forwarded.
+fn forwarded(forward: &Forward) -> u64 {
+    let view = forward.view();
+    view.waiting + view.dropped
 }
 
 #[test]

@@ -17,8 +17,10 @@ pub struct LogRecord {
     pub at: u64,
     /// The unit of the instance.
     pub unit: String,
-    /// The instance.
+    /// The instance, or whoever sent it if it is none that Madang runs.
     pub instance: String,
+    /// Its release.
+    pub release: Option<String>,
     /// How bad it is.
     pub level: Option<LogLevel>,
     /// The trace that it belongs to.
@@ -51,12 +53,23 @@ impl Entry {
 
 impl From<LogRecord> for Entry {
     fn from(record: LogRecord) -> Self {
-        let LogRecord { at, unit, instance, level, trace_id, span_id, body, fields } = record;
+        let LogRecord { at, unit, instance, release, level, trace_id, span_id, body, fields } = record;
         let micros = at.min(now().saturating_add(AHEAD));
         let (source, message) = (LogSource::Otlp, None);
         let at = micros / 1000;
-        let line =
-            LogLine { at, unit, instance, source, level, trace_id, span_id, message, fields, line: body };
+        let line = LogLine {
+            at,
+            unit,
+            instance,
+            release,
+            source,
+            level,
+            trace_id,
+            span_id,
+            message,
+            fields,
+            line: body,
+        };
         Self { micros, line }
     }
 }
@@ -71,6 +84,7 @@ pub(super) fn line(unit: &str, instance: &str, text: String, found: Recognised, 
         at: micros / 1000,
         unit: unit.to_owned(),
         instance: instance.to_owned(),
+        release: None,
         source: LogSource::Output,
         level,
         trace_id,

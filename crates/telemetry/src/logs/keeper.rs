@@ -11,6 +11,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use crate::forward::{Item, lines};
+
 use super::{
     Logs,
     collect::{Batch, Collector},
@@ -163,16 +165,25 @@ impl Keeper {
 
     async fn write(&mut self, batch: Batch, pushed: Vec<Entry>) -> Result<(), Error> {
         let Batch { mut entries, positions, .. } = batch;
+        let of_files = entries.len();
         entries.extend(pushed);
         if entries.is_empty() && positions.is_empty() {
             return Ok(());
         }
         let (last, size) = (self.last, self.logs.config.shelf());
         let next = last + i64::try_from(entries.len()).unwrap_or(i64::MAX);
+        let forwarded = self.logs.forward.as_ref().map(|forward| {
+            let own = entries.iter().take(of_files).map(|entry| (entry.micros, &entry.line));
+            (forward, lines::records(own))
+        });
         let positions = Arc::new(positions);
         let written = positions.clone();
         self.logs.archive.write(move |tx| write::insert(tx, last, &entries, &written, size)).await?;
         self.last = next;
+        // Only what is kept: what could not be written is read again, and would go on twice.
+        if let Some((forward, records)) = forwarded {
+            forward.push(records.into_iter().map(Item::Logs));
+        }
         if let Some(collector) = &mut self.collector {
             collector.keep(&positions);
         }

@@ -44,7 +44,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Error, archive::Archive};
+use crate::{Error, archive::Archive, forward::Forward};
 use follow::Follow;
 use history::History;
 use keeper::{Ask, Keeper, Settled};
@@ -90,6 +90,8 @@ pub struct Logs {
     config: LogConfig,
     pushed: Arc<Mutex<Pushed>>,
     too_many: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// Who gets the lines of files too.
+    forward: Option<Forward>,
     ask: mpsc::Sender<Ask>,
     /// Until the task runs that answers.
     asks: Arc<Mutex<Option<mpsc::Receiver<Ask>>>>,
@@ -124,9 +126,15 @@ impl Logs {
             config,
             pushed: Arc::new(Mutex::new(Pushed::new(config.lines_per_second))),
             too_many: Arc::default(),
+            forward: None,
             ask,
             asks: Arc::new(Mutex::new(Some(asks))),
         }
+    }
+
+    /// Forwards the lines of files too, once they are kept.
+    pub fn forwarding(self, forward: Option<Forward>) -> Self {
+        Self { forward, ..self }
     }
 
     /// Keeps what comes, until `shutdown` ends; what came by then is kept. Only the first call does.
@@ -149,6 +157,16 @@ impl Logs {
         units.into_iter().for_each(|unit| *counted.entry(unit).or_default() += 1);
         self.count(&counted);
         too_many
+    }
+
+    /// Has what came by OTLP by now kept, and says whether it is: what cannot be written waits. What is in files is there
+    /// in any case.
+    pub async fn flush(&self) -> bool {
+        let last = self.pushed().last();
+        if self.pushed().settled() >= last {
+            return true;
+        }
+        self.settled().await.is_some_and(|settled| settled.pushed >= last)
     }
 
     /// How many lines of each unit were too many, and not kept, since the node started.

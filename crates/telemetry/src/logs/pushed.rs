@@ -11,8 +11,9 @@ use super::{
     entry::{Entry, LogRecord, now},
 };
 
-/// How many wait to be written at most.
+/// How many wait to be written at most, and how many bytes they have together.
 const WAITING: usize = 8192;
+const HELD: usize = 16 << 20;
 
 /// How many instances have a budget of their own; what is known of them is forgotten beyond.
 const INSTANCES: usize = 1024;
@@ -24,6 +25,8 @@ const BEHIND: usize = 1024;
 pub(super) struct Pushed {
     per_second: u32,
     waiting: VecDeque<(u64, Entry)>,
+    /// How many bytes wait.
+    held: usize,
     last: u64,
     budgets: HashMap<(String, String), Budget>,
     live: broadcast::Sender<(u64, LogLine)>,
@@ -36,6 +39,7 @@ impl Pushed {
         Self {
             per_second,
             waiting: VecDeque::new(),
+            held: 0,
             last: 0,
             budgets: HashMap::new(),
             live: broadcast::Sender::new(BEHIND),
@@ -53,12 +57,15 @@ impl Pushed {
             let key = (record.unit.clone(), record.instance.clone());
             let none = || Budget::new(self.per_second, now, std::time::Duration::ZERO);
             let allowed = self.budgets.entry(key).or_insert_with(none).allows(record.level, now);
-            if !allowed || self.waiting.len() == WAITING {
-                too_many.push(record.unit);
+            let unit = record.unit.clone();
+            let entry = Entry::from(record);
+            let bytes = bytes(&entry);
+            if !allowed || self.waiting.len() == WAITING || self.held + bytes > HELD {
+                too_many.push(unit);
                 continue;
             }
             self.last += 1;
-            let entry = Entry::from(record);
+            self.held += bytes;
             // Nobody may follow.
             let _ = self.live.send((self.last, entry.line.clone()));
             self.waiting.push_back((self.last, entry));
@@ -77,7 +84,7 @@ impl Pushed {
     /// What was written waits no longer.
     pub(super) fn written(&mut self, last: u64) {
         while self.waiting.front().is_some_and(|(number, _)| *number <= last) {
-            self.waiting.pop_front();
+            self.held -= self.waiting.pop_front().map_or(0, |(_, entry)| bytes(&entry));
         }
     }
 
@@ -90,8 +97,19 @@ impl Pushed {
         self.live.subscribe()
     }
 
+    /// The number of the last that came.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The number of the last that is written or does not wait.
     pub(super) fn settled(&self) -> u64 {
         self.waiting.front().map_or(self.last, |(number, _)| number - 1)
     }
+}
+
+/// About how much memory a line takes, in bytes.
+fn bytes(Entry { line, .. }: &Entry) -> usize {
+    let fields = serde_json::to_string(&line.fields).map_or(0, |text| text.len());
+    line.line.len() + fields
 }

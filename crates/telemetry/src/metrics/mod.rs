@@ -26,7 +26,7 @@ mod write;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use madang_wire::{RequestRecord, metrics::MetricsDropped};
@@ -94,12 +94,6 @@ struct State {
     unwritten: u64,
 }
 
-/// The wall clock, in milliseconds since 1970.
-fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
 // === impl Metrics ===
 
 impl Metrics {
@@ -108,7 +102,7 @@ impl Metrics {
     /// # Errors
     /// If its tables cannot be made, or a newer version of the program made them.
     pub async fn open(archive: &Archive, config: MetricConfig) -> Result<Self, madang_store::Error> {
-        Self::open_at(archive, config, wall_clock()).await
+        Self::open_at(archive, config, writing::now()).await
     }
 
     async fn open_at(archive: &Archive, config: MetricConfig, now: u64) -> Result<Self, madang_store::Error> {
@@ -134,7 +128,7 @@ impl Metrics {
 
     /// Takes what the hops knew of requests. Never waits.
     pub fn record(&self, records: &[RequestRecord]) {
-        self.record_at(records, wall_clock());
+        self.record_at(records, writing::now());
     }
 
     fn record_at(&self, records: &[RequestRecord], now: u64) {
@@ -144,7 +138,7 @@ impl Metrics {
     /// Writes what came, and keeps what there is within its bounds, until `shutdown` ends; what came by then is written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let said = Said { fails: "metrics are not kept", recovers: "metrics are kept again" };
-        writing::until(shutdown, FLUSH, said, || self.tick(wall_clock())).await;
+        writing::until(shutdown, FLUSH, said, || self.tick(writing::now())).await;
     }
 
     async fn tick(&self, now: u64) -> Result<(), madang_store::Error> {

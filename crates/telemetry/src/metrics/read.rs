@@ -12,7 +12,6 @@ use super::{
     query,
     schema::{FIVE_MINUTES, TEN},
     series::Key,
-    wall_clock,
 };
 
 /// How calls added up over time.
@@ -63,7 +62,7 @@ impl Metrics {
     /// # Errors
     /// If it is longer than ten minutes and the file cannot be read.
     pub async fn summary(&self, window: Duration) -> Result<Summary, Error> {
-        self.summary_at(window, wall_clock()).await
+        self.summary_at(window, crate::writing::now()).await
     }
 
     pub(super) async fn summary_at(&self, window: Duration, now: u64) -> Result<Summary, Error> {

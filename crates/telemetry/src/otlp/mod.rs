@@ -2,13 +2,13 @@
 //!
 //! - `read`: from bytes to messages, unpacked within a bound;
 //! - `sender`: whose it is, which whoever tells it is not asked;
-//! - `spans`, `metrics`: what is kept of each;
+//! - `spans`, `logs`, `metrics`: what is kept of each;
 //! - `value`: attributes, as much of them as is kept.
 //!
 //! Nothing here waits: what there is no room for is dropped by the rule of the store that it is for, and counted there.
 
+mod logs;
 mod metrics;
-mod not_kept;
 mod read;
 mod sender;
 mod spans;
@@ -27,11 +27,11 @@ use madang_wire::otlp::{
     },
 };
 use serde_json::json;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{
-    External, Traces,
+    External, Logs, Traces,
     forward::{Forward, Item},
+    writing::now,
 };
 
 pub use read::{Encoding, Unreadable, gunzip};
@@ -60,6 +60,8 @@ pub struct Receiver {
 pub struct Stores {
     /// Spans.
     pub traces: Traces,
+    /// Log records.
+    pub logs: Logs,
     /// Metrics.
     pub external: External,
 }
@@ -114,11 +116,18 @@ impl Receiver {
         partial
     }
 
-    fn logs(&self, sender: &Sender, mut export: ExportLogsServiceRequest) -> Partial {
-        let partial = not_kept::logs(&export);
-        for of_resource in &mut export.resource_logs {
-            sender.stamp(of_resource.resource.get_or_insert_default());
+    fn logs(&self, sender: &Sender, export: ExportLogsServiceRequest) -> Partial {
+        let (mut partial, now) = (Partial::default(), now().saturating_mul(1000));
+        for mut of_resource in export.resource_logs {
+            let origin = sender.stamp(of_resource.resource.get_or_insert_default());
             self.forward(|| Item::Logs(of_resource.clone()));
+            match self.stores.logs.push(logs::read(sender, &origin, of_resource, now)) {
+                0 => {}
+                refused => partial.reject(refused as u64, || {
+                    "more lines than are kept of one instance each second, or than can wait to be written"
+                        .to_owned()
+                }),
+            }
         }
         partial
     }
@@ -145,12 +154,6 @@ impl Receiver {
             forward.push([item()]);
         }
     }
-}
-
-/// Now, in milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// How much of an export a back end did not take, by its answer in protobuf, and why; an answer that cannot be read says

@@ -23,6 +23,8 @@ const LONGEST: usize = 8 * 1024;
 pub struct Sender {
     /// The unit, or the service that others run.
     pub name: Arc<str>,
+    /// The unit among whose lines its own are: that of the service, if it has one.
+    pub unit: Arc<str>,
     /// The services that it hosts.
     pub services: Vec<Arc<str>>,
     /// The instance, if it is one that Madang runs.

@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
+use futures_util::StreamExt;
 use madang_wire::{
     TraceId,
+    log::{LogLevel, LogLine},
     otlp::{
         collector::trace::v1::ExportTraceServiceRequest, metrics::v1::ResourceMetrics, resource::v1::Resource,
     },
@@ -14,12 +16,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Archive, ArchiveConfig, PushedValue, TraceConfig};
+use crate::{Archive, ArchiveConfig, LogConfig, LogFilter, LogQuery, PushedValue, TraceConfig};
 
 async fn all_stores(config: TraceConfig) -> (Receiver, Stores, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(&folder.path().join("telemetry.db"), ArchiveConfig::default()).await.unwrap();
-    let stores = Stores { traces: Traces::new(&archive, config), external: External::default() };
+    let logs =
+        Logs::new(folder.path().join("logs"), &archive, LogConfig { lines_per_second: 5, largest: 1 << 20 });
+    let stores = Stores { traces: Traces::new(&archive, config), logs, external: External::default() };
     (Receiver::new(stores.clone(), None), stores, folder)
 }
 
@@ -31,6 +35,7 @@ async fn stores(config: TraceConfig) -> (Receiver, Traces, TempDir) {
 fn sender(services: &[&str]) -> Sender {
     Sender {
         name: "core".into(),
+        unit: "core".into(),
         services: services.iter().map(|service| (*service).into()).collect(),
         instance: Some("core-a".into()),
         release: Some("r1".into()),
@@ -223,6 +228,102 @@ async fn a_flood_finds_no_room_and_is_told_so() {
     assert_eq!(kept(&traces, 100).await.len(), 1);
     assert_eq!((kept(&traces, 2).await.len(), kept(&traces, 25).await.len()), (1, 0));
     assert_eq!(traces.not_kept().sampled, 11);
+}
+
+/// What is kept of a query's lines, once they are written.
+async fn lines(logs: &Logs, filter: LogFilter) -> Vec<LogLine> {
+    let query = LogQuery { filter, ..LogQuery::default() };
+    logs.query(query).map(Result::unwrap).collect().await
+}
+
+#[tokio::test]
+async fn a_log_record_is_a_line_of_whoever_sent_it_whichever_way_it_is_written() {
+    let (receiver, stores, _folder) = all_stores(TraceConfig::default()).await;
+    let keeping = tokio::spawn(stores.logs.clone().run(std::future::pending()));
+    let at = now();
+    let export = |body: Value| {
+        json!({ "resourceLogs": [{ "resource": { "attributes": [text("service.name", "cart")] },
+            "scopeLogs": [{ "scope": { "name": "checkout" }, "logRecords": [
+                { "timeUnixNano": at.to_string(), "observedTimeUnixNano": (at + 9_000_000).to_string(),
+                    "severityNumber": 18, "severityText": "Bad", "body": body, "eventName": "order.refused",
+                    "attributes": [text("user", "kim"), { "key": "n", "value": { "intValue": "7" } }],
+                    "droppedAttributesCount": 2,
+                    "traceId": "00000000000000000000000000000001", "spanId": "00000000000000a1" },
+                { "observedTimeUnixNano": (at + 1_000_000).to_string(), "severityText": "warn", "eventName": "bare",
+                    "traceId": "", "spanId": "0000000000000000" }
+            ] }] }] })
+    };
+    let as_json = export(json!({ "stringValue": "it is refused" }));
+    let map = json!({ "kvlistValue": { "values": [{ "key": "why", "value": { "boolValue": true } }] } });
+    let as_protobuf: ExportLogsServiceRequest = serde_json::from_value(export(map)).unwrap();
+    let sender = Sender { unit: "of-cart".into(), ..sender(&["users", "cart"]) };
+    for (encoding, body) in [
+        (Encoding::Json, as_json.to_string().into_bytes()),
+        (Encoding::Protobuf, as_protobuf.encode_to_vec()),
+    ] {
+        assert_eq!(receiver.receive(&sender, Signal::Logs, encoding, &body).unwrap(), Partial::default());
+    }
+    let trace = LogFilter { trace: Some(TraceId(1)), ..LogFilter::default() };
+    let [first, second] = &lines(&stores.logs, trace).await[..] else { panic!("two of the trace") };
+    let expected = json!({ "at": at / 1_000_000, "unit": "of-cart", "instance": "core-a", "release": "r1",
+        "source": "otlp", "level": "error", "trace_id": "00000000000000000000000000000001",
+        "span_id": "00000000000000a1", "line": "it is refused",
+        "fields": { "service": "cart", "logger": "checkout", "event": "order.refused", "user": "kim", "n": 7,
+            "madang.dropped": 2 } });
+    assert_eq!(serde_json::to_value(first).unwrap(), expected);
+    assert_eq!((&*second.line, &second.fields), (r#"{"why":true}"#, &first.fields));
+    let bare = LogFilter { grep: Some("bare".into()), ..LogFilter::default() };
+    let bare = lines(&stores.logs, bare).await;
+    assert_eq!(bare.len(), 2);
+    assert_eq!(
+        (&*bare[0].line, bare[0].level, bare[0].at),
+        ("bare", Some(LogLevel::Warn), at / 1_000_000 + 1)
+    );
+    assert_eq!((bare[0].trace_id, bare[0].span_id), (None, None));
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn lines_beyond_the_budget_are_refused_and_counted_and_no_others() {
+    let (receiver, stores, _folder) = all_stores(TraceConfig::default()).await;
+    let records = |level: u8| vec![json!({ "severityNumber": level, "body": { "stringValue": "again" } }); 7];
+    let send = |level| {
+        let export = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": records(level) }] }] });
+        let body = export.to_string();
+        receiver.receive(&sender(&["users"]), Signal::Logs, Encoding::Json, body.as_bytes()).unwrap()
+    };
+    assert_eq!(send(9).rejected, 2);
+    assert_eq!(send(13).rejected, 2, "what is bad has a budget of its own");
+    assert!(send(9).why.starts_with("more lines than"));
+    assert_eq!(stores.logs.too_many()["core"], 11);
+}
+
+#[tokio::test]
+async fn what_is_large_is_cut_and_what_waits_is_bounded_by_its_bytes() {
+    let (_, stores, folder) = all_stores(TraceConfig::default()).await;
+    let archive = Archive::open(&folder.path().join("other.db"), ArchiveConfig::default()).await.unwrap();
+    let config = LogConfig { lines_per_second: 1_000_000, ..LogConfig::default() };
+    let logs = Logs::new(folder.path().join("logs"), &archive, config);
+    let receiver = Receiver::new(Stores { logs: logs.clone(), ..stores }, None);
+    let attributes: Vec<_> = (0..20).map(|n| text(&format!("a{n}"), &"x".repeat(8000))).collect();
+    let record = json!({ "body": { "stringValue": "y".repeat(100_000) }, "attributes": attributes });
+    let export =
+        json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": vec![record; 20] }] }] }).to_string();
+    let send = || {
+        receiver
+            .receive(&sender(&["users"]), Signal::Logs, Encoding::Json, export.as_bytes())
+            .unwrap()
+            .rejected
+    };
+    let refused: u64 = (0..20).map(|_| send()).sum();
+    let waits = 400 - refused;
+    assert!((200..256).contains(&waits), "16 MiB of lines of 64 KiB, not {waits}");
+    let keeping = tokio::spawn(logs.clone().run(std::future::pending()));
+    let found = lines(&logs, LogFilter::default()).await;
+    assert!(found[0].line.len() < 66_000 && found[0].line.ends_with('…'));
+    assert!(found[0].fields["madang.cut"].as_u64() > Some(160_000), "{:?}", found[0].fields);
+    assert_eq!(send(), 0, "what is written makes room");
+    keeping.abort();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use madang_wire::metrics::GATEWAY;
 
-use super::text::{Exemplar, Family, Kind, Labels, Writer};
+use super::writer::{Exemplar, Family, Histogram, Kind, Labels, Writer};
 use crate::{BOUNDS_US, Durations, Example, SeriesTotals, Totals};
 
 /// Totals of several series, added up by what a family tells them apart by.
@@ -110,12 +110,13 @@ fn durations<const N: usize>(
         let (durations, examples) = of(totals);
         let exemplar = |example: &Option<Example>| {
             let Example { trace_id, value_us, at, .. } = (*example)?;
-            Some(Exemplar { trace: trace_id.to_string(), value: value_us as f64 / 1e6, at })
+            Some(Exemplar { trace: trace_id, value: value_us as f64 / 1e6, at })
         };
         let exemplars: Vec<_> = examples.iter().map(exemplar).collect();
         let labels: &Labels<'_> = &labels(names, values);
-        let bounds = BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6);
-        family.histogram(labels, bounds, &durations.buckets, durations.sum_us as f64 / 1e6, &exemplars);
+        let bounds = BOUNDS_US.map(|bound| bound as f64 / 1e6);
+        let (counts, sum) = (&durations.buckets[..], durations.sum_us as f64 / 1e6);
+        family.histogram(labels, &Histogram { bounds: &bounds, counts, sum, exemplars: &exemplars });
     }
 }
 
@@ -137,9 +138,9 @@ mod tests {
     #[test]
     fn each_family_adds_up_what_it_does_not_tell_apart() {
         let all = [series(GATEWAY, "r1", 5, 1), series(GATEWAY, "r2", 7, 0), series("orders", "r2", 2, 0)];
-        let mut writer = Writer::new(Exposition::Text);
+        let mut writer = Writer::text(Exposition::Text);
         write(&mut writer, &all);
-        let written = writer.end();
+        let written = writer.into_text();
         for line in [
             r#"madang_requests_total{service="users",route="/users/**",code_class="2xx",failed="false"} 12"#,
             r#"madang_requests_total{service="users",route="/users/**",code_class="5xx",failed="true"} 1"#,

@@ -1,6 +1,6 @@
-//! Everything that is measured, for Prometheus: [`render`].
+//! Everything that is measured: for Prometheus with [`render`], and for a back end that gets all telemetry with [`points`].
 //!
-//! - [`text`]: the formats;
+//! - [`writer`]: families of values, in whichever form: [`text`] in Prometheus' formats, and [`points`](mod@points);
 //! - [`calls`]: what calls add up to;
 //! - [`state`]: what is measured of services, instances and the node;
 //! - [`sent`]: what services measure themselves.
@@ -9,14 +9,25 @@
 //! there are no more series than there are routes, pairs of caller and callee, and releases.
 
 mod calls;
+mod points;
 mod sent;
 mod state;
 mod text;
+mod writer;
 
-use madang_wire::metrics::{ExternalMetric, InstanceGauges, MetricsDropped, ServiceFlow};
+use madang_wire::{
+    metrics::{ExternalMetric, InstanceGauges, ServiceFlow},
+    otlp::{
+        attribute,
+        common::v1::InstrumentationScope,
+        metrics::v1::{ResourceMetrics, ScopeMetrics},
+        resource::v1::Resource,
+    },
+    telemetry::Missing,
+};
 
 use crate::SeriesTotals;
-use text::Writer;
+use writer::Writer;
 
 pub use text::Exposition;
 
@@ -33,10 +44,8 @@ pub struct Scrape {
     pub external: Vec<ExternalMetric>,
     /// What is known of the node.
     pub node: NodeGauges,
-    /// What is missing in what is counted.
-    pub dropped: MetricsDropped,
-    /// What else was dropped, as kind, reason and number.
-    pub lost: Vec<(&'static str, &'static str, u64)>,
+    /// What is missing in telemetry.
+    pub missing: Vec<Missing>,
 }
 
 /// What is measured of the node.
@@ -58,12 +67,36 @@ pub struct NodeGauges {
 
 /// All of it, in a format.
 pub fn render(scrape: &Scrape, exposition: Exposition) -> String {
-    let mut writer = Writer::new(exposition);
-    calls::write(&mut writer, &scrape.calls);
-    state::services(&mut writer, &scrape.services);
-    state::instances(&mut writer, &scrape.instances);
-    state::node(&mut writer, &scrape.node);
-    state::dropped(&mut writer, &scrape.dropped, &scrape.lost);
+    let mut writer = Writer::text(exposition);
+    own(&mut writer, scrape);
     sent::write(&mut writer, &scrape.external);
-    writer.end()
+    writer.into_text()
+}
+
+/// All that Madang measures itself, at a moment in milliseconds since 1970. What services send goes on as they send it.
+pub(crate) fn points(scrape: &Scrape, at: u64) -> ResourceMetrics {
+    let NodeGauges { system, version, started_at, .. } = &scrape.node;
+    let mut writer = Writer::points(*started_at, at);
+    own(&mut writer, scrape);
+    let told = [("service.name", "madang"), ("service.version", version), ("service.namespace", system)];
+    let attributes = told.iter().map(|(key, value)| attribute(key, value)).collect();
+    let scope =
+        InstrumentationScope { name: "madang".to_owned(), version: version.clone(), ..Default::default() };
+    ResourceMetrics {
+        resource: Some(Resource { attributes, ..Default::default() }),
+        scope_metrics: vec![ScopeMetrics {
+            scope: Some(scope),
+            metrics: writer.into_metrics(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn own(writer: &mut Writer, scrape: &Scrape) {
+    calls::write(writer, &scrape.calls);
+    state::services(writer, &scrape.services);
+    state::instances(writer, &scrape.instances);
+    state::node(writer, &scrape.node);
+    state::missing(writer, &scrape.missing);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use madang_wire::metrics::{ExternalKind, ExternalMetric, ExternalSeries};
 
-use super::text::{Kind, Writer};
+use super::writer::{Histogram, Kind, Writer};
 
 /// Names of ours, which a service may not take.
 const OURS: &str = "madang_";
@@ -45,8 +45,10 @@ pub(super) fn write(writer: &mut Writer, metrics: &[ExternalMetric]) {
                 let given: Vec<_> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
                 if kind == Kind::Histogram {
                     let counts: Vec<u64> = series.buckets.iter().map(|bucket| bucket.count).collect();
-                    let bounds = series.buckets.iter().filter_map(|bucket| bucket.le);
-                    family.histogram(&given, bounds, &counts, series.value, &[]);
+                    let bounds: Vec<f64> = series.buckets.iter().filter_map(|bucket| bucket.le).collect();
+                    let (bounds, sum) = (&*bounds, series.value);
+                    let histogram = Histogram { bounds, counts: &counts, sum, exemplars: &[] };
+                    family.histogram(&given, &histogram);
                 } else {
                     family.add(&given, series.value);
                 }
@@ -135,9 +137,9 @@ mod tests {
             0,
         );
         external.push("users", vec![pushed("jobs", "", &[], PushedValue::Gauge(7.0))], 0);
-        let mut writer = Writer::new(Exposition::Text);
+        let mut writer = Writer::text(Exposition::Text);
         write(&mut writer, &external.list(None, None, false));
-        let written = writer.end();
+        let written = writer.into_text();
         for line in [
             r#"http_server_duration_seconds{service="orders",http_route="/a",attribute_le="x"} 0.5"#,
             r#"jobs_total{service="orders"} 3"#,

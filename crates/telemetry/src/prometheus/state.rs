@@ -2,12 +2,13 @@
 
 use madang_wire::{
     admin::{BreakerState, State},
-    metrics::{InstanceGauges, MetricsDropped, ServiceFlow},
+    metrics::{InstanceGauges, ServiceFlow},
+    telemetry::Missing,
 };
 
 use super::{
     NodeGauges,
-    text::{Kind, Writer},
+    writer::{Kind, Writer},
 };
 
 pub(super) fn services(writer: &mut Writer, services: &[ServiceFlow]) {
@@ -92,20 +93,14 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
     gauge("madang_gateway_connections", help, node.connections as f64);
 }
 
-pub(super) fn dropped(writer: &mut Writer, dropped: &MetricsDropped, lost: &[(&str, &str, u64)]) {
-    let MetricsDropped { records, other, unwritten, seconds, external_series, external_points } = *dropped;
+pub(super) fn missing(writer: &mut Writer, missing: &[Missing]) {
     let help =
         "What was dropped or not kept apart of telemetry, so that nobody trusts a number that is wrong.";
     let mut family = writer.family("madang_telemetry_dropped", Kind::Counter, help);
-    let own = [
-        ("requests", "ring", records),
-        ("requests", "series", other),
-        ("points", "unwritten", unwritten),
-        ("seconds", "memory", seconds),
-        ("external", "series", external_series),
-        ("external", "points", external_points),
-    ];
-    for (kind, reason, count) in own.iter().chain(lost) {
-        family.add(&[("kind", kind), ("reason", reason)], *count as f64);
+    for Missing { kind, reason, unit, count, .. } in missing {
+        let own = [("kind", kind.name()), ("reason", reason)];
+        let unit = unit.as_deref().map(|unit| ("unit", unit));
+        let labels: Vec<_> = own.into_iter().chain(unit).collect();
+        family.add(&labels, *count as f64);
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use super::writer::{Exemplar, Histogram, Kind, Labels};
+
 /// A format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposition {
@@ -14,36 +16,11 @@ pub enum Exposition {
     OpenMetrics,
 }
 
-/// What the values of a family are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
 /// A text in one of the formats.
-pub(super) struct Writer {
+pub(super) struct Text {
     exposition: Exposition,
     text: String,
 }
-
-/// A family in it, to which samples are added.
-pub(super) struct Family<'a> {
-    writer: &'a mut Writer,
-    name: &'a str,
-    kind: Kind,
-}
-
-/// A call by its trace: how long it took in seconds, and when it ended in milliseconds since 1970.
-pub(super) struct Exemplar {
-    pub(super) trace: String,
-    pub(super) value: f64,
-    pub(super) at: u64,
-}
-
-/// Labels, each with its value.
-pub(super) type Labels<'a> = [(&'a str, &'a str)];
 
 // === impl Exposition ===
 
@@ -76,15 +53,15 @@ impl Exposition {
     }
 }
 
-// === impl Writer ===
+// === impl Text ===
 
-impl Writer {
+impl Text {
     pub(super) fn new(exposition: Exposition) -> Self {
         Self { exposition, text: String::new() }
     }
 
-    /// Begins a family; the name of a counter is without `_total`.
-    pub(super) fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+    /// What is said of a family before its samples.
+    pub(super) fn head(&mut self, name: &str, kind: Kind, help: &str) {
         let said = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -93,7 +70,28 @@ impl Writer {
         let total = if kind == Kind::Counter && self.exposition == Exposition::Text { "_total" } else { "" };
         let help = escaped(help, self.exposition == Exposition::OpenMetrics);
         let _ = writeln!(self.text, "# HELP {name}{total} {help}\n# TYPE {name}{total} {said}");
-        Family { writer: self, name, kind }
+    }
+
+    pub(super) fn number(&mut self, name: &str, kind: Kind, labels: &Labels<'_>, value: f64) {
+        let suffix = if kind == Kind::Counter { "_total" } else { "" };
+        self.sample(name, suffix, labels, None, value);
+        self.exemplar(None);
+    }
+
+    pub(super) fn histogram(&mut self, name: &str, labels: &Labels<'_>, histogram: &Histogram<'_>) {
+        let Histogram { bounds, counts, sum, exemplars } = *histogram;
+        let pointed = self.exposition == Exposition::OpenMetrics;
+        let bounds = bounds.iter().map(|bound| number(*bound, pointed)).chain(["+Inf".to_owned()]);
+        let mut seen = 0;
+        for (place, (le, count)) in bounds.zip(counts).enumerate() {
+            seen += count;
+            self.sample(name, "_bucket", labels, Some(&le), seen as f64);
+            self.exemplar(exemplars.get(place).and_then(Option::as_ref));
+        }
+        for (suffix, value) in [("_sum", sum), ("_count", seen as f64)] {
+            self.sample(name, suffix, labels, None, value);
+            self.exemplar(None);
+        }
     }
 
     pub(super) fn end(mut self) -> String {
@@ -125,40 +123,6 @@ impl Writer {
     }
 }
 
-// === impl Family ===
-
-impl Family<'_> {
-    pub(super) fn add(&mut self, labels: &Labels<'_>, value: f64) {
-        let suffix = if self.kind == Kind::Counter { "_total" } else { "" };
-        self.writer.sample(self.name, suffix, labels, None, value);
-        self.writer.exemplar(None);
-    }
-
-    /// Adds a histogram: the bounds of its buckets, how many are in each (the last has no bound), their sum, and an
-    /// exemplar for some of them.
-    pub(super) fn histogram(
-        &mut self,
-        labels: &Labels<'_>,
-        bounds: impl Iterator<Item = f64>,
-        counts: &[u64],
-        sum: f64,
-        exemplars: &[Option<Exemplar>],
-    ) {
-        let pointed = self.writer.exposition == Exposition::OpenMetrics;
-        let bounds = bounds.map(|bound| number(bound, pointed)).chain(["+Inf".to_owned()]);
-        let mut seen = 0;
-        for (place, (le, count)) in bounds.zip(counts).enumerate() {
-            seen += count;
-            self.writer.sample(self.name, "_bucket", labels, Some(&le), seen as f64);
-            self.writer.exemplar(exemplars.get(place).and_then(Option::as_ref));
-        }
-        for (suffix, value) in [("_sum", sum), ("_count", seen as f64)] {
-            self.writer.sample(self.name, suffix, labels, None, value);
-            self.writer.exemplar(None);
-        }
-    }
-}
-
 /// A number as both formats read it; with a point where OpenMetrics compares it as text.
 fn number(value: f64, pointed: bool) -> String {
     match value {
@@ -187,6 +151,7 @@ fn escaped(text: &str, quotes: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prometheus::writer::Writer;
 
     #[test]
     fn what_is_asked_for_is_what_is_preferred() {
@@ -205,18 +170,14 @@ mod tests {
     }
 
     fn written(exposition: Exposition) -> String {
-        let mut writer = Writer::new(exposition);
+        let mut writer = Writer::text(exposition);
         writer.family("jobs", Kind::Counter, "Jobs that\nended").add(&[("queue", "a\"b\\c\n")], 3.0);
         writer.family("level", Kind::Gauge, "How \"high\"").add(&[], f64::NAN);
-        let example = Exemplar { trace: "ab".into(), value: 0.25, at: 1500 };
-        writer.family("wait_seconds", Kind::Histogram, "How long").histogram(
-            &[("queue", "a")],
-            [0.5, 1.0].into_iter(),
-            &[2, 0, 1],
-            4.5,
-            &[Some(example)],
-        );
-        writer.end()
+        let example = Exemplar { trace: madang_wire::TraceId(0xab), value: 0.25, at: 1500 };
+        let histogram =
+            Histogram { bounds: &[0.5, 1.0], counts: &[2, 0, 1], sum: 4.5, exemplars: &[Some(example)] };
+        writer.family("wait_seconds", Kind::Histogram, "How long").histogram(&[("queue", "a")], &histogram);
+        writer.into_text()
     }
 
     #[test]
@@ -244,7 +205,7 @@ wait_seconds_count{queue="a"} 3
         for line in [
             "# TYPE jobs counter",
             "jobs_total{queue=\"a\\\"b\\\\c\\n\"} 3",
-            "wait_seconds_bucket{queue=\"a\",le=\"0.5\"} 2 # {trace_id=\"ab\"} 0.25 1.500",
+            "wait_seconds_bucket{queue=\"a\",le=\"0.5\"} 2 # {trace_id=\"000000000000000000000000000000ab\"} 0.25 1.500",
             "wait_seconds_bucket{queue=\"a\",le=\"1.0\"} 2",
         ] {
             assert!(written.lines().any(|found| found == line), "{line} in {written}");

@@ -66,6 +66,8 @@ pub struct Traces {
     archive: Archive,
     config: Arc<TraceConfig>,
     waiting: Arc<Mutex<Waiting>>,
+    /// Held by whoever writes, so that all that came is written when another one's turn is over.
+    flushing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What waits, and how many ordinary spans may be written now: what a second allows at most.
@@ -86,7 +88,7 @@ impl Traces {
             counted: Instant::now(),
         };
         let waiting = Arc::new(Mutex::new(waiting));
-        Self { archive: archive.clone(), config: Arc::new(config), waiting }
+        Self { archive: archive.clone(), config: Arc::new(config), waiting, flushing: Arc::default() }
     }
 
     /// Takes what the hops knew of requests. Never waits: what finds no room is dropped by the rule of the queue.
@@ -123,6 +125,7 @@ impl Traces {
     /// # Errors
     /// If the file cannot be written: what could not be is lost, and counted.
     pub async fn flush(&self) -> Result<(), madang_store::Error> {
+        let _one = self.flushing.lock().await;
         let records = self.waiting().take(self.config.sampled_per_second.into());
         let count = records.len() as u64;
         let mut records = records.into_iter();

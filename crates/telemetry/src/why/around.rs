@@ -106,7 +106,9 @@ impl Why {
         declared: &Declared,
     ) -> Vec<LogLine> {
         let subjects = subjects(&finding.blame);
-        let units = subjects.iter().filter_map(|service| declared.units.get(*service)?.parse().ok());
+        // Of one that others start nothing is known but what it sends itself, under its own name.
+        let unit = |service: &str| declared.units.get(service).map_or(service, String::as_str).parse().ok();
+        let units = subjects.iter().filter_map(|service| unit(service));
         let units: Vec<UnitName> = units.collect();
         if units.is_empty() {
             return Vec::new();
@@ -214,6 +216,7 @@ fn of_the_system(kind: EventKind) -> bool {
         EventKind::Applied
             | EventKind::Degraded
             | EventKind::Recovered
+            | EventKind::NodeKilled
             | EventKind::FaultAdded
             | EventKind::FaultRemoved
             | EventKind::FaultExpired

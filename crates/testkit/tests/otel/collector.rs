@@ -5,7 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use flate2::read::GzDecoder;
 use madang_wire::{
     otlp::{
@@ -14,6 +20,7 @@ use madang_wire::{
             logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
             trace::v1::ExportTraceServiceRequest,
         },
+        metrics::v1::{Metric, NumberDataPoint, ResourceMetrics, metric::Data, number_data_point},
         text, to_json,
         trace::v1::Span,
     },
@@ -29,6 +36,8 @@ struct Came {
     logs: Vec<ExportLogsServiceRequest>,
     metrics: Vec<ExportMetricsServiceRequest>,
     headers: Vec<HeaderMap>,
+    /// Whether it takes nothing now.
+    away: bool,
 }
 
 pub struct Collector {
@@ -50,6 +59,60 @@ impl Collector {
             .with_state(came.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, came }
+    }
+
+    /// From now on it takes nothing, or everything.
+    pub fn refuse(&self, away: bool) {
+        self.came.lock().unwrap().away = away;
+    }
+
+    /// How many spans came.
+    pub fn spans(&self) -> u64 {
+        self.came.lock().unwrap().spans.len() as u64
+    }
+
+    /// How many log records came.
+    pub fn lines(&self) -> u64 {
+        let came = self.came.lock().unwrap();
+        let scopes = came.logs.iter().flat_map(|export| &export.resource_logs).flat_map(|of| &of.scope_logs);
+        scopes.map(|scope| scope.log_records.len() as u64).sum()
+    }
+
+    /// What a sum of Madang's own added up to at last.
+    pub fn latest(&self, name: &str) -> f64 {
+        let metrics = self.own();
+        let Some(Data::Sum(sum)) =
+            metrics.iter().find(|metric| metric.name == name).and_then(|it| it.data.clone())
+        else {
+            return 0.0;
+        };
+        let value = |point: &NumberDataPoint| match point.value {
+            Some(number_data_point::Value::AsDouble(value)) => value,
+            _ => panic!("{point:?}"),
+        };
+        sum.data_points.iter().map(value).sum()
+    }
+
+    /// How many points Madang's own metrics had at last.
+    pub fn latest_points(&self) -> usize {
+        let points = |metric: &Metric| match &metric.data {
+            Some(Data::Sum(sum)) => sum.data_points.len(),
+            Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+            Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+            other => panic!("{other:?}"),
+        };
+        self.own().iter().map(points).sum()
+    }
+
+    /// What Madang measured itself, the last time that it came.
+    fn own(&self) -> Vec<Metric> {
+        let came = self.came.lock().unwrap();
+        let all = came.metrics.iter().flat_map(|export| &export.resource_metrics);
+        let own = |of: &&ResourceMetrics| {
+            of.resource.as_ref().is_some_and(|it| text(&it.attributes, "service.name") == Some("madang"))
+        };
+        let last = all.filter(own).next_back().cloned().unwrap_or_default();
+        last.scope_metrics.into_iter().flat_map(|scope| scope.metrics).collect()
     }
 
     pub fn url(&self) -> String {
@@ -106,31 +169,38 @@ impl Collector {
     }
 }
 
-fn read<M: Message + Default>(came: &Kept, headers: HeaderMap, packed: &Bytes) -> M {
+/// What came, unless it takes nothing now.
+fn read<M: Message + Default>(came: &Kept, headers: HeaderMap, packed: &Bytes) -> Result<M, StatusCode> {
+    if came.lock().unwrap().away {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
     assert_eq!(headers["content-encoding"], "gzip");
     assert_eq!(headers["content-type"], "application/x-protobuf");
     came.lock().unwrap().headers.push(headers);
     let mut bytes = Vec::new();
     GzDecoder::new(&**packed).read_to_end(&mut bytes).expect("gzip");
-    M::decode(&*bytes).expect("an export")
+    Ok(M::decode(&*bytes).expect("an export"))
 }
 
-async fn traces(came: Kept, headers: HeaderMap, packed: Bytes) {
-    let export: ExportTraceServiceRequest = read(&came, headers, &packed);
+async fn traces(came: Kept, headers: HeaderMap, packed: Bytes) -> Result<(), StatusCode> {
+    let export: ExportTraceServiceRequest = read(&came, headers, &packed)?;
     for of in export.resource_spans {
         let resource = of.resource.unwrap_or_default();
         let service = text(&resource.attributes, "service.name").unwrap_or_default().to_owned();
         let spans = of.scope_spans.into_iter().flat_map(|scope| scope.spans);
         came.lock().unwrap().spans.extend(spans.map(|span| (service.clone(), span)));
     }
+    Ok(())
 }
 
-async fn logs(came: Kept, headers: HeaderMap, packed: Bytes) {
-    let export = read(&came, headers, &packed);
+async fn logs(came: Kept, headers: HeaderMap, packed: Bytes) -> Result<(), StatusCode> {
+    let export = read(&came, headers, &packed)?;
     came.lock().unwrap().logs.push(export);
+    Ok(())
 }
 
-async fn metrics(came: Kept, headers: HeaderMap, packed: Bytes) {
-    let export = read(&came, headers, &packed);
+async fn metrics(came: Kept, headers: HeaderMap, packed: Bytes) -> Result<(), StatusCode> {
+    let export = read(&came, headers, &packed)?;
     came.lock().unwrap().metrics.push(export);
+    Ok(())
 }

@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
-fn base64(digits: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64(digits: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
     for group in digits.chunks(4) {
         let mut bits = 0u32;

@@ -8,8 +8,10 @@
 #[rustfmt::skip]
 mod generated;
 pub(crate) mod json;
+mod retry;
 mod value;
 
 pub use generated::{collector, common, logs, metrics, resource, trace};
 pub use prost::{DecodeError, Message};
+pub use retry::retry_delay;
 pub use value::{attribute, text, to_json};

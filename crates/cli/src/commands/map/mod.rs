@@ -104,6 +104,7 @@ mod tests {
             releases: vec![],
             instances: vec![],
             dropped: Default::default(),
+            missing: Vec::new(),
         }
     }
 

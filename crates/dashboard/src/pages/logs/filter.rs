@@ -198,6 +198,7 @@ mod tests {
             at,
             unit: "users".to_owned(),
             instance: "users-a".to_owned(),
+            release: None,
             source: LogSource::Output,
             level: None,
             trace_id: None,

@@ -8,12 +8,18 @@ use axum::{
     response::Response,
 };
 use flate2::{Compression, write::GzEncoder};
+use futures_util::StreamExt;
 use http_body_util::BodyExt;
+use madang_telemetry::{LogFilter, LogQuery};
 use madang_wire::{
     Problem, TraceId,
+    log::LogLine,
     otlp::{
         Message,
-        collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+        collector::{
+            logs::v1::ExportLogsServiceRequest,
+            trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+        },
     },
 };
 use serde_json::{Value, json};
@@ -125,6 +131,51 @@ async fn a_unit_speaks_for_its_services_and_a_token_for_others_has_no_instance()
         let (found, by, _) = kept(&fixture, trace).await.unwrap();
         assert_eq!((&*found, by.as_deref()), (service, instance));
     }
+}
+
+/// What is kept of a body: unit, instance and release.
+async fn said(fixture: &Fixture, body: &str) -> Vec<(String, String, Option<String>)> {
+    let filter = LogFilter { grep: Some(body.to_owned()), ..LogFilter::default() };
+    let found = fixture.logs.query(LogQuery { filter, ..LogQuery::default() });
+    found
+        .map(|line| {
+            let LogLine { unit, instance, release, .. } = line.unwrap();
+            (unit, instance, release)
+        })
+        .collect()
+        .await
+}
+
+#[tokio::test]
+async fn log_records_over_both_transports_are_lines_of_who_sends_them() {
+    let fixture = fixture().await;
+    let keeping = tokio::spawn(fixture.logs.clone().run(std::future::pending()));
+    let export = |body: &str| json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": body } }] }] }] });
+    let protobuf =
+        |export: Value| serde_json::from_value::<ExportLogsServiceRequest>(export).unwrap().encode_to_vec();
+    let (json, packed) = (("content-type", "application/json"), ("content-encoding", "gzip"));
+    let (protobuf_media, grpc) =
+        (("content-type", "application/x-protobuf"), ("content-type", "application/grpc"));
+    let over_grpc = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    let grpc_gzip = &[grpc, ("grpc-encoding", "gzip")][..];
+    for (said, path, headers, body) in [
+        ("as json", "/v1/logs", &[json, packed][..], gzip(export("as json").to_string().as_bytes())),
+        ("as protobuf", "/v1/logs", &[protobuf_media, packed], gzip(&protobuf(export("as protobuf")))),
+        ("over grpc", over_grpc, grpc_gzip, framed(1, &gzip(&protobuf(export("over grpc"))))),
+    ] {
+        let answer = post(&fixture, path, &fixture.token("core"), headers, body).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{said}");
+        let release = Some("release of core-a".to_owned());
+        assert_eq!(self::said(&fixture, said).await, [("core".to_owned(), "core-a".to_owned(), release)]);
+    }
+    // Of a service that others start nobody knows the instance; it is found with its unit's, if it has one.
+    for (service, unit) in [("pos", "pos"), ("cart", "core")] {
+        let body = export(&format!("by {service}")).to_string();
+        post(&fixture, "/v1/logs", &fixture.token_of(service), &[json], body).await;
+        let expected = [(unit.to_owned(), service.to_owned(), None)];
+        assert_eq!(said(&fixture, &format!("by {service}")).await, expected);
+    }
+    keeping.abort();
 }
 
 #[tokio::test]

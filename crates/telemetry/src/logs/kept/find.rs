@@ -120,7 +120,8 @@ pub(crate) fn lines(conn: &Connection, keys: &[Key]) -> Result<Vec<LogLine>> {
 const COLUMNS: &str = "at, row, level, trace, span, body, fields,
     (SELECT name FROM log_units WHERE log_units.unit = log_lines.unit) AS unit_name,
     (SELECT instance FROM log_origins WHERE log_origins.origin = log_lines.origin) AS instance,
-    (SELECT source FROM log_origins WHERE log_origins.origin = log_lines.origin) AS source";
+    (SELECT source FROM log_origins WHERE log_origins.origin = log_lines.origin) AS source,
+    (SELECT release FROM log_origins WHERE log_origins.origin = log_lines.origin) AS release";
 
 fn one(conn: &Connection) -> Result<CachedStatement<'_>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM log_lines WHERE row = ?1"))
@@ -177,6 +178,6 @@ fn read(row: &Row<'_>) -> Result<LogLine> {
     let fields: Option<String> = row.get("fields")?;
     let fields = fields.and_then(|fields| serde_json::from_str(&fields).ok()).unwrap_or_default();
     let mut line = line(&unit, &instance, body, Recognised { fields, ..known }, micros);
-    line.source = LogSource::Otlp;
+    (line.source, line.release) = (LogSource::Otlp, row.get("release")?);
     Ok(line)
 }

@@ -8,7 +8,8 @@ use crate::archive::Part;
 /// What the archive knows of the lines.
 pub(crate) const PART: Part = Part {
     name: "logs",
-    migrations: &["
+    migrations: &[
+        "
         CREATE TABLE log_units (unit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
         CREATE TABLE log_origins (
             origin INTEGER PRIMARY KEY,
@@ -46,7 +47,11 @@ pub(crate) const PART: Part = Part {
             offset INTEGER NOT NULL,
             read_at INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
-    "],
+    ",
+        "
+        ALTER TABLE log_origins ADD COLUMN release TEXT;
+    ",
+    ],
     table: "log_lines",
     time: "at",
     delete,

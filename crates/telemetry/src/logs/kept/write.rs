@@ -6,7 +6,7 @@ use std::{
 };
 
 use madang_store::rusqlite::{Connection, Result, Row, params};
-use madang_wire::log::{LogLevel, LogSource};
+use madang_wire::log::{LogLevel, LogLine, LogSource};
 
 use super::shelves::Shelf;
 use crate::logs::{collect::Position, entry::Entry};
@@ -31,7 +31,7 @@ pub(crate) fn insert(
         row += 1;
         let at = i64::try_from(*micros).unwrap_or(i64::MAX);
         newest = at.max(newest);
-        let (origin, unit) = origins.of(tx, &line.unit, &line.instance, line.source, at)?;
+        let (origin, unit) = origins.of(tx, line, at)?;
         // What a line of a file says besides is found again in the line itself.
         let fields = (line.source == LogSource::Otlp && !line.fields.is_empty())
             .then(|| serde_json::to_string(&line.fields).unwrap_or_default());
@@ -117,15 +117,9 @@ fn place(tx: &Connection, path: &std::path::Path, position: Option<&Position>) -
 struct Origins(HashMap<(String, String, LogSource), (i64, i64, i64)>);
 
 impl Origins {
-    fn of(
-        &mut self,
-        tx: &Connection,
-        unit: &str,
-        instance: &str,
-        source: LogSource,
-        at: i64,
-    ) -> Result<(i64, i64)> {
-        let key = (unit.to_owned(), instance.to_owned(), source);
+    fn of(&mut self, tx: &Connection, line: &LogLine, at: i64) -> Result<(i64, i64)> {
+        let LogLine { unit, instance, source, release, .. } = line;
+        let key = (unit.clone(), instance.clone(), *source);
         if let Some((origin, unit, last)) = self.0.get_mut(&key) {
             *last = at.max(*last);
             return Ok((*origin, *unit));
@@ -133,11 +127,12 @@ impl Origins {
         tx.prepare_cached("INSERT OR IGNORE INTO log_units (name) VALUES (?1)")?.execute([unit])?;
         let number = "SELECT unit FROM log_units WHERE name = ?1";
         let unit: i64 = tx.prepare_cached(number)?.query_row([unit], |row| row.get(0))?;
-        let source = i64::from(source == LogSource::Otlp);
+        let source = i64::from(*source == LogSource::Otlp);
         tx.prepare_cached(
-            "INSERT OR IGNORE INTO log_origins (unit, instance, source, last) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO log_origins (unit, instance, source, last, release) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (unit, instance, source) DO UPDATE SET release = excluded.release",
         )?
-        .execute((unit, instance, source, at))?;
+        .execute((unit, instance, source, at, release))?;
         let number = "SELECT origin FROM log_origins WHERE unit = ?1 AND instance = ?2 AND source = ?3";
         let origin = tx.prepare_cached(number)?.query_row((unit, instance, source), |row| row.get(0))?;
         self.0.insert(key, (origin, unit, at));

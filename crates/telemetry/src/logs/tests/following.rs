@@ -67,6 +67,7 @@ async fn lines_by_otlp_are_followed_once() {
             at: entry::now(),
             unit: "orders".into(),
             instance: "orders-1".into(),
+            release: None,
             level: None,
             trace_id: None,
             span_id: None,

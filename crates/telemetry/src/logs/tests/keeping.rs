@@ -124,13 +124,14 @@ async fn a_head_that_was_freed_costs_no_line_but_its_own() {
 }
 
 #[tokio::test]
-async fn lines_by_otlp_are_beside_the_others() {
-    let folder = Folder::new().await;
+async fn lines_by_otlp_are_beside_the_others_and_there_after_a_restart() {
+    let mut folder = Folder::new().await;
     folder.write("users", "users-1", "by file\n");
     let record = LogRecord {
         at: entry::now(),
         unit: "orders".into(),
         instance: "orders-1".into(),
+        release: Some("r7".into()),
         level: Some(LogLevel::Error),
         trace_id: "0af7651916cd43dd8448eb211c80319c".parse().ok(),
         span_id: None,
@@ -141,5 +142,11 @@ async fn lines_by_otlp_are_beside_the_others() {
     let filter = LogFilter { level: Some(LogLevel::Error), ..LogFilter::default() };
     let found = folder.found(only(filter)).await.remove(0);
     assert_eq!((found.source, found.text(), &found.fields["code"]), (LogSource::Otlp, "refused", &7.into()));
+    assert_eq!(found.release.as_deref(), Some("r7"));
+    assert_eq!(folder.lines(last(9)).await.len(), 2);
+    folder.stop().await;
+    folder.start().await;
+    let filter = LogFilter { grep: Some("code=7".into()), ..LogFilter::default() };
+    assert_eq!(folder.found(only(filter)).await, [found]);
     assert_eq!(folder.lines(last(9)).await.len(), 2);
 }
