@@ -107,11 +107,11 @@ impl Collector {
     /// What Madang measured itself, the last time that it came.
     fn own(&self) -> Vec<Metric> {
         let came = self.came.lock().unwrap();
-        let all = came.metrics.iter().flat_map(|export| &export.resource_metrics);
+        let mut all = came.metrics.iter().flat_map(|export| &export.resource_metrics);
         let own = |of: &&ResourceMetrics| {
             of.resource.as_ref().is_some_and(|it| text(&it.attributes, "service.name") == Some("madang"))
         };
-        let last = all.filter(own).next_back().cloned().unwrap_or_default();
+        let last = all.rfind(own).cloned().unwrap_or_default();
         last.scope_metrics.into_iter().flat_map(|scope| scope.metrics).collect()
     }
 
