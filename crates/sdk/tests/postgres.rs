@@ -1,7 +1,11 @@
 //! A service that keeps its rows in PostgreSQL, on a real server of the test's own.
 
+#[allow(dead_code, reason = "each test uses its part of a process")]
+mod child;
 #[allow(dead_code, reason = "each test uses its part of the service")]
 mod notes;
+#[allow(dead_code, reason = "each test uses its part of what was told")]
+mod receiver;
 
 use std::{
     fs,
@@ -147,4 +151,42 @@ async fn processes_that_start_at_once_share_what_one_of_them_creates() {
         app.stop().await;
     }
     one.stop().await;
+}
+
+/// Not a test: what the child process runs.
+#[test]
+fn role() {
+    if std::env::var(child::ROLE).is_ok() {
+        let code = madang::run(notes::postgres());
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_a_span_below_its_request() {
+    let server = Server::start().await;
+    let (receiver, url) = receiver::Receiver::start(&["notes"]).await;
+    let database = server.url("notes");
+    let mut process = child::Process::start(
+        "notes",
+        &[
+            ("MADANG_URL", &*url),
+            ("MADANG_TOKEN", "secret"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a%20b"),
+            ("DATABASE_URL", &database),
+        ],
+    );
+    let own = process.ready();
+    assert_eq!(child::get_from(&own, "/notes", &[]).await.0.as_u16(), 200);
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().0, 0);
+
+    let told = receiver.so_far();
+    let (request, query) = (told.span("GET /notes"), told.span("SELECT notes"));
+    assert_eq!(query.span.parent_span_id, request.span.span_id);
+    assert_eq!(query.span.trace_id, request.span.trace_id);
+    assert_eq!(query.attribute("db.system.name"), "postgresql");
+    assert_eq!(query.attribute("db.query.text"), "SELECT id, text FROM notes ORDER BY id");
+    assert_eq!(query.attribute("db.response.returned_rows"), 0);
 }

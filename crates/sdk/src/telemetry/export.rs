@@ -128,7 +128,7 @@ impl Exporter {
             return None;
         }
         let spans = groups.iter().map(|group| group.spans.len() as u64).sum();
-        let message = encode::traces(groups, &self.resource).into();
+        let message = encode::traces(&groups, &self.resource).into();
         let now = Instant::now();
         Some(Waiting { message, spans, since: now, not_before: now, pause: PAUSE })
     }

@@ -21,7 +21,7 @@ use tracing_subscriber::{
 use super::{
     place::{Above, Place, above},
     span::{ATTRIBUTES, Kind, Span, Value, cut, now},
-    statement,
+    statement::{Statement, Statements},
 };
 
 /// What sqlx tells of statements.
@@ -30,7 +30,10 @@ const QUERY: &str = "sqlx::query";
 const ACQUIRE: &str = "sqlx::pool::acquire";
 
 /// Spans of the author's and of queries.
-pub(crate) struct Spans;
+#[derive(Default)]
+pub(crate) struct Spans {
+    statements: Statements,
+}
 
 /// A span of the author's that is not over.
 struct Open {
@@ -46,7 +49,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let filter: FilterFn<fn(&Metadata<'_>) -> bool> = filter_fn(sees);
-    Spans.with_filter(filter.with_max_level_hint(LevelFilter::DEBUG))
+    Spans::default().with_filter(filter.with_max_level_hint(LevelFilter::DEBUG))
 }
 
 fn sees(metadata: &Metadata<'_>) -> bool {
@@ -122,7 +125,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
             return;
         };
         match event.metadata().target() {
-            QUERY => query(event, &place),
+            QUERY => query(event, &place, &self.statements),
             ACQUIRE => {
                 let mut told = Told::default();
                 event.record(&mut told);
@@ -157,17 +160,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 }
 
 /// The span of a statement that is over.
-fn query(event: &Event<'_>, place: &Place) {
+fn query(event: &Event<'_>, place: &Place, statements: &Statements) {
     let mut told = Told::default();
     event.record(&mut told);
     // A short statement is told whole in the summary.
     let sql = if told.statement.is_empty() { told.summary } else { told.statement };
-    let text = statement::without_values(&sql);
+    let Statement { text, name } = statements.of(&sql);
     // A connection that the pool opens is set up with these in whichever request needed one.
     if text.starts_with("PRAGMA") {
         return;
     }
-    let mut span = place.ended(statement::name(&text).into(), Kind::Client, told.time);
+    let mut span = place.ended(name.to_string().into(), Kind::Client, told.time);
+    span.attributes.reserve(4);
     if let Some(system) = place.part.source().database() {
         span.with("db.system.name", system);
     }

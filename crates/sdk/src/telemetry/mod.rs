@@ -7,7 +7,7 @@
 //! - [`server`]: the span of a request; [`layer`]: those below it, from what `tracing` is told;
 //! - [`place`]: where in a trace the running code is; [`part`]: what one request did in this process;
 //! - [`queue`]: what waits to be sent, and the rule by which it is dropped;
-//! - [`export`], [`encode`], [`send`]: on their way out;
+//! - [`export`], [`encode`] with [`protobuf`], [`send`]: on their way out;
 //! - [`measure`], [`metrics`]: what is counted, and its way out.
 
 mod encode;
@@ -17,6 +17,7 @@ mod measure;
 mod metrics;
 mod part;
 mod place;
+mod protobuf;
 mod queue;
 mod sampler;
 mod send;

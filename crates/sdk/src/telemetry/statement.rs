@@ -1,9 +1,46 @@
 //! What is told of a database statement: its text without values, and a name of few words.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use super::span::LONGEST;
 
+/// How many statements are known at most: a program has so many, unless it writes values into them.
+const MOST: usize = 512;
+
+/// The statements that were made, so that each is looked at once.
+#[derive(Default)]
+pub(crate) struct Statements(Mutex<HashMap<Box<str>, Statement>>);
+
+/// A statement as it is told.
+#[derive(Clone)]
+pub(crate) struct Statement {
+    /// Without values.
+    pub(crate) text: Arc<str>,
+    /// What it does and the first table that it names.
+    pub(crate) name: Arc<str>,
+}
+
+impl Statements {
+    /// What is told of this one.
+    pub(crate) fn of(&self, sql: &str) -> Statement {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(statement) = known.get(sql) {
+            return statement.clone();
+        }
+        let text = without_values(sql);
+        let statement = Statement { name: name(&text).into(), text: text.into() };
+        if known.len() < MOST && sql.len() <= LONGEST {
+            known.insert(sql.into(), statement.clone());
+        }
+        statement
+    }
+}
+
 /// The statement without the values that are written into it, without comments, and on one line.
-pub(crate) fn without_values(sql: &str) -> String {
+fn without_values(sql: &str) -> String {
     let mut text = String::with_capacity(sql.len().min(LONGEST));
     let mut rest = sql;
     while let Some(first) = rest.chars().next()
@@ -56,7 +93,7 @@ fn next(rest: &str, before: Option<char>) -> (usize, Written) {
 }
 
 /// What it does and the first table that it names: `SELECT orders`.
-pub(crate) fn name(statement: &str) -> String {
+fn name(statement: &str) -> String {
     let mut words = statement.split([' ', '(', ',', ';']).filter(|word| !word.is_empty());
     let Some(first) = words.next() else { return "statement".to_owned() };
     let operation = first.to_ascii_uppercase();
@@ -110,6 +147,18 @@ mod tests {
         check("SELECT 'é", "SELECT ?", "SELECT");
         check("SELECT é FROM \"ü", "SELECT é FROM \"ü", "SELECT ü");
         check("  ", "", "statement");
+    }
+
+    #[test]
+    fn a_statement_is_looked_at_once_and_so_many_are_known() {
+        let statements = Statements::default();
+        let of = |number: usize| statements.of(&format!("SELECT a{number} FROM t WHERE b = {number}"));
+        let first = of(0);
+        assert_eq!((&*first.text, &*first.name), ("SELECT a0 FROM t WHERE b = ?", "SELECT t"));
+        assert!(Arc::ptr_eq(&first.text, &of(0).text));
+        (0..2 * MOST).for_each(|number| drop(of(number)));
+        assert_eq!(statements.0.lock().unwrap().len(), MOST);
+        assert_eq!(&*of(2 * MOST).text, "SELECT a1024 FROM t WHERE b = ?");
     }
 
     #[test]
