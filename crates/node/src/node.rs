@@ -324,12 +324,12 @@ impl Shared {
     pub(crate) fn drain_records(&self) {
         let mut records = self.gateway.records();
         records.append(&mut self.inbox.drain());
-        self.traces.record(&records);
         if let Some(forward) = &self.forward {
             forward.records(&records);
         }
         self.metrics.record(&records);
-        self.records.push_many(records);
+        self.records.push_many(&records);
+        self.traces.record(records);
     }
 
     /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.

@@ -79,6 +79,9 @@ pub(crate) fn open_writer(path: &Path, settings: Settings) -> Result<Connection,
             return Err(rusqlite::Error::SqliteFailure(code, Some(message)));
         }
         connection.pragma_update(None, "synchronous", if settings.lossy { "NORMAL" } else { "FULL" })?;
+        // What a savepoint would restore is otherwise written to a temporary file, page by page; it is bounded as a
+        // group of writes is.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         let Some(largest) = settings.largest else { return Ok(()) };
         let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = i64::try_from(largest).unwrap_or(i64::MAX) / page.max(1);

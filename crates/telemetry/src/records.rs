@@ -81,15 +81,13 @@ pub struct RecordFilter {
 
 impl Records {
     /// Adds records; the oldest make room.
-    pub fn push_many(&self, records: impl IntoIterator<Item = RequestRecord>) {
+    pub fn push_many(&self, records: &[RequestRecord]) {
         let mut state = self.state();
-        for record in records {
-            state.add_up(&record);
-            if state.recent.len() == KEPT {
-                state.recent.pop_front();
-            }
-            state.recent.push_back(record);
-        }
+        records.iter().for_each(|record| state.add_up(record));
+        let latest = &records[records.len().saturating_sub(KEPT)..];
+        let gone = (state.recent.len() + latest.len()).saturating_sub(KEPT);
+        state.recent.drain(..gone);
+        state.recent.extend(latest.iter().cloned());
     }
 
     /// The last `n` records that the filter lets through, newest first.
@@ -212,7 +210,7 @@ mod tests {
     fn keeps_the_last_and_counts_them_all() {
         let records = Records::default();
         let came = KEPT as u64 + 10;
-        records.push_many((0..came).map(|at| record(at, "users", 200)));
+        records.push_many(&(0..came).map(|at| record(at, "users", 200)).collect::<Vec<_>>());
 
         let all = records.recent(usize::MAX, &RecordFilter::default());
         assert_eq!(all.len(), KEPT);
@@ -224,7 +222,7 @@ mod tests {
     #[test]
     fn filters_by_what_is_known_of_a_request() {
         let records = Records::default();
-        records.push_many([
+        records.push_many(&[
             record(1, "users", 200),
             record(2, "orders", 503),
             record(3, "users", 0),
@@ -241,11 +239,12 @@ mod tests {
     #[test]
     fn totals_are_apart_by_class_and_their_number_is_bounded() {
         let records = Records::default();
-        records.push_many([record(1, "users", 200), record(2, "users", 500), record(3, "users", 204)]);
+        records.push_many(&[record(1, "users", 200), record(2, "users", 500), record(3, "users", 204)]);
         let counted: Vec<_> = records.totals().iter().map(|total| (total.class, total.requests)).collect();
         assert_eq!(counted, [(StatusClass::Success, 2), (StatusClass::ServerError, 1)]);
 
-        records.push_many((0..TOTALS as u64 * 2).map(|at| record(at, &format!("s{at}"), 200)));
+        let many: Vec<_> = (0..TOTALS as u64 * 2).map(|at| record(at, &format!("s{at}"), 200)).collect();
+        records.push_many(&many);
         let totals = records.totals();
         assert!(totals.len() <= TOTALS + 6);
         assert_eq!(totals.iter().map(|total| total.requests).sum::<u64>(), 3 + TOTALS as u64 * 2);

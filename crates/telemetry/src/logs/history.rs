@@ -123,8 +123,12 @@ impl History<'_> {
 
     async fn shelves(&self) -> Result<Vec<Shelf>, Error> {
         let since = self.wanted.filter.since.unwrap_or(0).saturating_mul(1000);
+        let until = self.wanted.filter.until.unwrap_or(u64::MAX).saturating_mul(1000).saturating_add(999);
         let mut all = self.archive.read(Shelf::all).await?;
-        all.retain(|shelf| u64::try_from(shelf.newest).unwrap_or(0) >= since && shelf.first <= self.up_to);
+        let time = |at: i64| u64::try_from(at).unwrap_or(0);
+        all.retain(|shelf| {
+            time(shelf.newest) >= since && time(shelf.oldest) <= until && shelf.first <= self.up_to
+        });
         Ok(all)
     }
 

@@ -64,15 +64,17 @@ impl Histogram {
         }
     }
 
-    pub(super) fn decode(bytes: &mut Reader<'_>) -> Option<Self> {
+    /// Becomes what is next in these bytes; `None` if that is no histogram.
+    pub(super) fn read(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
         let count = usize::try_from(bytes.number()?).ok().filter(|count| *count <= usize::from(u16::MAX))?;
-        let mut buckets = Vec::with_capacity(count);
+        self.0.clear();
+        self.0.reserve(count);
         let mut bucket: u16 = 0;
         for _ in 0..count {
             bucket = bucket.checked_add(bytes.number()?.try_into().ok()?)?;
-            buckets.push((bucket, bytes.number()?.try_into().ok()?));
+            self.0.push((bucket, bytes.number()?.try_into().ok()?));
         }
-        Some(Self(buckets))
+        Some(())
     }
 }
 
@@ -148,7 +150,9 @@ mod tests {
             prop_assert_eq!(&sum, &of(&parts.concat()));
             let mut bytes = Vec::new();
             sum.encode(&mut bytes);
-            prop_assert_eq!(Histogram::decode(&mut Reader(&bytes)), Some(sum));
+            let mut read = of(&[7]);
+            prop_assert_eq!(read.read(&mut Reader(&bytes)), Some(()));
+            prop_assert_eq!(read, sum);
         }
     }
 }

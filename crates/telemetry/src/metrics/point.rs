@@ -118,26 +118,29 @@ impl Point {
 
     /// `None` if it is not one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut point = Self::default();
+        point.read(bytes)?;
+        Some(point)
+    }
+
+    /// Becomes what these bytes say, in the memory that it has; `None` if they are no point.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<()> {
         let mut bytes = Reader(bytes);
-        let mut classes = [0; CLASSES];
-        for class in &mut classes {
+        for class in &mut self.classes {
             *class = bytes.number()?;
         }
-        let [errors, retries, duration_us, upstream_us, parked_us] = {
-            let mut numbers = [0; 5];
-            for number in &mut numbers {
-                *number = bytes.number()?;
-            }
-            numbers
-        };
-        let histogram = Histogram::decode(&mut bytes)?;
-        let exemplars = (0..bytes.number()?).map(|_| {
+        let Self { errors, retries, duration_us, upstream_us, parked_us, .. } = self;
+        for number in [errors, retries, duration_us, upstream_us, parked_us] {
+            *number = bytes.number()?;
+        }
+        self.histogram.read(&mut bytes)?;
+        self.exemplars.clear();
+        for _ in 0..bytes.number()? {
             let trace_id = TraceId(u128::from_be_bytes(bytes.array()?));
             let (at, value_us) = (bytes.number()?, bytes.number()?);
-            Some(Exemplar { trace_id, at, value_us, failed: bytes.number()? == 1 })
-        });
-        let exemplars = exemplars.collect::<Option<_>>()?;
-        Some(Self { classes, errors, retries, duration_us, upstream_us, parked_us, histogram, exemplars })
+            self.exemplars.push(Exemplar { trace_id, at, value_us, failed: bytes.number()? == 1 });
+        }
+        Some(())
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn each(
     step: u64,
     from: u64,
     until: u64,
-    mut see: impl FnMut(u64, &Key, Point),
+    mut see: impl FnMut(u64, &Key, &Point),
 ) -> Result<()> {
     let mut named = conn.prepare_cached(
         "SELECT id, caller, service, release, route FROM metric_series
@@ -66,6 +66,7 @@ pub(super) fn each(
         "SELECT at, point FROM metric_points WHERE step = ?1 AND series = ?2 AND at >= ?3 AND at < ?4",
     )?;
     let mut series = named.query(given)?;
+    let mut point = Point::default();
     while let Some(row) = series.next()? {
         let text = |column| row.get::<_, Option<String>>(column).map(|text| text.map(Arc::from));
         let caller = row.get::<_, String>(1)?.into();
@@ -73,8 +74,8 @@ pub(super) fn each(
         let mut rows = points.query((int(step), row.get::<_, i64>(0)?, int(from), int(until)))?;
         while let Some(row) = rows.next()? {
             // What another version wrote in another way is not known.
-            if let Some(point) = Point::decode(row.get_ref(1)?.as_blob()?) {
-                see(number(row, 0)?, &key, point);
+            if point.read(row.get_ref(1)?.as_blob()?).is_some() {
+                see(number(row, 0)?, &key, &point);
             }
         }
     }

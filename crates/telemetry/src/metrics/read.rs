@@ -14,6 +14,11 @@ use super::{
     series::Key,
 };
 
+/// How long a summary is that is of single seconds, at most, and from which length on five minutes are short enough; in
+/// milliseconds.
+const FINE: u64 = SECONDS * 1000;
+const LONG: u64 = 3 * 60 * 60 * 1000;
+
 /// How calls added up over time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeriesQuery {
@@ -69,12 +74,13 @@ impl Metrics {
         let asked = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let start = now.saturating_sub(asked).div_ceil(1000);
         // After a restart the last minutes are those since then: what is older is not known by the second.
-        let source =
-            if asked <= SECONDS * 1000 { Source::Fine } else { self.source(start, 1).max(Source::Ten) };
+        let source = match asked {
+            ..=FINE => Source::Fine,
+            _ => self.source(start, if asked < LONG { 1 } else { FIVE_MINUTES }).max(Source::Ten),
+        };
         let start = start / source.step() * source.step();
-        let mut sums: BTreeMap<Key, Point> = BTreeMap::new();
-        let add = |_, key: &Key, point: &Point| sums.entry(key.clone()).or_default().add(point);
-        let since = self.each(source, &MetricFilter::default(), start, now / 1000 + 1, add).await?;
+        let all = MetricFilter::default();
+        let (sums, since) = self.sums(source, &all, start, now / 1000 + 1, |_, key| key.clone()).await?;
         let window_ms = now.saturating_sub(start.max(since) * 1000).max(1);
         Ok(summarize(&sums, window_ms))
     }
@@ -88,9 +94,7 @@ impl Metrics {
         let step = asked.step.max(1).next_multiple_of(source.step());
         let (from, until) =
             (asked.from / 1000 / step * step, asked.until.div_ceil(1000).next_multiple_of(step));
-        let mut sums: BTreeMap<u64, Point> = BTreeMap::new();
-        let add = |at: u64, _: &Key, point: &Point| sums.entry(at / step * step).or_default().add(point);
-        self.each(source, &asked.filter, from, until, add).await?;
+        let (sums, _) = self.sums(source, &asked.filter, from, until, move |at, _| at / step * step).await?;
         let point = |(at, point): (u64, Point)| MetricPoint {
             at: at * 1000,
             flow: point.flow(step * 1000),
@@ -111,11 +115,10 @@ impl Metrics {
     /// # Errors
     /// If that is longer than ten minutes ago and the file cannot be read.
     pub async fn flow(&self, filter: &MetricFilter, from: u64, until: u64) -> Result<Flow, Error> {
-        let mut sum = Point::default();
         let (from_second, until_second) = (from / 1000, until.div_ceil(1000));
         let source = self.source(from_second, 1);
-        self.each(source, filter, from_second, until_second, |_, _, point| sum.add(point)).await?;
-        Ok(sum.flow(until.saturating_sub(from)))
+        let (sums, _) = self.sums(source, filter, from_second, until_second, |_, _| ()).await?;
+        Ok(sums.get(&()).cloned().unwrap_or_default().flow(until.saturating_sub(from)))
     }
 
     /// The releases of a service that were called in the last month, the one that was called first first.
@@ -128,49 +131,48 @@ impl Metrics {
         self.archive.read(move |conn| query::releases(conn, &service)).await
     }
 
-    /// Sees each series in each interval from the second `from` on and before `until`; and says from which second on
-    /// calls are known.
-    async fn each(
+    /// Adds up the series in the intervals from the second `from` on and before `until`, in groups; and says from which
+    /// second on calls are known.
+    async fn sums<G: Ord + Send + 'static>(
         &self,
         source: Source,
         filter: &MetricFilter,
         from: u64,
         until: u64,
-        mut see: impl FnMut(u64, &Key, &Point),
-    ) -> Result<u64, Error> {
+        group: impl Fn(u64, &Key) -> G + Send + 'static,
+    ) -> Result<(BTreeMap<G, Point>, u64), Error> {
+        let mut sums: BTreeMap<G, Point> = BTreeMap::new();
+        let add = move |sums: &mut BTreeMap<G, Point>, at: u64, key: &Key, point: &Point| {
+            sums.entry(group(at, key)).or_default().add(point);
+        };
         if source == Source::Fine {
             let state = self.state();
             state.fine.each(from, until, |second, key, point| {
                 if filter.lets(key) {
-                    see(second, key, point);
+                    add(&mut sums, second, key, point);
                 }
             });
-            return Ok(state.fine.since);
+            return Ok((sums, state.fine.since));
         }
         // What is kept of longer intervals is complete up to now; a failure to write is told by the task that does.
         let _ = self.flush().await;
         let rolled = self.state().rolled.unwrap_or(0);
         let filter = filter.clone();
-        let (found, oldest) = self
-            .archive
-            .read(move |conn| {
-                let mut found = Vec::new();
-                let mut add = |at, key: &Key, point| found.push((at, key.clone(), point));
-                let ten = from / TEN * TEN;
-                match source {
-                    Source::FiveMinutes => {
-                        let start = from / FIVE_MINUTES * FIVE_MINUTES;
-                        query::each(conn, &filter, FIVE_MINUTES, start, until.min(rolled), &mut add)?;
-                        query::each(conn, &filter, TEN, ten.max(rolled), until, &mut add)?;
-                    }
-                    _ => query::each(conn, &filter, TEN, ten, until, &mut add)?,
+        let read = self.archive.read(move |conn| {
+            let mut see = |at: u64, key: &Key, point: &Point| add(&mut sums, at, key, point);
+            let ten = from / TEN * TEN;
+            match source {
+                Source::FiveMinutes => {
+                    let start = from / FIVE_MINUTES * FIVE_MINUTES;
+                    query::each(conn, &filter, FIVE_MINUTES, start, until.min(rolled), &mut see)?;
+                    query::each(conn, &filter, TEN, ten.max(rolled), until, &mut see)?;
                 }
-                let oldest = [query::oldest(conn, TEN)?, query::oldest(conn, FIVE_MINUTES)?];
-                Ok((found, oldest.into_iter().flatten().min()))
-            })
-            .await?;
-        found.iter().for_each(|(at, key, point)| see(*at, key, point));
-        Ok(oldest.unwrap_or(until))
+                _ => query::each(conn, &filter, TEN, ten, until, &mut see)?,
+            }
+            let oldest = [query::oldest(conn, TEN)?, query::oldest(conn, FIVE_MINUTES)?];
+            Ok((sums, oldest.into_iter().flatten().min().unwrap_or(until)))
+        });
+        read.await
     }
 
     /// Where everything from this second on is known in the shortest intervals. For points of hours a day of ten

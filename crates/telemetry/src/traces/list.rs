@@ -1,7 +1,7 @@
 //! The newest traces of a kind, found without reading those of other kinds: rare ones are found as quickly among
 //! millions as frequent ones.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
 use madang_wire::{TraceId, trace::TraceSummary};
@@ -31,8 +31,13 @@ impl Default for TraceFilter {
 const SPEEDS: [i64; 10] =
     [10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000];
 
-/// A service in fewer traces than this is rare: all of its traces can be looked at.
-const RARE: i64 = 5_000;
+/// How the traces of a service are marked in which something failed, and those that took at least [`MARKED`]: with
+/// schema version 5.
+pub(super) const FAILED: i64 = 0;
+pub(super) const SLOW: i64 = 1;
+
+/// From which duration on a trace is marked as slow, in microseconds.
+pub(super) const MARKED: i64 = 200_000;
 
 /// The class of the index by speed for a trace, as the index has it.
 pub(super) const SPEED: &str = "CASE
@@ -52,11 +57,11 @@ pub(super) fn list(conn: &Connection, filter: &TraceFilter) -> Result<Vec<TraceS
     let slow = filter.slow.map_or(0, |slow| i64::try_from(slow.as_micros()).unwrap_or(i64::MAX));
     let service = filter.service.as_deref();
     let mut found = match service {
+        Some(service) if slow >= MARKED => by_mark(conn, filter, slow, service, before, SLOW)?,
+        Some(service) if filter.error => by_mark(conn, filter, slow, service, before, FAILED)?,
         _ if slow >= SPEEDS[0] => by_speed(conn, filter, slow, before)?,
-        Some(service) if !filter.error || is_rare(conn, service)? => {
-            by_service(conn, filter, slow, service, before)?
-        }
-        _ => by_time(conn, filter, slow, before)?,
+        Some(service) => by_service(conn, filter, slow, service, before)?,
+        None => by_time(conn, filter, slow, before)?,
     };
     found.sort_by_key(|found| std::cmp::Reverse(found.start));
     found.truncate(filter.limit as usize);
@@ -104,8 +109,33 @@ fn by_service(
          ORDER BY trace_services.start DESC LIMIT ?5",
     )?;
     let given = params![service, before, slow, filter.error, filter.limit.saturating_mul(4)];
-    let mut found = rows.query_map(given, Found::of)?.collect::<Result<Vec<_>>>()?;
-    let mut seen = std::collections::HashSet::new();
+    once(rows.query_map(given, Found::of)?)
+}
+
+/// Those in which a service takes part, of which something failed or which were slow.
+fn by_mark(
+    conn: &Connection,
+    filter: &TraceFilter,
+    slow: i64,
+    service: &str,
+    before: i64,
+    mark: i64,
+) -> Result<Vec<Found>> {
+    // What came in two parts may be there twice.
+    let mut rows = conn.prepare_cached(
+        "SELECT traces.trace, traces.start FROM trace_marks JOIN traces USING (trace)
+         WHERE service = ?1 AND mark = ?2 AND trace_marks.start < ?3 AND traces.start < ?3
+             AND finish - traces.start >= ?4 AND errors >= ?5
+         ORDER BY trace_marks.start DESC LIMIT ?6",
+    )?;
+    let given = params![service, mark, before, slow, filter.error, filter.limit.saturating_mul(4)];
+    once(rows.query_map(given, Found::of)?)
+}
+
+/// Each trace once, the first time that it is found.
+fn once(found: impl Iterator<Item = Result<Found>>) -> Result<Vec<Found>> {
+    let mut seen = HashSet::new();
+    let mut found = found.collect::<Result<Vec<_>>>()?;
     found.retain(|found| seen.insert(found.trace));
     Ok(found)
 }
@@ -116,19 +146,11 @@ fn by_time(conn: &Connection, filter: &TraceFilter, slow: i64, before: i64) -> R
     let errors = if filter.error { "errors > 0" } else { "TRUE" };
     let sql = format!(
         "SELECT trace, start FROM traces
-         WHERE {errors} AND start < :before AND finish - start >= :slow AND {IN_SERVICE}
+         WHERE {errors} AND start < :before AND finish - start >= :slow
          ORDER BY start DESC LIMIT :limit"
     );
-    let given = named_params! {
-        ":before": before, ":slow": slow, ":service": filter.service, ":limit": filter.limit,
-    };
+    let given = named_params! { ":before": before, ":slow": slow, ":limit": filter.limit };
     conn.prepare_cached(&sql)?.query_map(given, Found::of)?.collect()
-}
-
-fn is_rare(conn: &Connection, service: &str) -> Result<bool> {
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM trace_services WHERE service = ?1 LIMIT ?2)";
-    let count: i64 = conn.prepare_cached(sql)?.query_one((service, RARE), |row| row.get(0))?;
-    Ok(count < RARE)
 }
 
 fn summary(conn: &Connection, trace: &[u8; 16]) -> Result<Option<TraceSummary>> {

@@ -92,11 +92,11 @@ impl Traces {
     }
 
     /// Takes what the hops knew of requests. Never waits: what finds no room is dropped by the rule of the queue.
-    pub fn record(&self, records: &[RequestRecord]) {
+    pub fn record(&self, records: Vec<RequestRecord>) {
         let mut waiting = self.waiting();
         for record in records {
             let urgent = record.failed() || self.is_slow(record.duration_us);
-            waiting.queue.push(record.trace_id, urgent, 1, || span::Waiting::Hop(record.clone()));
+            waiting.queue.push(record.trace_id, urgent, 1, || span::Waiting::Hop(record));
         }
     }
 
@@ -227,14 +227,19 @@ fn delete(tx: &Connection, before: i64, most: u32) -> rusqlite::Result<usize> {
     // Up to the first trace that stays.
     let stays = "SELECT start FROM traces ORDER BY start LIMIT 1 OFFSET ?1";
     let stays: Option<i64> = tx.prepare_cached(stays)?.query_one([most], |row| row.get(0)).optional()?;
-    let services = "WITH RECURSIVE named (service) AS (
-            SELECT min(service) FROM trace_services
-            UNION ALL
-            SELECT (SELECT min(service) FROM trace_services WHERE trace_services.service > named.service)
-            FROM named WHERE named.service IS NOT NULL
-        )
-        DELETE FROM trace_services WHERE service IN (SELECT service FROM named) AND start < ?1";
-    tx.prepare_cached(services)?.execute([before.min(stays.unwrap_or(i64::MAX))])?;
+    let gone = before.min(stays.unwrap_or(i64::MAX));
+    for (table, marks) in [("trace_services", ""), ("trace_marks", "mark IN (0, 1) AND")] {
+        let services = format!(
+            "WITH RECURSIVE named (service) AS (
+                SELECT min(service) FROM {table}
+                UNION ALL
+                SELECT (SELECT min(service) FROM {table} WHERE {table}.service > named.service)
+                FROM named WHERE named.service IS NOT NULL
+            )
+            DELETE FROM {table} WHERE service IN (SELECT service FROM named) AND {marks} start < ?1"
+        );
+        tx.prepare_cached(&services)?.execute([gone])?;
+    }
     let traces = format!("DELETE FROM traces WHERE trace IN ({chosen})");
     tx.prepare_cached(&traces)?.execute((before, most))
 }

@@ -8,7 +8,7 @@
 //! Which these are depends on nothing but the trace's id, so that the spans of one trace are mostly kept together, also
 //! over several commits.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use madang_wire::{TraceId, trace::NotKept};
 
@@ -45,29 +45,32 @@ impl<T> Queue<T> {
         self.held += units;
     }
 
+    /// The units of all that waits.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     /// Takes all that is to be written, with so many ordinary items of ordinary traces at most; and
     /// says how many of these it took. Nothing waits then.
     pub(super) fn take(&mut self, budget: usize) -> (Vec<T>, usize) {
         self.held = 0;
         let urgent: HashSet<TraceId> = self.urgent.iter().map(|(trace, _)| *trace).collect();
         let mut taken: Vec<T> = self.urgent.drain(..).map(|(_, item)| item).collect();
-        let mut others: BTreeMap<u64, Vec<T>> = BTreeMap::new();
+        let others = self.ordinary.iter().filter(|(trace, ..)| !urgent.contains(trace));
+        let mut lots: Vec<u64> = others.map(|(trace, ..)| trace.lot()).collect();
+        // The first trace that does not fit, and with it all after it: a later one may be small enough, but would be
+        // none the fairer for it.
+        let beyond = (budget < lots.len()).then(|| *lots.select_nth_unstable(budget).1);
+        let mut used = 0;
         for (trace, _, item) in self.ordinary.drain(..) {
-            match urgent.contains(&trace) {
-                true => taken.push(item),
-                false => others.entry(trace.lot()).or_default().push(item),
-            }
-        }
-        let (mut left, mut used) = (budget, 0);
-        for items in others.into_values() {
-            if items.len() <= left {
-                left -= items.len();
-                used += items.len();
-                taken.extend(items);
+            if urgent.contains(&trace) {
+                taken.push(item);
+            } else if beyond.is_none_or(|beyond| trace.lot() < beyond) {
+                used += 1;
+                taken.push(item);
             } else {
-                // A later trace may be small enough, but would be none the fairer for it.
-                self.not_kept.sampled += items.len() as u64;
-                left = 0;
+                self.not_kept.sampled += 1;
             }
         }
         (taken, used)
@@ -132,6 +135,9 @@ mod tests {
         assert_eq!((kept.len(), used), (100, 100));
         assert!(kept.chunks(2).all(|pair| pair[0] == pair[1]), "both spans of each");
         assert_eq!(counts(&first), (1900, 0));
+        let (fewer, used) = queue(4000, flood()).take(99);
+        assert_eq!((fewer.len(), used), (98, 98), "none is kept in half");
+        assert!(fewer.chunks(2).all(|pair| pair[0] == pair[1] && kept.contains(&pair[0])));
         assert_eq!(queue(4000, flood()).take(100).0, kept);
         // No part of the ids is preferred.
         let low = kept.iter().filter(|trace| **trace < 500).count();

@@ -1,5 +1,6 @@
-//! The tables: a row for each span, one for each trace that adds its spans up, one for each service in a trace, and one for the attributes that an
-//! instance gives of itself, which its spans share.
+//! The tables: a row for each span, one for each trace that adds its spans up, one for each service in a trace, one more
+//! for each in a trace that failed or was slow, and one for the attributes that an instance gives of itself, which its
+//! spans share.
 
 /// Each is a step from the version before; a published one never changes.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -64,5 +65,22 @@ pub(super) const MIGRATIONS: &[&str] = &[
         WHEN finish - start < 10000000 THEN 9 ELSE 10 END,
         start
     ) WHERE finish - start >= 10000;
+",
+    "
+    CREATE TABLE trace_marks (
+        service TEXT NOT NULL,
+        mark INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        trace BLOB NOT NULL,
+        PRIMARY KEY (service, mark, start, trace)
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO trace_marks
+        SELECT named.service, mark, named.start, named.trace
+        FROM (SELECT spans.service, traces.start, traces.trace, errors, finish FROM traces JOIN spans USING (trace)
+              WHERE errors > 0 OR finish - traces.start >= 200000
+              UNION SELECT spans.peer, traces.start, traces.trace, errors, finish FROM traces JOIN spans USING (trace)
+              WHERE (errors > 0 OR finish - traces.start >= 200000) AND peer IS NOT NULL) AS named
+        JOIN (SELECT 0 AS mark, 0 AS low, 1 AS errs UNION ALL SELECT 1, 200000, 0) AS marks
+            ON errors >= errs AND finish - named.start >= low;
 ",
 ];

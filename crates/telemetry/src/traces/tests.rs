@@ -70,10 +70,10 @@ async fn a_trace_is_whole_and_there_after_a_restart() {
     let (traces, folder) = open(TraceConfig::default()).await;
     let outer = record(7, 1, now(), "orders", 502);
     let inner = within(&outer, 2, "users", 503);
-    traces.record(&[inner, outer.clone()]);
+    traces.record(vec![inner, outer.clone()]);
     traces.flush().await.unwrap();
     // Told once more, as a client would that got no answer.
-    traces.record(&[outer]);
+    traces.record(vec![outer]);
     traces.flush().await.unwrap();
     drop(traces);
 
@@ -119,7 +119,7 @@ async fn traces_are_found_by_what_was_wrong_with_them() {
     let slow = RequestRecord { duration_us: 2_000_000, ..record(3, 1, at + 2, "mail", 200) };
     let quick = record(1, 1, at, "users", 200);
     let failed = record(2, 1, at + 1, "orders", 500);
-    traces.record(&[within(&quick, 9, "mail", 200), quick, failed, slow]);
+    traces.record(vec![within(&quick, 9, "mail", 200), quick, failed, slow]);
     traces.flush().await.unwrap();
 
     let check = async |filter: TraceFilter, expected: &[u128]| {
@@ -137,13 +137,77 @@ async fn traces_are_found_by_what_was_wrong_with_them() {
 }
 
 #[tokio::test]
+async fn traces_of_a_service_are_found_by_what_went_wrong_anywhere_in_them() {
+    let (traces, folder) = open(TraceConfig::default()).await;
+    let at = now();
+    let quick = record(1, 1, at, "users", 200);
+    // What failed and what took long come after what did not, in another write.
+    let (late, slow) = (record(2, 1, at + 1, "users", 200), record(3, 1, at + 2, "users", 200));
+    let (failed, ended) = (within(&late, 2, "mail", 500), within(&slow, 2, "mail", 200));
+    let ended = RequestRecord { duration_us: 200_000, ..ended };
+    traces.record(vec![quick, late, slow]);
+    traces.flush().await.unwrap();
+    let users = TraceFilter { service: Some("users".into()), ..TraceFilter::default() };
+    let errors = TraceFilter { error: true, ..users.clone() };
+    let slow = |millis| TraceFilter { slow: Some(Duration::from_millis(millis)), ..users.clone() };
+    assert_eq!(listed(&traces, errors.clone()).await, [0; 0]);
+    traces.record(vec![failed, ended]);
+    traces.flush().await.unwrap();
+
+    let check = async |traces: &Traces| {
+        assert_eq!(listed(traces, errors.clone()).await, [2]);
+        assert_eq!(listed(traces, slow(200)).await, [3]);
+        assert_eq!(listed(traces, slow(201)).await, [3], "it began 1 ms before the call that took so long");
+        assert_eq!(listed(traces, slow(202)).await, [0; 0]);
+        assert_eq!(listed(traces, TraceFilter { error: true, ..slow(200) }).await, [0; 0]);
+        let mail = TraceFilter { service: Some("mail".into()), ..errors.clone() };
+        assert_eq!(listed(traces, mail).await, [2]);
+        let before_us = Some((at + 1) * 1000);
+        assert_eq!(listed(traces, TraceFilter { before_us, ..errors.clone() }).await, [0; 0]);
+    };
+    check(&traces).await;
+
+    // The version before had no marks.
+    let before = "DROP TABLE trace_marks; UPDATE schema_versions SET version = 4 WHERE engine = 'traces'";
+    traces.archive.write(move |tx| tx.execute_batch(before)).await.unwrap();
+    drop(traces);
+    check(&open_in(&folder, ArchiveConfig::default(), TraceConfig::default()).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_times_the_budget_takes_no_more_room_than_the_budget_and_is_counted() {
+    const WAITING: usize = 400;
+    let config = TraceConfig { sampled_per_second: 100, waiting: WAITING, ..Default::default() };
+    let (traces, _folder) = open(config).await;
+    let at = now();
+    let mut told = 0;
+    for _ in 0..40 {
+        for _ in 0..5 {
+            let first = told + 1;
+            told += 50;
+            traces.record((first..=told).map(|trace| record(trace, 1, at, "users", 200)).collect());
+            assert!(traces.waiting().queue.held() <= WAITING);
+        }
+        traces.flush().await.unwrap();
+        assert_eq!(traces.waiting().queue.held(), 0);
+        tokio::time::advance(Duration::from_millis(250)).await;
+    }
+    let all = TraceFilter { limit: u32::MAX, ..Default::default() };
+    let kept = listed(&traces, all).await.len() as u64;
+    assert_eq!(kept, 100 + 39 * 25, "what a second allows, and then a quarter of it each time");
+    let not_kept = traces.not_kept();
+    assert_eq!(kept + not_kept.sampled, told as u64);
+    assert_eq!((not_kept.overflow, not_kept.unwritten), (0, 0));
+}
+
+#[tokio::test]
 async fn under_a_flood_what_failed_is_kept_and_what_is_not_is_counted() {
     let config = TraceConfig { sampled_per_second: 100, waiting: 1000, ..Default::default() };
     let (traces, _folder) = open(config).await;
     let at = now();
     for trace in 1..=5000 {
         let status = if trace % 100 == 0 { 500 } else { 200 };
-        traces.record(&[record(trace, 1, at, "users", status)]);
+        traces.record(vec![record(trace, 1, at, "users", status)]);
     }
     traces.flush().await.unwrap();
     let all = TraceFilter { limit: 10_000, ..Default::default() };
@@ -159,11 +223,15 @@ async fn what_is_too_old_goes_first_and_the_rest_stays() {
     let archive = ArchiveConfig { oldest: Duration::from_secs(3600), ..Default::default() };
     let traces = open_in(&folder, archive, TraceConfig::default()).await;
     let at = now();
-    traces.record(&[record(1, 1, at - 3_700_000, "users", 200), record(2, 1, at - 3_500_000, "users", 200)]);
+    traces
+        .record(vec![record(1, 1, at - 3_700_000, "users", 500), record(2, 1, at - 3_500_000, "users", 500)]);
     traces.flush().await.unwrap();
     traces.archive.trim().await.unwrap();
     assert_eq!(listed(&traces, TraceFilter::default()).await, [2]);
     assert!(traces.get(TraceId(1)).await.unwrap().is_none());
+    let marks = "SELECT count(*) FROM trace_marks";
+    let marks = traces.archive.read(move |conn| conn.query_one(marks, [], |row| row.get::<_, i64>(0))).await;
+    assert_eq!(marks.unwrap(), 2, "of the gateway and of the service that failed it");
 }
 
 #[tokio::test]
@@ -181,7 +249,7 @@ async fn the_files_stay_below_their_bound_and_keep_the_newest() {
                 record(trace, 1, start + trace as u64, "users", 200)
             })
             .collect();
-        traces.record(&batch);
+        traces.record(batch);
         traces.flush().await.unwrap();
         let files = std::fs::read_dir(folder.path()).unwrap();
         let named =
@@ -204,7 +272,7 @@ async fn what_came_before_the_end_is_written_at_the_end() {
         let (traces, end) = (traces.clone(), end.clone());
         async move { traces.run(async move { end.notified().await }).await }
     });
-    traces.record(&[record(1, 1, now(), "users", 500)]);
+    traces.record(vec![record(1, 1, now(), "users", 500)]);
     end.notify_one();
     running.await.unwrap();
     assert_eq!(listed(&traces, TraceFilter::default()).await, [1]);

@@ -8,7 +8,10 @@ use std::{
 use madang_store::rusqlite::{Connection, Result, params};
 use madang_wire::trace::SpanDetails;
 
-use super::span::{Span, Waiting};
+use super::{
+    list::{FAILED, MARKED, SLOW},
+    span::{Span, Waiting},
+};
 
 /// How many spans are written at once, each of which changes a page or two: the write-ahead log has its bound.
 pub(super) const MOST: usize = 500;
@@ -48,10 +51,12 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>) -> Result<()> {
         "INSERT INTO traces (trace, start, finish, spans, errors) VALUES (?1, ?2, ?3, 1, ?4)
          ON CONFLICT (trace) DO UPDATE SET
              start = min(start, excluded.start), finish = max(finish, excluded.finish),
-             spans = spans + 1, errors = errors + excluded.errors",
+             spans = spans + 1, errors = errors + excluded.errors
+         RETURNING start, errors > 0, finish - start",
     )?;
     let mut resources = Resources::default();
     let mut parts: BTreeMap<([u8; 16], Arc<str>), i64> = BTreeMap::new();
+    let mut marked: BTreeMap<([u8; 16], i64), i64> = BTreeMap::new();
     for found in waited.into_iter().map(Span::from) {
         let told = found.told.as_deref();
         let id = found.trace.0.to_be_bytes();
@@ -75,7 +80,12 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>) -> Result<()> {
             told.map(|told| resources.row(tx, &told.resource, start)).transpose()?,
         ])?;
         if written > 0 {
-            trace.execute(params![id, start, start.saturating_add(duration), found.error])?;
+            let begun = params![id, start, start.saturating_add(duration), found.error];
+            let (begin, failed, took): (i64, bool, i64) =
+                trace.query_one(begun, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            for (mark, _) in [(FAILED, failed), (SLOW, took >= MARKED)].into_iter().filter(|(_, is)| *is) {
+                marked.insert((id, mark), begin);
+            }
             for service in [Some(found.service), found.peer].into_iter().flatten() {
                 let first = parts.entry((id, service)).or_insert(start);
                 *first = start.min(*first);
@@ -86,6 +96,15 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>) -> Result<()> {
         .prepare_cached("INSERT OR IGNORE INTO trace_services (service, start, trace) VALUES (?1, ?2, ?3)")?;
     for ((trace, service), start) in parts {
         part.execute(params![&*service, start, trace])?;
+    }
+    // All services of the trace, also those that came before it was known.
+    let mut mark = tx.prepare_cached(
+        "INSERT OR IGNORE INTO trace_marks (service, mark, start, trace)
+         SELECT service, ?2, ?3, ?1 FROM spans WHERE trace = ?1
+         UNION SELECT peer, ?2, ?3, ?1 FROM spans WHERE trace = ?1 AND peer IS NOT NULL",
+    )?;
+    for ((trace, number), start) in marked {
+        mark.execute(params![trace, number, start])?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Each function is one read of bounded length, so that no reader holds up the write-ahead log.
 
-use madang_store::rusqlite::{CachedStatement, Connection, Result, Row, named_params};
+use madang_store::rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row, named_params};
 use madang_wire::{
     SpanId, TraceId,
     log::{LogLevel, LogLine, LogSource},
@@ -10,7 +10,7 @@ use madang_wire::{
 
 use super::{
     filter::Wanted,
-    shelves::{Shelf, pieces},
+    shelves::{Mark, Shelf, any_of, pieces},
     write,
 };
 use crate::logs::{
@@ -85,7 +85,11 @@ pub(crate) fn in_shelf(
     shelf: Shelf,
     (newest_first, up_to, most): (bool, i64, usize),
 ) -> Result<Vec<Key>> {
-    let Some(pieces) = wanted.filter.grep.as_deref().and_then(pieces) else { return Ok(Vec::new()) };
+    let Some(mut pieces) = wanted.filter.grep.as_deref().and_then(pieces) else { return Ok(Vec::new()) };
+    if shelf.marked {
+        let Some(marks) = marks(conn, wanted)? else { return Ok(Vec::new()) };
+        pieces.push_str(&marks);
+    }
     if !Shelf::all(conn)?.iter().any(|there| there.number == shelf.number) {
         return Ok(Vec::new()); // dropped meanwhile, with its lines
     }
@@ -95,6 +99,7 @@ pub(crate) fn in_shelf(
         let mut found = line.query([row])?;
         if row <= up_to
             && let Some(found) = found.next()?
+            && in_time(wanted, found.get("at")?)
             && wanted.lets(&read(found)?)
         {
             keys.push((found.get("at")?, row));
@@ -102,6 +107,33 @@ pub(crate) fn in_shelf(
         Ok(keys.len() < most)
     })?;
     Ok(keys)
+}
+
+/// Whether a line of this time may be wanted, which is known before it is read.
+fn in_time(wanted: &Wanted, at: i64) -> bool {
+    let at = at.unsigned_abs() / 1000;
+    wanted.filter.since.is_none_or(|since| at >= since) && wanted.filter.until.is_none_or(|until| at <= until)
+}
+
+/// What lines of the units and levels that are wanted are marked with; none if there are no such units.
+fn marks(conn: &Connection, wanted: &Wanted) -> Result<Option<String>> {
+    let mut marks = String::new();
+    if let Some(level) = wanted.filter.level {
+        let worse = write::level(Some(level))..=LogLevel::ALL.len() as i64;
+        marks.push_str(&any_of(worse.map(Mark::Level)));
+    }
+    if !wanted.filter.units.is_empty() {
+        let mut number = conn.prepare_cached("SELECT unit FROM log_units WHERE name = ?1")?;
+        let mut units = Vec::new();
+        for unit in &wanted.filter.units {
+            units.extend(number.query_row([unit.as_str()], |row| row.get(0)).optional()?.map(Mark::Unit));
+        }
+        if units.is_empty() {
+            return Ok(None);
+        }
+        marks.push_str(&any_of(units));
+    }
+    Ok(Some(marks))
 }
 
 /// What these lines say; one that was deleted meanwhile says nothing.
@@ -137,6 +169,9 @@ fn select<'a>(
     let trouble = wanted.filter.level.is_some_and(|level| level >= LogLevel::Warn);
     let (index, of) = match (wanted.filter.trace, unit) {
         (Some(_), _) => ("log_lines_by_trace", "trace = :trace AND"),
+        (None, Some(_)) if trouble => {
+            ("log_lines_of_trouble_by_unit", "unit = (SELECT unit FROM log_units WHERE name = :unit) AND")
+        }
         (None, Some(_)) => {
             ("log_lines_by_unit", "unit = (SELECT unit FROM log_units WHERE name = :unit) AND")
         }

@@ -51,6 +51,14 @@ pub(crate) const PART: Part = Part {
         "
         ALTER TABLE log_origins ADD COLUMN release TEXT;
     ",
+        // The level is in the index, so that those of another need not be read; and in the shelves, see there.
+        "
+        DROP INDEX log_lines_of_trouble;
+        CREATE INDEX log_lines_of_trouble ON log_lines (at, level) WHERE level >= 4;
+        CREATE INDEX log_lines_of_trouble_by_unit ON log_lines (unit, at, level) WHERE level >= 4;
+        ALTER TABLE log_shelves ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE log_shelves ADD COLUMN marked INTEGER NOT NULL DEFAULT 0;
+    ",
     ],
     table: "log_lines",
     time: "at",

@@ -4,6 +4,10 @@
 //! It stands in shelves, tables of FTS5 with so many lines each. A full one is never written again, one without lines is
 //! dropped whole, and a search goes from the newest to the oldest and may stop. FTS5 keeps no copy of the text
 //! (`content=''`) and no places within it (`detail=none`): it names candidates, of which whoever searches reads the line.
+//!
+//! After the words of a line come marks of its unit and its level, each a piece of characters that no text has
+//! ([`Mark`]): without them whoever searches one unit would read what all others say alike. Shelves that were begun
+//! before there were marks have none.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +16,50 @@ use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row};
 /// How many pieces are looked up: more do not find less, and each costs time.
 const PIECES: usize = 5;
 
+/// How many of them stand between two words, if some do: the same words stand in many lines, and in another order.
+const BETWEEN: usize = 2;
+
 /// The shortest text that the index helps to find, in characters.
 pub(crate) const SHORTEST: usize = 3;
 
-/// A shelf, with the rows of the first and the last line that it has, and the latest time of any.
+/// A shelf, with the rows of the first and the last line that it has, and the times between which they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shelf {
     pub(crate) number: i64,
     pub(crate) first: i64,
     pub(crate) last: i64,
     pub(crate) newest: i64,
+    /// The earliest time of any; long ago where it is not known.
+    pub(crate) oldest: i64,
+    /// Whether its lines are marked.
+    pub(crate) marked: bool,
+}
+
+/// What a line is marked with beside its words, by the numbers of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Unit(i64),
+    Level(i64),
+}
+
+// === impl Mark ===
+
+impl Mark {
+    /// Three characters for private use. One in 2048 units shares its mark with another: candidates are read.
+    pub(crate) fn piece(self) -> String {
+        let (kind, number) = match self {
+            Self::Unit(number) => ('\u{e000}', number),
+            Self::Level(number) => ('\u{e001}', number),
+        };
+        let number = u32::try_from(number.rem_euclid(2048)).ok().and_then(|it| char::from_u32(0xe100 + it));
+        [kind, number.unwrap_or(kind), kind].iter().collect()
+    }
+}
+
+/// What finds lines with any of these marks, after what finds the words.
+pub(crate) fn any_of(marks: impl IntoIterator<Item = Mark>) -> String {
+    let any: Vec<String> = marks.into_iter().map(|mark| format!("\"{}\"", mark.piece())).collect();
+    format!(" AND ({})", any.join(" OR "))
 }
 
 // === impl Shelf ===
@@ -29,40 +67,44 @@ pub(crate) struct Shelf {
 impl Shelf {
     /// The one that the next line goes to, which is made if it must be.
     pub(crate) fn current(tx: &Connection, row: i64, size: i64) -> Result<Self> {
-        let newest = "SELECT shelf, first, last, newest FROM log_shelves ORDER BY shelf DESC LIMIT 1";
+        let newest =
+            "SELECT shelf, first, last, newest, oldest, marked FROM log_shelves ORDER BY shelf DESC LIMIT 1";
         let newest = tx.prepare_cached(newest)?.query_row([], Self::of).optional()?;
         if let Some(shelf) = newest
             && row - shelf.first < size
+            && shelf.marked
         {
             return Ok(shelf);
         }
         let number = newest.map_or(1, |shelf| shelf.number + 1);
-        let shelf = Self { number, first: row, last: row, newest: 0 };
+        let shelf = Self { number, first: row, last: row, newest: 0, oldest: i64::MAX, marked: true };
         tx.execute_batch(&format!(
             "CREATE VIRTUAL TABLE {} USING fts5(
                  words, content='', columnsize=0, detail=none, tokenize='trigram')",
             shelf.table()
         ))?;
-        let sql = "INSERT INTO log_shelves (shelf, first, last, newest) VALUES (?1, ?2, ?2, 0)";
+        let sql = "INSERT INTO log_shelves (shelf, first, last, newest, oldest, marked)
+                   VALUES (?1, ?2, ?2, 0, 9223372036854775807, 1)";
         tx.prepare_cached(sql)?.execute((shelf.number, row))?;
         Ok(shelf)
     }
 
-    /// Adds what a line says.
-    pub(crate) fn add(&self, tx: &Connection, row: i64, words: &str) -> Result<()> {
+    /// Adds what a line says, with its marks.
+    pub(crate) fn add(&self, tx: &Connection, row: i64, mut words: String, marks: [Mark; 2]) -> Result<()> {
+        marks.iter().for_each(|mark| words.push_str(&mark.piece()));
         let sql = format!("INSERT INTO {} (rowid, words) VALUES (?1, ?2)", self.table());
         tx.prepare_cached(&sql)?.execute((row, words)).map(drop)
     }
 
-    /// Notes the last line that it has, and a time that one of them has.
-    pub(crate) fn reaches(&self, tx: &Connection, row: i64, at: i64) -> Result<()> {
-        let sql = "UPDATE log_shelves SET last = ?2, newest = max(newest, ?3) WHERE shelf = ?1";
-        tx.prepare_cached(sql)?.execute((self.number, row, at)).map(drop)
+    /// Notes the last line that it has, and the earliest and the latest time of some of them.
+    pub(crate) fn reaches(&self, tx: &Connection, row: i64, (oldest, newest): (i64, i64)) -> Result<()> {
+        let sql = "UPDATE log_shelves SET last = ?2, oldest = min(oldest, ?3), newest = max(newest, ?4) WHERE shelf = ?1";
+        tx.prepare_cached(sql)?.execute((self.number, row, oldest, newest)).map(drop)
     }
 
     /// All of them, the newest first.
     pub(crate) fn all(conn: &Connection) -> Result<Vec<Self>> {
-        let sql = "SELECT shelf, first, last, newest FROM log_shelves ORDER BY shelf DESC";
+        let sql = "SELECT shelf, first, last, newest, oldest, marked FROM log_shelves ORDER BY shelf DESC";
         conn.prepare_cached(sql)?.query_map([], Self::of)?.collect()
     }
 
@@ -88,7 +130,14 @@ impl Shelf {
     }
 
     fn of(row: &Row<'_>) -> Result<Self> {
-        Ok(Self { number: row.get(0)?, first: row.get(1)?, last: row.get(2)?, newest: row.get(3)? })
+        Ok(Self {
+            number: row.get(0)?,
+            first: row.get(1)?,
+            last: row.get(2)?,
+            newest: row.get(3)?,
+            oldest: row.get(4)?,
+            marked: row.get(5)?,
+        })
     }
 
     fn table(&self) -> String {
@@ -113,12 +162,16 @@ pub(crate) fn drop_empty(tx: &Connection) -> Result<()> {
 /// if it is too short to have any.
 pub(crate) fn pieces(text: &str) -> Option<String> {
     let characters: Vec<char> = text.chars().collect();
-    let mut pieces: Vec<(u32, String)> = characters
-        .windows(SHORTEST)
-        .map(|piece| (piece.iter().map(|c| rarity(*c)).sum(), piece.iter().collect()))
-        .collect();
-    pieces.sort_by_key(|piece| std::cmp::Reverse(piece.0));
-    let rarest: BTreeSet<String> = pieces.into_iter().take(PIECES).map(|(_, piece)| piece).collect();
+    let mut pieces: Vec<&[char]> = characters.windows(SHORTEST).collect();
+    pieces.sort_by_key(|piece| std::cmp::Reverse(piece.iter().map(|c| rarity(*c)).sum::<u32>()));
+    let between = |piece: &&&[char]| matches!(piece, [before, ' ', after] if *before != ' ' && *after != ' ');
+    let first = pieces.iter().filter(between).take(BETWEEN);
+    let mut rarest: BTreeSet<String> = first.map(|piece| piece.iter().collect()).collect();
+    for piece in pieces {
+        if rarest.len() < PIECES {
+            rarest.insert(piece.iter().collect());
+        }
+    }
     let quoted = |piece: &String| format!("\"{}\"", piece.replace('"', "\"\""));
     (!rarest.is_empty()).then(|| rarest.iter().map(quoted).collect::<Vec<_>>().join(" AND "))
 }
@@ -150,5 +203,7 @@ mod tests {
         let long = pieces("the request of user-42 timed out").unwrap();
         assert!(long.contains("\"-42\""), "{long}");
         assert_eq!(long.matches(" AND ").count(), PIECES - 1);
+        let order = pieces("completed request").unwrap();
+        assert!(order.contains("\"d r\""), "what tells it from the same words in another order: {order}");
     }
 }

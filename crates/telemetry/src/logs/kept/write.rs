@@ -8,7 +8,7 @@ use std::{
 use madang_store::rusqlite::{Connection, Result, Row, params};
 use madang_wire::log::{LogLevel, LogLine, LogSource};
 
-use super::shelves::Shelf;
+use super::shelves::{Mark, Shelf};
 use crate::logs::{collect::Position, entry::Entry};
 
 /// Writes lines, the first of which gets the row after `last`, and how far the files are read with them. A shelf of the
@@ -26,11 +26,11 @@ pub(crate) fn insert(
     )?;
     let mut origins = Origins::default();
     let mut shelf: Option<Shelf> = None;
-    let (mut row, mut newest) = (last, 0);
+    let (mut row, mut oldest, mut newest) = (last, i64::MAX, 0);
     for Entry { micros, line } in entries {
         row += 1;
         let at = i64::try_from(*micros).unwrap_or(i64::MAX);
-        newest = at.max(newest);
+        (oldest, newest) = (at.min(oldest), at.max(newest));
         let (origin, unit) = origins.of(tx, line, at)?;
         // What a line of a file says besides is found again in the line itself.
         let fields = (line.source == LogSource::Otlp && !line.fields.is_empty())
@@ -50,15 +50,16 @@ pub(crate) fn insert(
             Some(current) if row - current.first < shelf_size => current,
             full => {
                 if let Some(full) = full {
-                    full.reaches(tx, row - 1, newest)?;
+                    full.reaches(tx, row - 1, (oldest, newest))?;
                 }
                 *shelf.insert(Shelf::current(tx, row, shelf_size)?)
             }
         };
-        current.add(tx, row, &line.in_words())?;
+        let marks = [Mark::Unit(unit), Mark::Level(level(line.level))];
+        current.add(tx, row, line.in_words(), marks)?;
     }
     if let Some(shelf) = shelf {
-        shelf.reaches(tx, row, newest)?;
+        shelf.reaches(tx, row, (oldest, newest))?;
     }
     origins.seen(tx)?;
     positions.iter().try_for_each(|(path, position)| place(tx, path, position.as_ref()))

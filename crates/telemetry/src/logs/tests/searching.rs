@@ -1,6 +1,7 @@
 //! Which lines are found.
 
 use super::*;
+use crate::logs::kept::shelves::Shelf;
 
 async fn some() -> Folder {
     let folder = Folder::with(LogConfig { largest: 1, lines_per_second: 1_000_000 }).await;
@@ -73,6 +74,72 @@ async fn lines_are_chosen_by_unit_level_trace_and_time() {
     let word = |units| LogFilter { units, grep: Some("of".into()), ..all() };
     assert_eq!(found(word(orders())).await, 0);
     assert_eq!(found(word(vec!["noise".parse().unwrap()])).await, 100);
+}
+
+#[tokio::test]
+async fn what_many_say_is_found_of_one_unit_and_level_in_old_shelves_and_new_ones() {
+    let mut folder = some().await;
+    let check = async |folder: &Folder| {
+        let now = entry::now() / 1000;
+        let found = async |text: &str, units: &[&str], level: Option<LogLevel>, until: Option<u64>| {
+            let units = units.iter().map(|unit| unit.parse().unwrap()).collect();
+            let filter = LogFilter { units, level, grep: Some(text.into()), until, ..LogFilter::default() };
+            folder.found(only(filter)).await.len()
+        };
+        assert_eq!(found("nothing new", &["noise"], None, None).await, 100);
+        assert_eq!(found("nothing new", &["noise", "orders"], None, None).await, 100);
+        assert_eq!(found("nothing new", &["orders"], None, None).await, 0);
+        assert_eq!(found("nothing new", &["unknown"], None, None).await, 0);
+        assert_eq!(found("nothing new", &[], Some(LogLevel::Info), None).await, 100);
+        assert_eq!(found("nothing new", &[], Some(LogLevel::Warn), None).await, 0);
+        assert_eq!(found("주문이 늦", &["orders"], Some(LogLevel::Warn), None).await, 1);
+        assert_eq!(found("주문이 늦", &["orders"], Some(LogLevel::Error), None).await, 0);
+        assert_eq!(found("ReadTimeout", &[], Some(LogLevel::Warn), None).await, 1, "worse ones too");
+        assert_eq!(found("nothing new", &["noise"], None, Some(now + 1000)).await, 100);
+        assert_eq!(found("nothing new", &["noise"], None, Some(now - 600_000)).await, 0);
+    };
+    check(&folder).await;
+
+    // The version before had no marks.
+    let archive = folder.logs().archive.clone();
+    let unmarked = |tx: &madang_store::rusqlite::Transaction<'_>| {
+        for shelf in Shelf::all(tx)? {
+            let table = format!("log_words_{}", shelf.number);
+            tx.execute_batch(&format!(
+                "DROP TABLE {table};
+                 CREATE VIRTUAL TABLE {table} USING fts5(
+                     words, content='', columnsize=0, detail=none, tokenize='trigram');
+                 INSERT INTO {table} (rowid, words)
+                     SELECT row, body FROM log_lines WHERE row BETWEEN {} AND {};",
+                shelf.first, shelf.last
+            ))?;
+        }
+        tx.execute_batch(
+            "DROP INDEX log_lines_of_trouble;
+             DROP INDEX log_lines_of_trouble_by_unit;
+             CREATE INDEX log_lines_of_trouble ON log_lines (at) WHERE level >= 4;
+             ALTER TABLE log_shelves DROP COLUMN marked;
+             ALTER TABLE log_shelves DROP COLUMN oldest;
+             UPDATE schema_versions SET version = 2 WHERE engine = 'logs'",
+        )
+    };
+    folder.stop().await;
+    archive.write(unmarked).await.unwrap();
+    let old = "SELECT count(*) FROM log_shelves";
+    let old = archive.read(move |conn| conn.query_one(old, [], |row| row.get::<_, i64>(0))).await.unwrap();
+    drop(archive);
+    folder.start().await;
+    check(&folder).await;
+    folder.write("orders", "orders-1", "INFO nothing new here\n");
+    let filter = LogFilter {
+        units: vec!["orders".parse().unwrap()],
+        grep: Some("nothing new".into()),
+        ..LogFilter::default()
+    };
+    assert_eq!(folder.lines(only(filter)).await, ["INFO nothing new here"]);
+    let shelves = folder.logs().archive.read(Shelf::all).await.unwrap();
+    assert_eq!(shelves.len() as i64, old + 1, "a new one, although the last was not full");
+    assert!(shelves[0].marked && shelves[1..].iter().all(|shelf| !shelf.marked));
 }
 
 #[tokio::test]
