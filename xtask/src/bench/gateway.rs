@@ -4,8 +4,8 @@
 //! are taken within a round and their median is shown.
 
 mod instructions;
-mod load;
-mod peers;
+pub mod load;
+pub mod peers;
 pub mod upstream;
 
 use std::{fmt, path::PathBuf, process::Command, time::Duration};
@@ -27,7 +27,7 @@ const TO_NGINX: f64 = 1.4;
 const ABOVE_OFF: f64 = 1.0;
 
 /// How many requests are in flight at once.
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 
 /// Requests a second while answers are timed.
 const RATE: u32 = 1000;

@@ -9,6 +9,7 @@ mod process;
 mod running;
 mod start;
 mod telemetry;
+mod tracing;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -26,6 +27,8 @@ pub enum Bench {
     Doors(doors::Options),
     /// What it costs to keep spans and log lines, and how long it takes to ask for them.
     Telemetry(telemetry::Options),
+    /// What it costs to trace a request, at the gateway and in a service.
+    Tracing(tracing::Options),
     /// Runs the bare hyper proxy.
     #[command(hide = true)]
     BareProxy(bare::Options),
@@ -43,6 +46,7 @@ impl Bench {
             Self::Gateway(options) => gateway::run(&options),
             Self::Doors(options) => doors::run(&options),
             Self::Telemetry(options) => telemetry::run(&options),
+            Self::Tracing(options) => tracing::run(&options),
             Self::BareProxy(options) => bare::run(&options),
             Self::Upstream(options) => gateway::upstream::run(&options),
         }

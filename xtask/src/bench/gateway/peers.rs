@@ -27,7 +27,7 @@ pub struct Running {
 }
 
 /// The core that the proxies run on; clients and the upstream have another.
-const PROXY_CORE: &str = "0";
+pub const PROXY_CORE: &str = "0";
 const OTHER_CORE: &str = "1";
 
 /// A policy with every layer of a call on.
@@ -136,7 +136,7 @@ backend service
 }
 
 /// A program that runs on one core; its threads too.
-fn pinned(core: &str, path: &Path) -> Command {
+pub fn pinned(core: &str, path: &Path) -> Command {
     let mut command = program("taskset");
     command.args(["--cpu-list", core]).arg(path);
     command
@@ -158,14 +158,15 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
 }
 
 /// An address that nobody listens on.
-fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 // === impl Running ===
 
 impl Running {
-    fn start(
+    /// Starts it, and waits until it listens.
+    pub fn start(
         name: &'static str,
         command: &mut Command,
         http1: SocketAddr,

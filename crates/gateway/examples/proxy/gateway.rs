@@ -1,0 +1,50 @@
+//! The gateway that is measured: one worker, and the service `bytes` among two dozen routes.
+
+use std::{collections::BTreeMap, error::Error, fs, net::SocketAddr, num::NonZeroUsize};
+
+use madang_calls::Directory;
+use madang_gateway::{Config, Gateway, Handle, Snapshot};
+use madang_model::{InstanceId, Protocol, ServiceName, System, manifest};
+use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
+
+/// Starts it; it ends when the first two are dropped.
+pub async fn start(
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    policy: &str,
+) -> Result<(Gateway, Handle, Directory), Box<dyn Error>> {
+    let service: ServiceName = "bytes".parse()?;
+    let directory = Directory::default();
+    let snapshot = Snapshot::compile(&system(listen, policy)?, &directory, &[], &|_, _| Vec::new())?;
+    let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
+    let (gateway, handle) = Gateway::start(config, snapshot).await?;
+    let instance = Endpoint {
+        instance: InstanceId("bytes-1".into()),
+        address: upstream,
+        protocol: Protocol::Http,
+        release: None,
+    };
+    let bytes = ServiceEndpoints { instances: vec![instance], ..ServiceEndpoints::default() };
+    let services = BTreeMap::from([(service, bytes)]);
+    directory.apply(&Endpoints { version: 1, services, ..Endpoints::default() });
+    Ok((gateway, handle, directory))
+}
+
+fn system(listen: SocketAddr, policy: &str) -> Result<System, Box<dyn Error>> {
+    let mut routes: Vec<String> = (0..24).map(|n| format!("/area-{n}/items/{{id}}")).collect();
+    routes.insert(12, "/bytes/{n}".into());
+    let routes = routes.iter().map(|path| format!("{{ path = \"{path}\", methods = [\"GET\"] }}"));
+    let text = format!(
+        "system.name = \"bench\"
+gateway.listen = \"{listen}\"
+[services.bytes]
+run = false
+policy = {policy}
+routes = [{}]
+",
+        routes.collect::<Vec<_>>().join(", ")
+    );
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("madang.toml"), text)?;
+    Ok(manifest::load(folder.path(), &|_| None)?.system)
+}
