@@ -35,7 +35,7 @@ pub async fn run(folder: &Path, count: u64) -> Result<(), Box<dyn Error>> {
     let archive = Archive::open(&folder.join("telemetry.db"), config()).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as u64;
     let begin = now - DAY_US;
-    let (before, used) = (machine::size(folder)?, spans(&archive, count, begin).await?);
+    let (before, used) = (machine::size(folder)?, spans(&archive, folder, count, begin).await?);
     figure("spans_per_cpu_second", count as f64 / used.as_secs_f64(), "1/s");
     let after = settled(folder)?;
     figure("bytes_per_span", (after - before) as f64 / count as f64, "B");
@@ -55,10 +55,11 @@ fn settled(folder: &Path) -> Result<u64, Box<dyn Error>> {
     Ok(machine::size(folder)?)
 }
 
-async fn spans(archive: &Archive, count: u64, begin: u64) -> Result<Duration, Box<dyn Error>> {
+async fn spans(archive: &Archive, folder: &Path, count: u64, begin: u64) -> Result<Duration, Box<dyn Error>> {
     let config = TraceConfig { sampled_per_second: u32::MAX, waiting: 1 << 20, ..TraceConfig::default() };
     let traces = Traces::new(archive, config);
-    let stores = Stores { traces: traces.clone(), external: External::default() };
+    let logs = Logs::new(folder.join("logs"), archive, LogConfig::default());
+    let stores = Stores { traces: traces.clone(), logs, external: External::default() };
     let (receiver, shop) = (Receiver::new(stores, None), Shop::new());
     let requests = count / SPANS;
     let mut used = Duration::ZERO;

@@ -31,8 +31,9 @@ pub async fn run(folder: &Path, seconds: u64) -> Result<(), Box<dyn Error>> {
     let lines = u64::from(log_config.lines_per_second) * 10 / TURNS;
     let traces = Traces::new(&archive, config);
     let metrics = Metrics::open(&archive, MetricConfig::default()).await?;
-    let receiver = Receiver::new(Stores { traces: traces.clone(), external: External::default() }, None);
     let logs = Logs::new(folder.join("logs"), &archive, log_config);
+    let stores = Stores { traces: traces.clone(), logs: logs.clone(), external: External::default() };
+    let receiver = Receiver::new(stores, None);
     let (stop, stopped) = oneshot::channel::<()>();
     let keeping = tokio::spawn(logs.clone().run(async { drop(stopped.await) }));
     let unit = folder.join("logs/orders");
@@ -88,6 +89,7 @@ fn line(n: u64, at: u64) -> LogRecord {
         at,
         unit: "mail".to_owned(),
         instance: "mail-a".to_owned(),
+        release: None,
         level: None,
         trace_id: None,
         span_id: None,

@@ -61,6 +61,7 @@ impl Shop {
         let release: Arc<str> = "5f1e0c2a9b7d".into();
         let sender = |name: &&str| Sender {
             name: (*name).into(),
+            unit: (*name).into(),
             services: vec![(*name).into()],
             instance: Some(format!("{name}-a").into()),
             release: Some(release.clone()),
