@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     TraceContext,
     grpc::grpc_timeout,
-    names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, PRIORITY, REQUEST_ID, TIMEOUT},
+    names::{ATTEMPT, CALLER, IDEMPOTENCY_KEY, PRINCIPAL, PRIORITY, REQUEST_ID, TIMEOUT},
     random::id,
     trace::ascii,
 };
@@ -24,12 +24,9 @@ pub struct RequestId(pub HeaderValue);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(pub Instant);
 
-/// Who the request is made for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The subject.
-    pub subject: String,
-}
+/// Who the request is made for, as the gateway signed it: opaque to whoever hands it on. Whoever goes by it verifies it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Principal(HeaderValue);
 
 /// What travels with a request; kept in its extensions.
 #[derive(Debug, Clone)]
@@ -43,7 +40,7 @@ pub struct Context {
     /// The service that calls; absent for a request from outside.
     pub caller: Option<ServiceName>,
     /// Who it is made for.
-    pub principal: Option<Arc<Principal>>,
+    pub principal: Option<Principal>,
     /// When the answer is due.
     pub deadline: Option<Deadline>,
     /// The number of the attempt, from 1.
@@ -78,6 +75,40 @@ impl RequestId {
         let valid = (1..=64).contains(&given.len()) && given.iter().all(u8::is_ascii_graphic);
         // Copied, because the value as received keeps the whole buffer that it was read into.
         valid.then(|| Self(ascii(given)))
+    }
+}
+
+// === impl Principal ===
+
+/// The longest that is handed on, in bytes.
+const PRINCIPAL_BYTES: usize = 8 * 1024;
+
+impl Principal {
+    /// Of what was signed, as [`madang_wire::principal`] says; nothing if it cannot be that.
+    pub fn new(signed: HeaderValue) -> Option<Self> {
+        let text = signed.as_bytes();
+        let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let part = |part: &[u8]| !part.is_empty() && part.iter().all(digit);
+        let parts = text.len() <= PRINCIPAL_BYTES && text.split(|byte| *byte == b'.').count() == 3;
+        (parts && text.split(|byte| *byte == b'.').all(part)).then_some(Self(signed))
+    }
+
+    /// What was signed, and by whom.
+    pub fn signed(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let mut given = headers.get_all(PRINCIPAL).iter();
+        let only = given.next().filter(|_| given.next().is_none())?;
+        Self::new(only.clone())
+    }
+}
+
+// Whoever reads a log must not be able to speak for somebody.
+impl std::fmt::Debug for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Principal(…)")
     }
 }
 
@@ -136,7 +167,7 @@ impl Context {
     /// The context of a request that arrived with these headers.
     ///
     /// From outside (`trusted` is false) only a valid request id, a valid trace context and the client's
-    /// idempotency key are taken; whatever Madang's own headers say is not. From inside, the caller, the
+    /// idempotency key are taken; whatever Madang's own headers say is not. From inside, the caller, the principal, the
     /// attempt, the priority and the time left are taken too.
     pub fn from_headers(headers: &HeaderMap, trusted: bool) -> Self {
         // Most requests from outside say nothing of it: one look over the names costs less than finding none.
@@ -160,6 +191,7 @@ impl Context {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             caller: text(CALLER).and_then(|name| name.parse().ok()),
+            principal: Principal::from_headers(headers),
             deadline: Deadline::from_headers(headers),
             priority: text(PRIORITY).map(Priority::from_label).unwrap_or_default(),
             attempt: text(ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1),
@@ -191,18 +223,35 @@ mod tests {
             ("madang-caller", "orders"),
             ("madang-attempt", "7"),
             ("madang-priority", "best-effort"),
+            ("madang-principal", "e30.e30.c2ln"),
         ]);
         let outside = Context::from_headers(&given, false);
         assert_eq!(outside.request_id.0, "from-client");
         assert_eq!(outside.trace.trace_id, 0x0af7651916cd43dd8448eb211c80319c);
         assert_eq!(outside.idempotency_key.as_ref().unwrap(), "\"k\"");
         assert_eq!((outside.caller.as_ref(), outside.deadline, outside.attempt), (None, None, 1));
-        assert_eq!(outside.priority, Priority::Normal);
+        assert_eq!((outside.priority, outside.principal), (Priority::Normal, None));
 
         let inside = Context::from_headers(&given, true);
         assert_eq!(inside.caller.unwrap().as_str(), "orders");
         assert_eq!(inside.deadline.unwrap().remaining(), Duration::from_millis(10));
         assert_eq!((inside.attempt, inside.priority), (7, Priority::BestEffort));
+        let principal = inside.principal.unwrap();
+        assert_eq!(principal.signed(), "e30.e30.c2ln");
+        assert!(!format!("{principal:?}").contains("e30"), "no log has it");
+    }
+
+    #[test]
+    fn what_cannot_be_a_principal_is_none() {
+        let long = format!("a.{}.c", "b".repeat(8192));
+        for bad in ["", "admin", "a.b", "a.b.c.d", "a..c", "a.b.c=", "a.b c.d", &long] {
+            let context = Context::from_headers(&headers(&[("madang-principal", bad)]), true);
+            assert_eq!(context.principal, None, "{bad}");
+        }
+        let two = headers(&[("madang-principal", "a.b.c")]);
+        let mut given = two.clone();
+        given.append("madang-principal", HeaderValue::from_static("d.e.f"));
+        assert_eq!(Context::from_headers(&given, true).principal, None, "nobody is two");
     }
 
     #[test]

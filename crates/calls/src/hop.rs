@@ -20,7 +20,7 @@ use crate::{
     Body, CallError, Elsewhere,
     exchange::{Call, Exchange, Target},
     grpc::GRPC_TIMEOUT,
-    names::{ATTEMPT, CALLER, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
+    names::{ATTEMPT, CALLER, PRINCIPAL, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
     trace::{ascii, new_span_id, traceparent},
     transport::Outgoing,
     upload::Upload,
@@ -244,6 +244,9 @@ fn tell(call: &Call, headers: &mut HeaderMap) {
     headers.insert(SERVICE, exchange.upstream().label.clone());
     if let Some(caller) = &context.caller {
         headers.insert(CALLER, ascii(caller.as_str().as_bytes()));
+    }
+    if let Some(principal) = &context.principal {
+        headers.insert(PRINCIPAL, principal.signed().clone());
     }
     if let Some(left) = exchange.time_left(call.began) {
         let left = millis(left);

@@ -7,6 +7,7 @@ pub(crate) const SERVICE: HeaderName = HeaderName::from_static(headers::SERVICE)
 pub(crate) const CALLER: HeaderName = HeaderName::from_static(headers::CALLER);
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(headers::TIMEOUT);
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static(headers::ATTEMPT);
+pub(crate) const PRINCIPAL: HeaderName = HeaderName::from_static(headers::PRINCIPAL);
 pub(crate) const PRIORITY: HeaderName = HeaderName::from_static(headers::PRIORITY);
 pub(crate) const FALLBACK: HeaderName = HeaderName::from_static(headers::FALLBACK);
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);

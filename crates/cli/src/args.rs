@@ -120,6 +120,9 @@ The answer says how often to repeat it; DELETE leaves at once.")]
         /// The service.
         service: ServiceName,
     },
+    /// Make, list and revoke the API keys by which programs outside speak to the gateway.
+    #[command(subcommand)]
+    Key(Key),
     /// Print the environment in which to run a unit yourself, or run a command in it.
     #[command(after_help = "\
 Examples:
@@ -507,6 +510,39 @@ pub struct RmFault {
     /// Every fault.
     #[arg(long)]
     pub all: bool,
+}
+
+/// `madang key`.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key, and print it: this once, since only a hash of it is kept.
+    Create(CreateKey),
+    /// List the keys, also those that have expired.
+    List,
+    /// Revoke a key: it is good for nothing any more.
+    Revoke {
+        /// The key's name, or its id.
+        name: String,
+    },
+}
+
+/// `madang key create`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang key create ci --scope orders:read --expires 90d
+  curl -H \"authorization: Bearer $(madang key create ci)\" http://127.0.0.1:3000/orders
+
+The gateway takes keys if the manifest says keys = true in [gateway.auth]. A service sees the subject key:NAME.")]
+pub struct CreateKey {
+    /// Its name, which services see as the subject `key:NAME`.
+    pub name: ServiceName,
+    /// A scope that it has; to be given for each.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// How long it is good: `12h`, `90d` [default: until it is revoked].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub expires: Option<Duration>,
 }
 
 /// `madang check`.

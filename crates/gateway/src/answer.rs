@@ -1,10 +1,13 @@
 //! The answers that the gateway gives itself: problems, in the form that the asker reads.
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, WWW_AUTHENTICATE},
+};
 use madang_calls::{Body, CallError, Context, Form};
 use madang_wire::{Code, Problem};
 
-use crate::inspect::Unfit;
+use crate::{auth::denied::Denied, inspect::Unfit};
 
 /// Why the gateway answers a request itself.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,8 @@ pub(crate) enum Refusal {
     NoRoute,
     #[error("the routes for this path take {}", list(.0))]
     Method(Vec<Method>),
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -40,7 +45,15 @@ impl Refusal {
             Self::Unfit(_) => Code::BAD_REQUEST,
             Self::NoRoute | Self::Everything => Code::NO_ROUTE,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
+            Self::Denied(denied) => denied.code(),
             Self::Call(error) => error.code(),
+        }
+    }
+
+    fn denied(&self) -> Option<&Denied> {
+        match self {
+            Self::Denied(denied) => Some(denied),
+            _ => None,
         }
     }
 
@@ -49,8 +62,15 @@ impl Refusal {
         let mut response = match self {
             Self::Everything => abilities(),
             Self::Call(error) => error.response(context, asker.form),
-            _ => asker.form.answer(Problem::new(self.code()).detail(self.to_string()), context, None),
+            _ => {
+                let retry_after = self.denied().and_then(Denied::retry_after);
+                let problem = Problem::new(self.code()).detail(self.to_string());
+                asker.form.answer(problem, context, retry_after)
+            }
         };
+        if let Some(challenge) = self.denied().and_then(Denied::challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
         if let Self::Method(methods) = self
             && let Ok(methods) = HeaderValue::try_from(list(methods))
         {

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -30,6 +30,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
+    auth::guard::Visitor,
     edge,
     inspect::Sender,
     unread,
@@ -56,6 +57,7 @@ pub(crate) struct Connection {
     pub(crate) port: Arc<Port>,
     pub(crate) worker: Arc<Worker>,
     peer: HeaderValue,
+    address: IpAddr,
     /// Requests whose answer has not ended.
     in_flight: AtomicU32,
     /// The tick at which the last answer ended, or the connection was accepted.
@@ -109,6 +111,7 @@ impl Connection {
         Arc::new(Self {
             port,
             peer: address_value(peer),
+            address: peer.ip().to_canonical(),
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
             head_since: AtomicU32::new(0),
@@ -119,6 +122,11 @@ impl Connection {
             worker,
             _permit: permit,
         })
+    }
+
+    /// Who asks, for whoever stands before a route.
+    pub(crate) fn visitor(&self) -> Visitor<'_> {
+        Visitor { address: self.address, cache: &self.worker.verified }
     }
 
     pub(crate) fn sender(&self) -> Sender<'_> {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
 use arc_swap::Guard;
-use http::{HeaderName, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use madang_calls::{Body, CallError, Calling, Client, Context, Deadline, grpc_timeout};
 use madang_model::policy::Priority;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     answer::{Asker, Refusal},
+    auth::{guard::Admission, keyring::Waiting},
     connection::{AnswerBody, Connection, InFlight},
     inspect,
     router::{Found, Router, Target},
@@ -28,9 +29,26 @@ struct Asked<'a> {
     request: Request<Incoming>,
 }
 
+/// Why a request does not go on at once.
+enum Stop {
+    Refused(Refusal),
+    /// Its token can be verified only by a key that is being fetched.
+    Waits(Arc<Destination>, Waiting),
+}
+
+/// A request that waits for a key.
+struct Pending {
+    client: Client,
+    context: Context,
+    request: Request<Incoming>,
+    destination: Arc<Destination>,
+    waiting: Waiting,
+}
+
 /// What becomes of a request.
 enum Outcome<C> {
     Calls(C),
+    Waits(Box<Pending>),
     Refused(Box<(Refusal, Context)>),
 }
 
@@ -57,7 +75,10 @@ pub(crate) fn answer(
     let mut asked = Asked { connection, client, context, request };
     let outcome = match compose(&mut asked, front) {
         Ok(destination) => Outcome::Calls(asked.call(&destination)),
-        Err(refusal) => Outcome::Refused(Box::new((refusal, asked.context))),
+        Err(Stop::Refused(refusal)) => Outcome::Refused(Box::new((refusal, asked.context))),
+        Err(Stop::Waits(destination, waiting)) => {
+            Outcome::Waits(Box::new(asked.pending(destination, waiting)))
+        }
     };
     async move {
         let (mut response, mut request_id) = match outcome {
@@ -68,6 +89,8 @@ pub(crate) fn answer(
                 let problem = |error| Refusal::from(error).answer(asker, context);
                 (answer.unwrap_or_else(problem), context.request_id.0.clone())
             }
+            // In a box, because it is rare and large.
+            Outcome::Waits(pending) => Box::pin(pending.answer(asker, in_flight.connection())).await,
             Outcome::Refused(refused) => {
                 let (refusal, context) = *refused;
                 (refusal.answer(asker, &context), context.request_id.0)
@@ -82,10 +105,10 @@ pub(crate) fn answer(
 }
 
 /// The way of a request through the edge, to where it is sent. Each later layer has its place here.
-fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Refusal> {
+fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Stop> {
     asked.admit()?; // first: everything below sees one form of the request
     let destination = asked.route(front)?;
-    // identity: after the route, which says whether it asks for a principal; sets `context.principal`
+    asked.identify(&destination)?; // after the route, which says whether it asks for whom the request is
     // rate limit: after identity, so that it can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
     Ok(destination) // breaker, retries, balance, faults, time limits: the layers of the call that follows
@@ -122,9 +145,32 @@ impl Asked<'_> {
         way.destination.clone()
     }
 
+    fn identify(&mut self, destination: &Arc<Destination>) -> Result<(), Stop> {
+        match self.admission(destination, false) {
+            Some(Admission::Wait(waiting)) => Err(Stop::Waits(destination.clone(), waiting)),
+            Some(Admission::Not(denied)) => Err(self.refuse(denied).into()),
+            Some(Admission::As(_)) | None => Ok(()),
+        }
+    }
+
+    /// Nothing where nobody is asked who they are.
+    fn admission(&mut self, destination: &Destination, last: bool) -> Option<Admission> {
+        let guard = destination.guard.as_ref()?;
+        let admission = guard.admit(self.request.headers_mut(), self.connection.visitor(), last);
+        if let Admission::As(principal) = &admission {
+            self.context.principal = Some(principal.clone());
+        }
+        Some(admission)
+    }
+
+    fn pending(self, destination: Arc<Destination>, waiting: Waiting) -> Pending {
+        let Self { client, context, request, .. } = self;
+        Pending { client: client.clone(), context, request, destination, waiting }
+    }
+
     fn call(self, destination: &Destination) -> Calling<impl Answering + use<>> {
         let (head, body) = self.request.into_parts();
-        let Destination { lane, policy } = destination;
+        let Destination { lane, policy, .. } = destination;
         self.client.call_in(self.context, lane, policy, head, Body::incoming(body))
     }
 
@@ -143,6 +189,36 @@ impl Asked<'_> {
         let refusal = refusal.into();
         self.client.record_answered(&self.context, self.request.method(), refusal.code(), Instant::now());
         refusal
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Pending {
+    /// The rest of the way, once the key is there or is not coming.
+    async fn answer(self: Box<Self>, asker: Asker, connection: &Connection) -> (Response<Body>, HeaderValue) {
+        let Self { client, context, request, destination, waiting } = *self;
+        let in_time = waiting.ended(context.deadline.map(|deadline| deadline.0)).await;
+        let mut asked = Asked { connection, client: &client, context, request };
+        let denied = match (asked.admission(&destination, true), &destination.guard) {
+            (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(Waiting::late())),
+            (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(Waiting::late())),
+            (Some(Admission::Not(denied)), _) => Some(denied),
+            _ => None,
+        };
+        if let Some(denied) = denied {
+            let (refusal, context) = (asked.refuse(denied), asked.context);
+            return (refusal.answer(asker, &context), context.request_id.0);
+        }
+        let mut call = pin!(asked.call(&destination));
+        let answer = call.as_mut().await;
+        let context = call.context();
+        let problem = |error| Refusal::from(error).answer(asker, context);
+        (answer.unwrap_or_else(problem), context.request_id.0.clone())
     }
 }
 

@@ -51,6 +51,7 @@ impl Handle {
 
     pub(crate) async fn change(&self, snapshot: Snapshot, given: Vec<Listener>) -> Result<(), Error> {
         self.shared.listeners.lock().await.change(&snapshot.fronts, given).await?;
+        snapshot.is_in_force();
         *self.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         Ok(())
     }

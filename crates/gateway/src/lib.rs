@@ -5,10 +5,11 @@
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
 //! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a
 //! `worker`, which serves each as a `connection`; `edge` is the way of one request through `path`, `inspect` and
-//! the routes to a call, or to an `answer` of the gateway's own; `unread` answers what is no request.
+//! the routes to a call, where `auth` says for whom, or to an `answer` of the gateway's own; `unread` answers what is no request.
 
 mod acceptor;
 mod answer;
+mod auth;
 mod config;
 mod connection;
 mod edge;
@@ -26,6 +27,7 @@ mod template;
 mod unread;
 mod worker;
 
+pub use auth::{ApiKey, Identity, KeySource};
 pub use config::Config;
 pub use error::Error;
 pub use handle::Handle;

@@ -6,13 +6,23 @@ use madang_calls::{Directory, Lane, Origin, Policy};
 use madang_model::{Route, ServiceName, System, policy::Fault};
 use madang_wire::admin::{RouteView, TargetView};
 
-use crate::{Error, router::Router};
+use crate::{
+    Error,
+    auth::{
+        Identity,
+        guard::{Gatekeeper, Guard},
+        identity::guard,
+    },
+    router::Router,
+};
 
 /// The listeners and routes of a system; it never changes.
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) fronts: BTreeMap<SocketAddr, Arc<Front>>,
     views: Arc<[RouteView]>,
+    identity: Identity,
+    gatekeeper: Option<Arc<Gatekeeper>>,
 }
 
 /// Where the services of a unit call one other.
@@ -35,6 +45,7 @@ struct Sources<'a> {
     system: &'a System,
     directory: &'a Directory,
     faults: Faults<'a>,
+    gatekeeper: Option<&'a Arc<Gatekeeper>>,
 }
 
 /// What a listener does with a request.
@@ -78,12 +89,14 @@ pub(crate) struct Destinations {
 pub(crate) struct Destination {
     pub(crate) lane: Arc<Lane>,
     pub(crate) policy: Arc<Policy>,
+    /// Absent where nobody is asked who they are.
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Compiles the listeners and routes of a system, these doors, and the faults that are met there.
+    /// Compiles the listeners and routes of a system, these doors, the faults that are met there, and who is let in.
     ///
     /// # Errors
     /// If a route's path, method or header cannot be one, or a route leads nowhere.
@@ -92,20 +105,34 @@ impl Snapshot {
         directory: &Directory,
         doors: &[Door],
         faults: Faults<'_>,
+        identity: &Identity,
     ) -> Result<Self, Error> {
-        let sources = Sources { system, directory, faults };
+        let gatekeeper = identity.gatekeeper(system);
+        let sources = Sources { system, directory, faults, gatekeeper: gatekeeper.as_ref() };
         let table = Table::compile(sources)?;
         let views = table.router.order().iter().map(|&i| view(&system.routes[i])).collect();
         let services = system.services.values().filter_map(|service| {
-            let destination = sources.of_route(&service.name, None);
-            Some((service.listen?, Arc::new(Front::Service(Arc::new(destination)))))
+            let listen = service.listen?;
+            let mut destination = sources.of_route(&service.name, None);
+            // One of this machine is for the system's own services, which are not asked.
+            if listen.ip().is_loopback() {
+                destination.guard = None;
+            }
+            Some((listen, Arc::new(Front::Service(Arc::new(destination)))))
         });
         let doors = doors.iter().filter_map(|door| {
             let ways = Ways::new(sources, door)?;
             Some((door.address, Arc::new(Front::Door(ways))))
         });
         let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
-        Ok(Self { fronts: doors.chain(services).chain([gateway]).collect(), views })
+        let fronts = doors.chain(services).chain([gateway]).collect();
+        let identity = identity.clone();
+        Ok(Self { fronts, views, identity, gatekeeper })
+    }
+
+    /// It is in force: whoever is to be verified is, by keys that are fetched from now on.
+    pub(crate) fn is_in_force(&self) {
+        self.identity.follow(self.gatekeeper.clone());
     }
 
     /// The routes in order of precedence.
@@ -201,15 +228,67 @@ impl Destinations {
 impl Sources<'_> {
     fn of_route(self, name: &ServiceName, route: Option<&Route>) -> Destination {
         let origin = route.map_or(Origin::Listener, |route| Origin::Route(route.identity().into()));
-        self.destination(origin, name, self.system.policy_of_route(route, name))
+        let mut destination = self.destination(origin, name, self.system.policy_of_route(route, name));
+        destination.guard = guard(self.gatekeeper, self.system, route, name);
+        destination
     }
 
     fn destination(self, origin: Origin, name: &ServiceName, mut policy: Policy) -> Destination {
         policy.faults.extend((self.faults)(&origin, name));
-        Destination { lane: self.directory.lane(origin, name), policy: Arc::new(policy) }
+        Destination { lane: self.directory.lane(origin, name), policy: Arc::new(policy), guard: None }
     }
 
     fn of_call(self, caller: &ServiceName, callee: &ServiceName) -> Destination {
         self.destination(Origin::Caller(caller.clone()), callee, self.system.policy_of_call(caller, callee))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use madang_model::manifest;
+
+    use super::*;
+
+    /// Who is asked where: at the gateway by route, at a service's listener if other machines reach it, at no door.
+    #[test]
+    fn whoever_comes_from_outside_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"
+            gateway.auth.keys = true
+            [services.a]
+            run = false
+            listen = 4001
+            routes = ["/a", { path = "/open", require = "none" }]
+            [services.b]
+            run = false
+            listen = "192.0.2.1:4002"
+            [services.c]
+            run = false
+            listen = "192.0.2.1:4003"
+            require = "none"
+        "#;
+        fs::write(folder.path().join("madang.toml"), text).unwrap();
+        let system = manifest::load(folder.path(), &|_| None).unwrap().system;
+        let door = Door {
+            address: "127.0.0.1:4009".parse().unwrap(),
+            callee: "a".parse().unwrap(),
+            callers: vec!["b".parse().unwrap()],
+        };
+        let identity = Identity::new(&[1; 32]);
+        let directory = Directory::default();
+        let snapshot =
+            Snapshot::compile(&system, &directory, &[door], &|_, _| Vec::new(), &identity).unwrap();
+        let asks = |address: &str| match &*snapshot.fronts[&address.parse().unwrap()] {
+            Front::Gateway(table) => {
+                table.routes.iter().map(|route| route.choose(|| 0).guard.is_some()).collect()
+            }
+            Front::Service(destination) => vec![destination.guard.is_some()],
+            Front::Door(ways) => vec![ways.of(None).destination.guard.is_some()],
+        };
+        assert_eq!(asks("127.0.0.1:3000"), [true, false]);
+        let listeners = ["127.0.0.1:4001", "192.0.2.1:4002", "192.0.2.1:4003", "127.0.0.1:4009"];
+        assert_eq!(listeners.map(asks), [[false], [true], [false], [false]]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,6 +23,7 @@ use tracing::warn;
 
 use crate::{
     Config,
+    auth::cache::Cache,
     connection::{Connection, Protocols},
     snapshot::Front,
     stats::{Counters, Stats},
@@ -45,6 +46,8 @@ pub(crate) struct Port {
 /// A worker as other threads see it.
 pub(crate) struct Worker {
     pub(crate) counters: Counters,
+    /// The tokens and keys that it has verified. Only its own requests lock it.
+    pub(crate) verified: Mutex<Cache>,
     clients: OnceLock<Clients>,
     connections: AtomicUsize,
     /// Records that were dropped, as far as it showed when they were taken.
@@ -110,6 +113,7 @@ impl Worker {
     pub(crate) fn new() -> Self {
         Self {
             counters: Counters::default(),
+            verified: Mutex::default(),
             clients: OnceLock::new(),
             connections: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 //! Knows nothing of the network, of async, of processes or of clocks. Its only I/O is reading the files
 //! of a manifest (`manifest::load`).
 
+mod auth;
 mod duration;
 mod limits;
 pub mod manifest;
@@ -15,6 +16,7 @@ mod system;
 mod telemetry;
 mod url;
 
+pub use auth::{ApiKeys, Auth, ClaimPath, Demand, Issuer, Require};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use limits::{ExplainedLimit, Limits, Scope, inline};
 pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
@@ -27,4 +29,4 @@ pub use system::{
     System, Target, Unit,
 };
 pub use telemetry::{Forward, ForwardProtocol, Telemetry};
-pub use url::{BaseUrl, ParseUrlError, Url};
+pub use url::{BaseUrl, ParseUrlError, Url, WebUrl};

@@ -10,8 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    DomainName, ExplainedLimit, Limits, Policy, Scope, ServiceName, SystemName, Telemetry, UnitName, Url,
-    limits::Layers,
+    Auth, DomainName, ExplainedLimit, Limits, Policy, Require, Scope, ServiceName, SystemName, Telemetry,
+    UnitName, Url, limits::Layers,
 };
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
@@ -60,6 +60,17 @@ impl System {
         self.call_layers(caller, callee).explain()
     }
 
+    /// What is asked of whoever makes a request from outside to this service, over this route.
+    pub fn require(&self, route: Option<&Route>, service: &ServiceName) -> Require {
+        let said = route.and_then(|route| route.require.as_ref());
+        let said = said.or_else(|| self.services.get(service)?.require.as_ref());
+        match (said, &self.gateway.auth) {
+            (Some(said), _) => said.clone(),
+            (None, Some(_)) => Require::Principal,
+            (None, None) => Require::None,
+        }
+    }
+
     fn route_layers<'a>(&'a self, route: Option<&'a Route>, service: &ServiceName) -> Layers<'a> {
         let mut layers = vec![(Scope::Default, &self.policy), (Scope::Gateway, &self.gateway.policy)];
         layers.extend(self.services.get(service).map(|service| (Scope::Service, &service.policy)));
@@ -83,6 +94,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// What holds for requests from outside unless a service or route says otherwise.
     pub policy: Limits,
+    /// Who can say who a client is; without it nobody is asked.
+    pub auth: Option<Auth>,
 }
 
 /// Where the admin API and the dashboard are reached over TCP, beside the unix socket.
@@ -126,6 +139,8 @@ pub struct Service {
     pub database: Option<Database>,
     /// What holds for calls to it unless the caller or the route says otherwise.
     pub policy: Limits,
+    /// What is asked of whoever calls it from outside, unless the route says otherwise.
+    pub require: Option<Require>,
 }
 
 impl Service {
@@ -259,6 +274,8 @@ pub struct Route {
     pub to: Vec<Target>,
     /// What holds for requests over this route.
     pub policy: Limits,
+    /// What is asked of whoever makes them.
+    pub require: Option<Require>,
     /// The line that declares it.
     pub place: Place,
 }

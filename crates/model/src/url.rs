@@ -24,6 +24,16 @@ pub struct BaseUrl {
     pub path: String,
 }
 
+/// The URL of one document of a server that runs elsewhere: `https://id.example/realms/shop/keys?use=sig`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct WebUrl {
+    /// The server.
+    pub server: Url,
+    /// The path, and the query if there is one: what a request asks the server for.
+    pub target: String,
+}
+
 /// Why a text is not such a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseUrlError {
@@ -60,6 +70,12 @@ impl Url {
     /// The port: 80 or 443 unless it is given.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(if self.tls { 443 } else { 80 })
+    }
+
+    /// Whether what is said to it and what it says cannot be read or changed on the way: over TLS, or on this machine.
+    pub fn is_private(&self) -> bool {
+        let loopback = |address: IpAddr| address.is_loopback();
+        self.tls || self.host == "localhost" || self.host.parse().is_ok_and(loopback)
     }
 
     /// The host and, if it is not the scheme's own, the port: what the header `host` says.
@@ -129,6 +145,43 @@ impl FromStr for BaseUrl {
         // What an HTTP request could not ask for is no path.
         let fit = path.is_empty() || path.parse::<PathAndQuery>().is_ok_and(|it| it.path() == path);
         if fit { Ok(Self { server, path: path.to_owned() }) } else { Err(ParseUrlError::Rest) }
+    }
+}
+
+// === impl WebUrl ===
+
+impl fmt::Display for WebUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.server, self.target)
+    }
+}
+
+impl FromStr for WebUrl {
+    type Err = ParseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let after_scheme = text.find("://").ok_or(ParseUrlError::Scheme)? + 3;
+        let target = text[after_scheme..].find(['/', '?', '#']).map_or(text.len(), |at| after_scheme + at);
+        let (server, target) = text.split_at(target);
+        let server = server.parse()?;
+        let target = if target.is_empty() { "/" } else { target };
+        // What an HTTP request could not ask for is no document.
+        let fit = target.starts_with('/') && target.parse::<PathAndQuery>().is_ok_and(|it| it == target);
+        if fit { Ok(Self { server, target: target.to_owned() }) } else { Err(ParseUrlError::Rest) }
+    }
+}
+
+impl From<WebUrl> for String {
+    fn from(url: WebUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl TryFrom<String> for WebUrl {
+    type Error = ParseUrlError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -205,6 +258,39 @@ mod tests {
             let url: Url = text.parse().unwrap();
             assert_eq!((url.to_string().as_str(), url.host(), url.port()), (shown, host, port));
             assert_eq!(url.to_string().parse(), Ok(url), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_document_has_a_server_and_what_it_is_asked_for() {
+        for (text, server, target) in [
+            ("https://id.example", "https://id.example", "/"),
+            ("https://id.example/", "https://id.example", "/"),
+            ("https://ID.example:443/a/b?c=d", "https://id.example", "/a/b?c=d"),
+            ("http://[::1]:8080/keys", "http://[::1]:8080", "/keys"),
+        ] {
+            let url: WebUrl = text.parse().unwrap();
+            assert_eq!((url.server.to_string().as_str(), url.target.as_str()), (server, target));
+            assert_eq!(url.to_string().parse(), Ok(url), "{text}");
+        }
+        for (text, why) in [
+            ("id.example/keys", ParseUrlError::Scheme),
+            ("https://id.example?keys", ParseUrlError::Rest),
+            ("https://id.example/a#b", ParseUrlError::Rest),
+            ("https://id.example/a b", ParseUrlError::Rest),
+            ("https://me:secret@id.example/keys", ParseUrlError::Credentials),
+        ] {
+            assert_eq!(text.parse::<WebUrl>(), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_listens_on_the_way_over_tls_or_on_this_machine() {
+        for private in ["https://id.example", "http://127.9.9.9", "http://[::1]:1", "http://localhost:8080"] {
+            assert!(private.parse::<Url>().unwrap().is_private(), "{private}");
+        }
+        for open in ["http://id.example", "http://10.0.0.7", "http://localhost.example", "http://[::2]"] {
+            assert!(!open.parse::<Url>().unwrap().is_private(), "{open}");
         }
     }
 

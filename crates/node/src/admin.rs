@@ -21,6 +21,7 @@ use madang_wire::{
     },
     audit::AuditEntry,
     dashboard::{LoginView, TryAnswer, TryRequest},
+    keys::{KeySpec, KeyView, NewKey},
     log::{LogLevel, LogLine, LogSource},
     metrics::{ExternalMetric, InstanceSeries, MetricsSeries, MetricsSummary},
     telemetry::TelemetryView,
@@ -46,6 +47,7 @@ pub(crate) mod audit;
 mod events;
 mod explore;
 mod guard;
+mod keys;
 mod listener;
 mod login;
 mod logs;
@@ -89,6 +91,9 @@ type Answer<T> = Result<T, Failure>;
         faults::add,
         faults::remove,
         faults::remove_all,
+        keys::list,
+        keys::create,
+        keys::revoke,
         units::restart,
         units::stop,
         units::start,
@@ -117,6 +122,9 @@ type Answer<T> = Result<T, Failure>;
         InstanceState,
         RequestRecord,
         TokenView,
+        KeySpec,
+        KeyView,
+        NewKey,
         EnvironmentView,
         TrafficView,
         AuditEntry,
@@ -207,6 +215,8 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/why/{id}", get(why::get))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{name}", delete(keys::revoke))
         .route("/v1/restart/{name}", post(units::restart))
         .route("/v1/units/{name}/stop", post(units::stop))
         .route("/v1/units/{name}/start", post(units::start))

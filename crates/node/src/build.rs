@@ -11,7 +11,7 @@ use std::{
 
 use madang_calls::{Directory, Killer};
 use madang_discovery::{Keeper, Registry};
-use madang_gateway::{Gateway, Snapshot};
+use madang_gateway::{Gateway, Identity, Snapshot};
 use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
@@ -32,6 +32,7 @@ use tracing::{error, warn};
 use crate::{
     StartError,
     admin::{self, access::Access, audit::Audit},
+    api_keys::Keys,
     by_hand, changes, disk,
     doors::Doors,
     edits,
@@ -41,6 +42,7 @@ use crate::{
     forward::{self, BackEnd},
     gauges::{self, Gauges},
     holder,
+    identity::Issuers,
     isolation::Isolation,
     join,
     journal::Journal,
@@ -119,6 +121,8 @@ impl Node {
             None => system,
         });
         let access = Access::open(&state, random_key()?, random_key()?, &place.socket()).await?;
+        let identity = Identity::new(&principal_seed(&state).await?);
+        let api_keys = Keys::open(&state, &identity).await?;
         let (audit, stops) = (Audit::open(&state).await?, Stops::open(&state).await?);
         let registry = Registry::open(&state).await?;
         let directory = Directory::default();
@@ -141,11 +145,16 @@ impl Node {
             by_hand::all_ports(except, &ports, &tokens, &system).await.map_err(StartError::HandPort)?;
         let doors = Doors::new(ports.clone());
         let plan = doors.plan(&system, &[]).await?;
-        let snapshot = Snapshot::compile(&system, &directory, &plan.doors, &|from, to| faults.at(from, to))?;
+        let faults_at = |from: &_, to: &_| faults.at(from, to);
+        let snapshot = Snapshot::compile(&system, &directory, &plan.doors, &faults_at, &identity)?;
         let (listeners, open) = plan.split();
         doors.opened(open);
-        let environment =
-            Arc::new(InstanceEnvironment { tokens: tokens.clone(), service_api, doors: doors.clone() });
+        let environment = Arc::new(InstanceEnvironment {
+            tokens: tokens.clone(),
+            service_api,
+            doors: doors.clone(),
+            principal_keys: identity.verifying_keys(),
+        });
         let (supervisor, supervisor_handle) = Supervisor::start(
             supervisor_config(&owner, hands.clone()),
             system.clone(),
@@ -205,6 +214,8 @@ impl Node {
             journal: journal.clone(),
             outside: outside.clone(),
             tokens: tokens.clone(),
+            identity: identity.clone(),
+            api_keys,
             access: Arc::new(access),
             dashboard: dashboard_url.map(|address| format!("http://{address}")),
             audit,
@@ -250,6 +261,13 @@ impl Node {
         if let (Some(forward), Some(back_end)) = (forward.clone(), back_end) {
             node.run("forwarding", endless(forward::run(shared.clone(), forward, back_end, read)));
         }
+        node.run("keys of issuers", {
+            let stopped = stopped.clone();
+            async move {
+                stopped.run_until_cancelled_owned(identity.run(Arc::new(Issuers))).await;
+                Ok(())
+            }
+        });
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));
@@ -358,6 +376,14 @@ fn log_config(telemetry: &Telemetry) -> LogConfig {
 
 fn supervisor_config(owner: &Owner, by_hand: BTreeMap<UnitName, u16>) -> madang_supervisor::Config {
     madang_supervisor::Config { logs: owner.data().join("logs"), by_hand, ..Default::default() }
+}
+
+/// The seed of the key by which services are told of principals; kept, so that those that run know it still.
+async fn principal_seed(state: &Store) -> Result<[u8; 32], StartError> {
+    let key = tokens::kept_key(state, "principals", random_key()?).await?;
+    let mut seed = [0; 32];
+    seed.copy_from_slice(&key[..32]);
+    Ok(seed)
 }
 
 pub(crate) fn random_key() -> Result<[u8; tokens::KEY], StartError> {

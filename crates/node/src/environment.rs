@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use madang_model::{InstanceId, ServiceName, UnitName};
 use madang_supervisor::{Environment, InstanceRef};
+use madang_wire::principal;
 
 use crate::{
     doors::Doors,
@@ -16,6 +17,8 @@ pub(crate) struct InstanceEnvironment {
     pub(crate) tokens: Tokens,
     pub(crate) service_api: SocketAddr,
     pub(crate) doors: Doors,
+    /// By which it verifies for whom a request is made.
+    pub(crate) principal_keys: String,
 }
 
 impl InstanceEnvironment {
@@ -26,6 +29,7 @@ impl InstanceEnvironment {
         let mut env = vec![
             ("MADANG_URL".to_owned(), url.clone()),
             ("MADANG_TOKEN".to_owned(), token.to_owned()),
+            (principal::KEYS.to_owned(), self.principal_keys.clone()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), url),
             // A header's value is percent-encoded there; no token has what would have to be but the blank.
             ("OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("authorization=Bearer%20{token}")),

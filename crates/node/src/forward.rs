@@ -6,36 +6,26 @@ mod http;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header::RETRY_AFTER};
-use bytes::Bytes;
+use ::http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 use futures_util::{FutureExt, future::BoxFuture};
-use http_body_util::{BodyExt, Limited};
-use madang_calls::{Body, Client, ClientConfig, Directory, Elsewhere, Lane, Origin, Policy, Trust};
-use madang_model::{Forward, ForwardProtocol, InstanceId, Protocol, ServiceName};
+use madang_model::{Forward, ForwardProtocol, Protocol};
 use madang_telemetry::{
     forward::{Carried, Carrier},
     otlp::Signal,
 };
-use madang_wire::{
-    Hop,
-    admin::EventKind,
-    service::{Endpoint, Endpoints, ServiceEndpoints},
-};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, MissedTickBehavior, interval, timeout},
-};
+use madang_wire::admin::EventKind;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::node::{Shared, now, with_causes};
+use crate::{
+    node::{Shared, now},
+    remote::{Answer, Remote},
+};
 
 /// How long an export may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long the addresses of the back end's name are good.
-const PERIOD: Duration = Duration::from_secs(30);
 
 /// How often what Madang measures itself is forwarded.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -46,35 +36,11 @@ const ANSWER: usize = 64 * 1024;
 /// How much of what the back end says of a failure is told again, in characters.
 const SAID: usize = 200;
 
-/// Who is called; no service has this name, as the directory is the back end's own.
-const NAME: &str = "telemetry";
-
 /// The back end.
 pub(crate) struct BackEnd {
     config: Forward,
     headers: HeaderMap,
-    name: ServiceName,
-    client: Client,
-    directory: Directory,
-    lane: Arc<Lane>,
-    policy: Arc<Policy>,
-    found: Mutex<Found>,
-}
-
-/// What is known of where it is.
-#[derive(Default)]
-struct Found {
-    trust: Option<Trust>,
-    at: Option<Instant>,
-    addresses: Vec<SocketAddr>,
-}
-
-/// An answer, whole.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    trailers: HeaderMap,
+    server: Remote,
 }
 
 // === impl BackEnd ===
@@ -82,16 +48,9 @@ struct Answer {
 impl BackEnd {
     /// Of which nothing is known yet but what the manifest says. Made inside the runtime on which it is used.
     pub(crate) fn new(config: Forward) -> Option<Self> {
-        let name: ServiceName = NAME.parse().ok()?;
-        let directory = Directory::default();
-        let lane = directory.lane(Origin::Caller(name.clone()), &name);
-        // Whether it is sent again is decided with what waits in sight.
-        let policy = Policy {
-            timeout: PATIENCE,
-            attempt_timeout: PATIENCE,
-            attempts: 1,
-            ejection: None,
-            ..Policy::default()
+        let protocol = match config.protocol {
+            ForwardProtocol::Http => Protocol::Http,
+            ForwardProtocol::Grpc => Protocol::Grpc,
         };
         let header = |(name, value): (&String, &String)| {
             let mut value = HeaderValue::try_from(value).ok()?;
@@ -100,18 +59,13 @@ impl BackEnd {
         };
         Some(Self {
             headers: config.headers.iter().filter_map(header).collect(),
+            server: Remote::new(config.url.server.clone(), protocol, PATIENCE, ANSWER)?,
             config,
-            name,
-            client: Client::new(ClientConfig { records: 1, ..ClientConfig::new(Hop::Sdk) }),
-            directory,
-            lane,
-            policy: Arc::new(policy),
-            found: Mutex::default(),
         })
     }
 
     async fn send(&self, signal: Signal, packed: Vec<u8>) -> Carried {
-        if let Err(error) = self.find().await {
+        if let Err(error) = self.server.find().await {
             let why = format!("{} is not found: {error}", self.config.url);
             return Carried::Later { why, after: None };
         }
@@ -120,78 +74,13 @@ impl BackEnd {
             ForwardProtocol::Grpc => grpc::request(signal, packed),
         };
         request.headers_mut().extend(self.headers.clone());
-        match self.call(request).await {
+        match self.server.call(request).await {
             Ok(answer) => match self.config.protocol {
                 ForwardProtocol::Http => http::outcome(signal, &answer),
                 ForwardProtocol::Grpc => grpc::outcome(signal, &answer),
             },
-            Err(why) => {
-                // It may have moved.
-                self.found.lock().await.at = None;
-                Carried::Later { why, after: None }
-            }
+            Err(why) => Carried::Later { why, after: None },
         }
-    }
-
-    async fn call(&self, request: Request<Body>) -> Result<Answer, String> {
-        let answer = self.client.call(&self.lane, &self.policy, request).await;
-        let (head, body) = answer.map_err(|error| with_causes(&error))?.into_parts();
-        let whole = timeout(PATIENCE, Limited::new(body, ANSWER).collect()).await;
-        let whole = whole.map_err(|_| "its answer did not come to its end in time".to_owned())?;
-        let whole = whole.map_err(|error| format!("its answer broke off: {error}"))?;
-        let trailers = whole.trailers().cloned().unwrap_or_default();
-        let body = whole.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body, trailers })
-    }
-
-    /// Asks for its addresses again if those that are known are old.
-    async fn find(&self) -> io::Result<()> {
-        let mut found = self.found.lock().await;
-        if found.at.is_some_and(|at| at.elapsed() < PERIOD) {
-            return Ok(());
-        }
-        let server = &self.config.url.server;
-        let elsewhere = if server.is_tls() {
-            if found.trust.is_none() {
-                let trust = tokio::task::spawn_blocking(Trust::of_this_machine).await;
-                found.trust = Some(trust.map_err(io::Error::other)?.map_err(io::Error::other)?);
-            }
-            found.trust.as_ref().map(|trust| Elsewhere::trusted(server.clone(), trust)).transpose()?
-        } else {
-            Elsewhere::plain(server.clone())
-        };
-        let resolving = tokio::net::lookup_host((server.host(), server.port()));
-        match timeout(PATIENCE, resolving).await {
-            Ok(Ok(addresses)) => {
-                found.addresses = addresses.collect();
-                found.addresses.sort();
-                found.addresses.dedup();
-            }
-            // What was known stays in force.
-            Ok(Err(error)) if found.addresses.is_empty() => return Err(error),
-            Err(_) if found.addresses.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(Err(_)) | Err(_) => {}
-        }
-        if found.addresses.is_empty() {
-            return Err(io::Error::other("the name has no address"));
-        }
-        self.directory.elsewhere(&self.name, elsewhere);
-        let protocol = match self.config.protocol {
-            ForwardProtocol::Http => Protocol::Http,
-            ForwardProtocol::Grpc => Protocol::Grpc,
-        };
-        let endpoint = |address: &SocketAddr| Endpoint {
-            instance: InstanceId(address.to_string().as_str().into()),
-            address: *address,
-            protocol,
-            release: None,
-        };
-        let instances = found.addresses.iter().map(endpoint).collect();
-        let service = ServiceEndpoints { instances, ..Default::default() };
-        let services = [(self.name.clone(), service)].into();
-        self.directory.apply(&Endpoints { services, ..Default::default() });
-        found.at = Some(Instant::now());
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! the manifest that is read again when its files change. Knows nothing of terminals.
 
 mod admin;
+mod api_keys;
 mod build;
 mod by_hand;
 mod changes;
@@ -21,6 +22,7 @@ mod gauges;
 mod hex;
 mod holder;
 mod http;
+mod identity;
 mod isolation;
 mod join;
 mod journal;
@@ -32,6 +34,7 @@ mod owner;
 mod peer;
 mod place;
 mod ports;
+mod remote;
 mod rotation;
 mod scrape;
 mod service_api;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use madang_calls::Directory;
-use madang_gateway::Snapshot;
+use madang_gateway::{Identity, Snapshot};
 use madang_model::{Service, System, UnitName, manifest};
 use madang_telemetry::{Annotations, External, Logs, Metrics, Records, Traces, Why, forward::Forward};
 use madang_wire::admin::{
@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin::{access::Access, audit::Audit},
+    api_keys::Keys,
     by_hand::{self, HandEnvironment},
     difference,
     doors::{DoorError, Doors, Plan},
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
+    pub(crate) identity: Identity,
+    pub(crate) api_keys: Keys,
     /// Who may speak to the admin API over TCP.
     pub(crate) access: Arc<Access>,
     /// The dashboard's URL, where it is on.
@@ -386,7 +389,7 @@ impl Shared {
     /// Has the gateway do what a system says, with the faults in force and these doors.
     async fn open(&self, system: &System, plan: Plan) -> Result<(), Hindrance> {
         let faults = |origin: &_, callee: &_| self.faults.at(origin, callee);
-        let snapshot = Snapshot::compile(system, &self.directory, &plan.doors, &faults)?;
+        let snapshot = Snapshot::compile(system, &self.directory, &plan.doors, &faults, &self.identity)?;
         let (listeners, open) = plan.split();
         self.gateway.apply(snapshot, listeners).await?;
         self.doors.opened(open);

@@ -1,11 +1,12 @@
 //! What a process is told by its environment.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use http::Uri;
 use madang_model::ServiceName;
+use madang_wire::principal;
 
-use crate::{StartError, telemetry::Settings};
+use crate::{StartError, principal::Principals, telemetry::Settings};
 
 /// What a process is told by its environment (the contract with a service).
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) service_api: Option<ServiceApi>,
     /// Without a node: where other services are.
     pub(crate) services: BTreeMap<ServiceName, SocketAddr>,
+    /// Whom it believes to say for whom a request is made.
+    pub(crate) principals: Arc<Principals>,
     /// What it is told of telemetry.
     pub(crate) telemetry: Settings,
     /// The databases' URLs by the service's variable prefix, and that of a single service under the empty one.
@@ -60,9 +63,12 @@ impl Environment {
                     .ok_or_else(|| bad("MADANG_TOKEN", "the token of this instance"))?,
             }),
         };
+        let principals = Principals::read(get(principal::KEYS).as_deref())
+            .ok_or_else(|| bad(principal::KEYS, "a JSON Web Key Set"))?;
         let telemetry = Settings::read(&variables, service_api.is_some());
         Ok(Self {
             port,
+            principals: Arc::new(principals),
             telemetry,
             unit: get("MADANG_UNIT"),
             service_api,
@@ -76,6 +82,12 @@ impl Environment {
         let own = self.databases.get(&service.env_prefix());
         let plain = if alone { self.databases.get("") } else { None };
         own.or(plain).map(String::as_str)
+    }
+
+    /// Believes those who have the private halves of these keys.
+    pub(crate) fn with_principals(mut self, principals: Principals) -> Self {
+        self.principals = Arc::new(principals);
+        self
     }
 
     /// Gives a service a database.
@@ -180,6 +192,10 @@ mod tests {
         assert_eq!(
             refused(&[("MADANG_URL", "http://127.0.0.1:4000")]),
             "the variable MADANG_TOKEN is not as expected: the token of this instance"
+        );
+        assert_eq!(
+            refused(&[("MADANG_PRINCIPAL_KEYS", "secret")]),
+            "the variable MADANG_PRINCIPAL_KEYS is not as expected: a JSON Web Key Set"
         );
         assert_eq!(parse(&[("PORT", "")]).unwrap().port, 0);
     }

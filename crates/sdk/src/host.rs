@@ -27,6 +27,7 @@ use crate::{
     environment::Environment,
     fired::Firing,
     front::{ask, unready},
+    principal::Principals,
     records::Courier,
     stack::{panic_message, stack},
     telemetry::{self, Source, Telemetry},
@@ -42,6 +43,8 @@ pub(crate) struct Host(Arc<Inner>);
 
 struct Inner {
     services: BTreeMap<ServiceName, Hosted>,
+    /// Who is believed to be whom.
+    principals: Arc<Principals>,
     ready: watch::Sender<bool>,
     stopping: CancellationToken,
     /// The first background task that panicked.
@@ -94,6 +97,7 @@ impl Host {
         refuse_shared_databases(&hosted)?;
         let host = Self(Arc::new(Inner {
             services: hosted,
+            principals: environment.principals.clone(),
             ready: watch::Sender::new(false),
             stopping,
             failed: watch::Sender::new(None),
@@ -172,7 +176,8 @@ impl Host {
         if let Some(pool) = &pool {
             outbound.telemetry.has_database(pool);
         }
-        let resources = Resources::new(name.clone(), pool, outbound, self.0.stopping.clone());
+        let (stopping, principals) = (self.0.stopping.clone(), self.0.principals.clone());
+        let resources = Resources::new(name.clone(), pool, outbound, stopping, principals);
         let span = tracing::info_span!("prepare", service = %name);
         telemetry::begin(&span, hosted.outbound.telemetry.clone());
         for prepare in &service.prepare {

@@ -65,6 +65,8 @@
 //!   `application/problem+json` with a stable code, the request's id and its trace's; a bad field is named.
 //! - **Calls** to the services declared in the manifest, balanced in this process without a hop, with the
 //!   request's trace and within its deadline. Who calls waits no longer than the one who called it.
+//! - **Who it is for**: [`Principal`], whoever the gateway let in, with scopes and roles; verified, and handed on with
+//!   the calls that a handler makes.
 //! - **gRPC**, served beside HTTP on the same port by what `tonic` generates, and called the way of all calls
 //!   ([`grpc`]). The standard's health check is answered.
 //! - **A log** of JSON lines on stdout (text on a terminal) in which whatever `tracing` is told during a request
@@ -111,6 +113,7 @@ mod host;
 mod lines;
 mod logs;
 mod post;
+mod principal;
 mod process;
 mod records;
 mod reply;
@@ -140,6 +143,7 @@ pub use crate::{
     context::Context,
     error::{Error, Result},
     extract::{Json, Path, Postgres, Query, Sqlite},
+    principal::Principal,
     reply::{Reply, ReplyError},
     resources::Resources,
     run::run,

@@ -10,6 +10,7 @@ use crate::{
     Calls, Error, Result,
     calls::Outbound,
     database::Pool,
+    principal::Principals,
     telemetry::{Counter, Source},
 };
 
@@ -22,6 +23,7 @@ struct Inner {
     pool: Option<Pool>,
     outbound: Arc<Outbound>,
     stopping: CancellationToken,
+    principals: Arc<Principals>,
 }
 
 impl Resources {
@@ -30,8 +32,9 @@ impl Resources {
         pool: Option<Pool>,
         outbound: Arc<Outbound>,
         stopping: CancellationToken,
+        principals: Arc<Principals>,
     ) -> Self {
-        Self(Arc::new(Inner { service, pool, outbound, stopping }))
+        Self(Arc::new(Inner { service, pool, outbound, stopping, principals }))
     }
 
     /// The service's name.
@@ -78,6 +81,10 @@ impl Resources {
 
     pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.0.outbound
+    }
+
+    pub(crate) fn principals(&self) -> &Arc<Principals> {
+        &self.0.principals
     }
 
     pub(crate) fn telemetry(&self) -> &Arc<Source> {

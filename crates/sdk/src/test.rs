@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use crate::{
     Calls, IntoServices, Resources, Service,
     environment::Environment,
+    principal::{Principals, signed},
     process::{Process, bind},
 };
 
@@ -184,7 +185,8 @@ impl TestApp {
             Placement::Together => vec![self.services.clone()],
             Placement::Apart => self.services.iter().map(|service| vec![service.clone()]).collect(),
         };
-        let mut environment = Environment::default();
+        let believed = Principals::read(Some(&signed::keys())).expect("the keys of tests are a set");
+        let mut environment = Environment::default().with_principals(believed);
         let mut listeners = Vec::new();
         for group in &groups {
             let listener = bind(0).await.expect("a free port can be listened on");
@@ -232,6 +234,12 @@ impl TestReply {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+}
+
+/// The header of a request that is made for somebody with these scopes and roles, as the gateway would set it. The
+/// services of a [`TestApp`] believe it, and no others do.
+pub fn principal(subject: &str, scopes: &[&str], roles: &[&str]) -> (&'static str, String) {
+    (headers::PRINCIPAL, signed::for_an_hour(subject, scopes, roles))
 }
 
 /// A temporary folder that is removed with everything in it.

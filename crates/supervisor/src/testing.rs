@@ -37,12 +37,13 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
+        require: None,
     };
     System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/tmp"),
         files: vec![],
-        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default() },
+        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default(), auth: None },
         telemetry: Default::default(),
         admin: AdminListener::Off,
         policy: Limits::default(),

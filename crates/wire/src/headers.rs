@@ -14,6 +14,8 @@ pub const TIMEOUT: &str = "madang-timeout";
 pub const ATTEMPT: &str = "madang-attempt";
 /// In an answer: the fault that gave it in place of the service.
 pub const FAULT: &str = "madang-fault";
+/// Who the request is made for, as the gateway signed it: see [`crate::principal`].
+pub const PRINCIPAL: &str = "madang-principal";
 /// How much the request matters: `best-effort` or `critical`; a normal one says nothing of it.
 pub const PRIORITY: &str = "madang-priority";
 /// In an answer: what it stands in for a failure as, `static` or `last-good`.

@@ -42,6 +42,16 @@ codes! {
     NOT_SERVED = "MDG-GW-005", 501, "The gateway does not serve this kind of request";
     /// The client did not send the body of its request in time.
     STALLED = "MDG-GW-006", 408, "The body of the request did not come in time";
+    /// A route asks for whom the request is made, and it does not say.
+    NO_CREDENTIAL = "MDG-AUTH-001", 401, "The request does not say for whom it is made";
+    /// The token or key of a request is not good.
+    BAD_CREDENTIAL = "MDG-AUTH-002", 401, "The token or key is not valid";
+    /// Whoever the request is made for may not do this.
+    NOT_ALLOWED = "MDG-AUTH-003", 403, "The principal may not do this";
+    /// Too many tokens of one client were not good.
+    TOO_MANY_BAD_TOKENS = "MDG-AUTH-004", 429, "Too many tokens of this client were not valid";
+    /// The keys of an issuer cannot be had, so that its tokens cannot be verified.
+    NO_KEYS = "MDG-AUTH-005", 503, "The issuer's keys cannot be had";
     /// No instance became ready in time.
     NO_INSTANCE = "MDG-CALL-001", 503, "No instance of the service is ready";
     /// The connection to an instance could not be made.

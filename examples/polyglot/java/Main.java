@@ -15,7 +15,8 @@ import java.util.regex.Pattern;
 /** A stop on the trip, in Java: nothing but the JDK, run from its source. */
 public class Main {
     static final String ME = "java";
-    static final List<String> PASSED_ON = List.of("traceparent", "tracestate", "x-request-id", "madang-timeout");
+    static final List<String> PASSED_ON = List.of(
+            "traceparent", "tracestate", "x-request-id", "madang-timeout", "madang-principal");
     static final Pattern STOPS = Pattern.compile("\"stops\":\\s*\\[(.*)]", Pattern.DOTALL);
     static final Pattern REASON = Pattern.compile("\"(?:detail|error)\":\\s*\"((?:[^\"\\\\]|\\\\.)*)\"");
     static final HttpClient CLIENT = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();

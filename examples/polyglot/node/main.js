@@ -2,7 +2,7 @@
 const http = require("node:http");
 
 const me = "node";
-const passedOn = ["traceparent", "tracestate", "x-request-id", "madang-timeout"];
+const passedOn = ["traceparent", "tracestate", "x-request-id", "madang-timeout", "madang-principal"];
 
 // The stops after this one: the next is where its variable says, and it is asked for the rest.
 async function onward(stops, headers) {

@@ -10,7 +10,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ME = "python"
-PASSED_ON = ("traceparent", "tracestate", "x-request-id", "madang-timeout")
+PASSED_ON = ("traceparent", "tracestate", "x-request-id", "madang-timeout", "madang-principal")
 
 
 class Lost(Exception):

@@ -10,6 +10,7 @@ mod events;
 mod exit;
 mod export;
 mod fault;
+mod key;
 mod logs;
 mod map;
 mod missing;
@@ -92,6 +93,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Start(start) => stop::start(&client(default())?, args.format, &start).await,
         Command::Audit(audit) => audit::run(&client(default())?, &output, audit.limit).await,
         Command::Token { service } => token::run(&client(default())?, &output, &service).await,
+        Command::Key(key) => key::run(&client(default())?, &output, key).await,
         Command::Env(env) => env::run(&client(default())?, &output, &env).await,
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,

@@ -8,6 +8,7 @@ mod events;
 mod export;
 mod fake;
 mod fault;
+mod key;
 mod logs;
 mod map;
 mod open;

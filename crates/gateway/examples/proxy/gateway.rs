@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error, fs, net::SocketAddr, num::NonZeroUsize};
 
 use madang_calls::Directory;
-use madang_gateway::{Config, Gateway, Handle, Snapshot};
+use madang_gateway::{Config, Gateway, Handle, Identity, Snapshot};
 use madang_model::{InstanceId, Protocol, ServiceName, System, manifest};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 
@@ -15,7 +15,13 @@ pub async fn start(
 ) -> Result<(Gateway, Handle, Directory), Box<dyn Error>> {
     let service: ServiceName = "bytes".parse()?;
     let directory = Directory::default();
-    let snapshot = Snapshot::compile(&system(listen, policy)?, &directory, &[], &|_, _| Vec::new())?;
+    let snapshot = Snapshot::compile(
+        &system(listen, policy)?,
+        &directory,
+        &[],
+        &|_, _| Vec::new(),
+        &Identity::new(&[1; 32]),
+    )?;
     let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
     let (gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance = Endpoint {

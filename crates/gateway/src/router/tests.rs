@@ -25,6 +25,7 @@ fn route(text: &str) -> Route {
             .collect(),
         to: Vec::new(),
         policy: Limits::default(),
+        require: None,
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }
 }

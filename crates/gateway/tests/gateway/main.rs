@@ -4,6 +4,7 @@ mod changes;
 mod doors;
 mod framing;
 mod grpc;
+mod identity;
 mod lifecycle;
 mod passing;
 mod routing;

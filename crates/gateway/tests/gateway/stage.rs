@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, Directory};
-use madang_gateway::{Config, Door, Gateway, Handle, Listener, Snapshot};
+use madang_gateway::{Config, Door, Gateway, Handle, Identity, Listener, Snapshot};
 use madang_model::{
     Gateway as FrontDoor, HeaderMatch, InstanceId, Limits, Place, Placement, Protocol, Route, Service,
     ServiceName, System, Target,
@@ -40,6 +40,7 @@ pub struct Stage {
     pub directory: Directory,
     pub instances: BTreeMap<ServiceName, Vec<Endpoint>>,
     pub handle: Handle,
+    pub identity: Identity,
     gateway: Gateway,
     local: SocketAddr,
     version: u64,
@@ -77,6 +78,7 @@ pub fn route(text: &str) -> Route {
             .collect(),
         to: to.split(',').map(target).collect(),
         policy: Limits::default(),
+        require: None,
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }
 }
@@ -98,6 +100,7 @@ fn service(name: &ServiceName) -> Service {
         calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
+        require: None,
     }
 }
 
@@ -109,7 +112,7 @@ pub fn system(routes: &[&str]) -> System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/"),
         files: Vec::new(),
-        gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)) },
+        gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)), auth: None },
         telemetry: Default::default(),
         admin: Default::default(),
         policy: Limits::default(),
@@ -134,11 +137,11 @@ impl Stage {
             local = listener.local_addr();
             listeners.push(listener);
         }
-        let directory = Directory::default();
-        let snapshot = Snapshot::compile(&system, &directory, &[], &|_, _| Vec::new()).unwrap();
+        let (directory, identity) = (Directory::default(), Identity::new(&[7; 32]));
+        let snapshot = Snapshot::compile(&system, &directory, &[], &|_, _| Vec::new(), &identity).unwrap();
         let (gateway, handle) = Gateway::start_with(config, snapshot, listeners).await.unwrap();
         let (doors, instances) = (Vec::new(), BTreeMap::new());
-        Self { system, doors, directory, instances, handle, gateway, local, version: 0 }
+        Self { system, doors, directory, instances, handle, identity, gateway, local, version: 0 }
     }
 
     /// Puts an instance of a service into rotation.
@@ -178,7 +181,8 @@ impl Stage {
     }
 
     async fn apply_with(&self, listeners: Vec<Listener>) -> Result<(), madang_gateway::Error> {
-        let snapshot = Snapshot::compile(&self.system, &self.directory, &self.doors, &|_, _| Vec::new())?;
+        let faults: &dyn Fn(&_, &_) -> _ = &|_, _| Vec::new();
+        let snapshot = Snapshot::compile(&self.system, &self.directory, &self.doors, faults, &self.identity)?;
         self.handle.apply(snapshot, listeners).await
     }
 

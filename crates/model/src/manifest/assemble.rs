@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    DEFAULT_LISTEN, plan,
+    DEFAULT_LISTEN,
+    auth::RawAuth,
+    plan,
     raw::{RawRoute, RawService, RawSystem},
     rules,
     source::Spot,
@@ -38,6 +40,7 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
         gateway: Gateway {
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
             policy: limits(&raw.gateway_policy),
+            auth: raw.auth.as_ref().map(RawAuth::in_force),
         },
         telemetry: raw.telemetry.in_force(),
         admin: raw.admin.as_ref().map(|at| at.value).unwrap_or_default(),
@@ -70,6 +73,7 @@ fn service(
         calls_at: declares_calls.map_or(&service.name.spot, |key| &key.spot).place(),
         database: rules::database(service, raw, system.as_str(), root),
         policy: limits(&service.policy),
+        require: service.require.as_ref().map(|it| it.value.clone()),
     }
 }
 
@@ -107,6 +111,7 @@ fn route(raw: &RawRoute) -> Route {
             .collect(),
         to: to.map(|to| Target { service: to.service.value.clone(), weight: to.weight.value }).collect(),
         policy: limits(&raw.policy),
+        require: raw.require.as_ref().map(|it| it.value.clone()),
         place: raw.spot.place(),
     }
 }

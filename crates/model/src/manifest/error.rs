@@ -66,6 +66,7 @@ codes! {
     SELF_CALL = "MDG-MF-034", "A service calls itself";
     NO_ENVIRONMENT = "MDG-MF-035", "There is no such environment";
     UNDECLARED_CALL = "MDG-MF-036", "A program asks for the URL of a service that it does not call";
+    NOBODY_KNOWS = "MDG-MF-037", "A client is asked who it is, and nobody can tell";
 }
 
 /// One problem of a manifest, with its place.

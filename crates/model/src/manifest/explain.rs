@@ -5,15 +5,17 @@ use std::{fmt, path::Path, time::Duration};
 use serde::{Serialize, Serializer};
 
 use super::{
-    DEFAULT_LISTEN, plan,
+    DEFAULT_LISTEN,
+    auth::{RawAuth, RawRequire},
+    plan,
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
     rules,
     source::{At, Spot},
     telemetry::{RawForward, RawTelemetry},
 };
 use crate::{
-    AdminListener, Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Scope, SystemName,
-    Telemetry, format_duration, format_size,
+    AdminListener, Auth, ClaimPath, Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Require,
+    Scope, SystemName, Telemetry, format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -63,6 +65,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     list.option("system.postgres", raw.postgres.as_ref(), |url| quoted(&rules::masked(url)));
     list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
     list.or_default("admin.listen", raw.admin.as_ref(), admin, admin(&AdminListener::Usual));
+    list.auth(raw.auth.as_ref());
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
     list.telemetry(&raw.telemetry);
     list.defaults(&raw.policy);
@@ -142,6 +145,45 @@ impl List {
         }
     }
 
+    fn auth(&mut self, auth: Option<&RawAuth>) {
+        let Some(RawAuth { issuers, keys, leeway, .. }) = auth else { return };
+        for (index, issuer) in issuers.iter().enumerate() {
+            let key = |key: &str| format!("gateway.auth.issuers.{index}.{key}");
+            self.option(key("issuer"), Some(&issuer.issuer), quoted);
+            for audience in &issuer.audience {
+                self.given(key("audience"), &audience.spot, quoted(&audience.value));
+            }
+            let discovered = issuer.discovery().map(|url| quoted(&url)).unwrap_or_default();
+            self.or_default(key("jwks"), issuer.jwks.as_ref(), quoted, discovered);
+            self.or_default(key("roles"), issuer.roles.as_ref(), quoted, quoted(&ClaimPath::roles().0));
+            for claim in &issuer.claims {
+                self.given(key("claims"), &claim.spot, quoted(&claim.value));
+            }
+        }
+        let header = |header: &Option<String>| match header {
+            Some(header) => format!("{{ header = {} }}", quoted(header)),
+            None => "false".to_owned(),
+        };
+        self.or_default("gateway.auth.keys", keys.as_ref(), header, "false".to_owned());
+        let time = |time: &Duration| quoted(&format_duration(*time));
+        self.or_default("gateway.auth.leeway", leeway.as_ref(), time, time(&Auth::MOST_LEEWAY));
+    }
+
+    fn require(&mut self, key: &dyn Fn(&str) -> String, required: Option<&RawRequire>) {
+        let Some(RawRequire { spot, value, said }) = required else { return };
+        match value {
+            Require::None => self.given(key("require"), spot, quoted("none")),
+            Require::Principal => self.given(key("require"), spot, quoted("principal")),
+            Require::Of(_) => {
+                for (name, word) in
+                    said.iter().flat_map(|(name, words)| words.iter().map(move |it| (name, it)))
+                {
+                    self.given(key(&format!("require.{name}")), &word.spot, quoted(&word.value));
+                }
+            }
+        }
+    }
+
     fn service(&mut self, service: &RawService, raw: &RawSystem, system: &SystemName, root: &Path) {
         let name = &service.name.value;
         let key = |key: &str| format!("services.{name}.{key}");
@@ -152,6 +194,7 @@ impl List {
         self.option(key("listen"), service.listen.as_ref(), quoted);
         self.or_default(key("protocol"), service.protocol.as_ref(), protocol, protocol(&Protocol::default()));
         self.limits(&key("policy"), &service.policy, Scope::Service);
+        self.require(&key, service.require.as_ref());
         for call in &service.calls {
             let key = key(&format!("calls.{}", call.to.value));
             self.given(&key, &call.to.spot, "{}".into());
@@ -207,6 +250,7 @@ impl List {
             self.given(key(&format!("to.{}", service.value)), &service.spot, weight.value.to_string());
         }
         self.limits(&key("policy"), &route.policy, Scope::Route);
+        self.require(&key, route.require.as_ref());
     }
 
     /// What a scope says of calls.

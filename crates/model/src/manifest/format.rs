@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{error::Code, pattern, variables};
 use crate::{
-    BaseUrl, ParseUrlError, ServiceName, Url, nearest, parse_duration, parse_size, policy::HedgeAfter,
-    url::is_host,
+    Auth, BaseUrl, ParseUrlError, ServiceName, Url, WebUrl, nearest, parse_duration, parse_size,
+    policy::HedgeAfter, url::is_host,
 };
 
 /// A form of text.
@@ -47,6 +47,16 @@ pub(super) enum Format {
     Url,
     /// `https://telemetry.example/otlp`.
     BaseUrl,
+    /// `https://id.example/realms/shop`: how an issuer of tokens is named.
+    Issuer,
+    /// `https://id.example/keys`.
+    Keys,
+    /// `60s` at most.
+    Leeway,
+    /// `realm_access.roles`.
+    Claim,
+    /// `orders:write`.
+    OauthScope,
     /// `50ms`, or `p95`.
     Hedge,
     /// `POST /charges`, or either of them.
@@ -116,6 +126,11 @@ impl Format {
             Self::PostgresServer => postgres_server(text),
             Self::Url => url(text),
             Self::BaseUrl => base_url(text),
+            Self::Issuer => issuer(text),
+            Self::Keys => keys(text).map(drop),
+            Self::Leeway => leeway(text),
+            Self::Claim => claim(text),
+            Self::OauthScope => oauth_scope(text),
             Self::Hedge => hedge(text),
             Self::Requests => requests(text),
             Self::MediaType => media_type(text),
@@ -135,6 +150,8 @@ impl Format {
                 | Self::PostgresServer
                 | Self::Url
                 | Self::BaseUrl
+                | Self::Issuer
+                | Self::Keys
                 | Self::HeaderValue
         )
     }
@@ -143,7 +160,7 @@ impl Format {
     pub fn pattern(self) -> Option<&'static str> {
         Some(match self {
             Self::Name => "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
-            Self::Duration => "^[0-9]+(ms|s|m|h|d)$",
+            Self::Duration | Self::Leeway => "^[0-9]+(ms|s|m|h|d)$",
             Self::Size => "^[0-9]+(KiB|MiB|GiB|TiB)$",
             Self::Hedge => "^([0-9]+(ms|s|m|h|d)|p[5-9][0-9])$",
             Self::Requests => "^([A-Z]+( /.*)?|/.*)$",
@@ -154,6 +171,9 @@ impl Format {
             Self::PostgresServer => "^postgres(ql)?://",
             Self::Program => "^[^ \\t]+$",
             Self::BaseUrl => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$",
+            Self::Issuer | Self::Keys => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^#]*)?$",
+            Self::Claim => "^[!-~]{1,200}$",
+            Self::OauthScope => "^[!#-\\[\\]-~]+$",
             Self::Url => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$",
             _ => return None,
         })
@@ -389,6 +409,70 @@ fn base_url(text: &str) -> Result<(), Unfit> {
         _ => "write the scheme and the host, such as \"http://collector.example:4318\"",
     };
     unfit(Code::BAD_VALUE, error.to_string(), help)
+}
+
+fn issuer(text: &str) -> Result<(), Unfit> {
+    let url = keys(text)?;
+    if url.target.contains('?') {
+        return unfit(
+            Code::BAD_VALUE,
+            "it has a query",
+            "write the issuer as its tokens have it in `iss`, such as \"https://id.example/realms/shop\"",
+        );
+    }
+    Ok(())
+}
+
+/// Keys that somebody could change on the way would let anybody in.
+fn keys(text: &str) -> Result<WebUrl, Unfit> {
+    let url: WebUrl = match text.parse() {
+        Ok(url) => url,
+        Err(error) => {
+            let help = "write the scheme and the host, such as \"https://id.example/realms/shop\"";
+            return unfit(Code::BAD_VALUE, ParseUrlError::to_string(&error), help);
+        }
+    };
+    match url.server.is_private() {
+        true => Ok(url),
+        false => unfit(
+            Code::BAD_VALUE,
+            "whoever is on the way could put keys of their own in",
+            "write https://; http:// is for this machine alone, such as \"http://127.0.0.1:8080\"",
+        ),
+    }
+}
+
+fn leeway(text: &str) -> Result<(), Unfit> {
+    let help = "write at most \"60s\": clocks that differ by more are to be set right";
+    match parse_duration(text) {
+        Ok(time) if time > Auth::MOST_LEEWAY => unfit(Code::BAD_VALUE, "it is longer than a minute", help),
+        Ok(_) => Ok(()),
+        Err(_) => unfit(Code::BAD_VALUE, "it is not a duration", help),
+    }
+}
+
+fn claim(text: &str) -> Result<(), Unfit> {
+    let plain = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if plain && !text.starts_with('.') && !text.ends_with('.') {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_VALUE,
+        "it is not the name of a claim",
+        "write a name, or the names on the way to it with dots between them, such as \"realm_access.roles\"",
+    )
+}
+
+/// RFC 6749, section 3.3.
+fn oauth_scope(text: &str) -> Result<(), Unfit> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\')) {
+        return Ok(());
+    }
+    unfit(
+        Code::BAD_VALUE,
+        "it is not one scope",
+        "write one without blanks, such as \"orders:write\"; several are a list: scope = [\"orders:read\", \"orders:write\"]",
+    )
 }
 
 fn hedge(text: &str) -> Result<(), Unfit> {

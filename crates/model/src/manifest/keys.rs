@@ -74,10 +74,14 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 20] = [
+pub(super) static TABLES: [&Table; 24] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
+    &AUTH,
+    &ISSUER,
+    &API_KEYS,
+    &REQUIRE,
     &TELEMETRY,
     &FORWARD,
     &ADMIN,
@@ -159,9 +163,99 @@ pub(super) static GATEWAY: Table = Table {
             TIMEOUT,
             "The total time of a request unless its service or route says otherwise. Default: that of [policy].",
         ),
+        key(
+            "auth",
+            Shape::Table(&AUTH),
+            "Who can say who a client is. With it, each route asks, unless it or its service says otherwise by `require`.",
+        ),
     ]],
     forms: &[],
 };
+
+pub(super) static AUTH: Table = Table {
+    noun: "[gateway.auth]",
+    schema: "auth",
+    groups: &[&[
+        key(
+            "issuers",
+            Shape::List(&Shape::Table(&ISSUER)),
+            "Whose tokens are taken: JSON Web Tokens (RFC 7519) of any OpenID Connect provider, such as Keycloak.",
+        ),
+        key(
+            "keys",
+            Shape::AnyOf(&[Shape::True, Shape::False, Shape::Table(&API_KEYS)]),
+            "Whether the API keys that `madang key create` makes are taken. Default false.",
+        ),
+        key(
+            "leeway",
+            Shape::Text(Format::Leeway),
+            "By how much the clocks of issuers and of this machine may differ, 60s at most. Default 60s.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static ISSUER: Table = Table {
+    noun: "an issuer",
+    schema: "issuer",
+    groups: &[&[
+        required(
+            "issuer",
+            Shape::Text(Format::Issuer),
+            "Its URL, as its tokens have it in `iss`, to the letter: `https://id.example/realms/shop`.",
+        ),
+        required("audience", WORDS, "What its tokens have in `aud`: one of these."),
+        key(
+            "jwks",
+            Shape::Text(Format::Keys),
+            "Where its keys are. Default: where its document of discovery says, /.well-known/openid-configuration below `issuer`.",
+        ),
+        key(
+            "roles",
+            Shape::Text(Format::Claim),
+            "The claim that names roles, with dots on the way to it: Keycloak's is `realm_access.roles`. Default roles.",
+        ),
+        key(
+            "claims",
+            Shape::List(&Shape::Text(Format::Claim)),
+            "The claims that services are told of, besides subject, scopes and roles. Default: none.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static API_KEYS: Table = Table {
+    noun: "`keys`",
+    schema: "api-keys",
+    groups: &[&[key(
+        "header",
+        Shape::Text(Format::Header),
+        "The header that may carry a key, besides `authorization: Bearer`. Default x-api-key.",
+    )]],
+    forms: &[],
+};
+
+/// What must hold of whoever a request is made for.
+pub(super) static REQUIRE: Table = Table {
+    noun: "`require`",
+    schema: "require",
+    groups: &[&[
+        key("scope", SCOPES, "The scopes that must have been granted: each of them."),
+        key("role", WORDS, "The roles of which there must be one."),
+        key(
+            "claim",
+            Shape::Map(Format::Claim, &WORDS),
+            "Claims with the values of which each must have one; of a claim that is a list, one of its entries.",
+        ),
+    ]],
+    forms: &[],
+};
+
+/// What may be one word or several.
+const WORDS: Shape = Shape::AnyOf(&[Shape::Text(Format::Free), Shape::List(&Shape::Text(Format::Free))]);
+const SCOPES: Shape =
+    Shape::AnyOf(&[Shape::Text(Format::OauthScope), Shape::List(&Shape::Text(Format::OauthScope))]);
+const REQUIRED: Shape = Shape::AnyOf(&[Shape::Choice(&["none", "principal"]), Shape::Table(&REQUIRE)]);
 
 pub(super) static TELEMETRY: Table = Table {
     noun: "[telemetry]",
@@ -295,6 +389,11 @@ const SERVICE_KEYS: &[Key] = &[
         Shape::Text(Format::Database),
         "Its own database: \"sqlite\" (a file that Madang keeps), \"postgres\" (a database on [system] postgres), \"sqlite:PATH\" or \"postgres://…\".",
     ),
+    key(
+        "require",
+        REQUIRED,
+        "What is asked of whoever calls it from outside, unless the route says otherwise: \"none\", \"principal\" for whoever is known, or what must hold of them. Default: \"principal\" if there is a [gateway.auth].",
+    ),
     key("routes", OWN_ROUTES, "The requests from outside that are its own: paths, or tables."),
 ];
 
@@ -376,6 +475,11 @@ pub(super) static ROUTE: Table = Table {
         ),
         key("timeout", TIMEOUT, "The total time of a request over this route; short for that of `policy`."),
         key("policy", Shape::Table(&ROUTE_POLICY), "What holds for requests over this route."),
+        key(
+            "require",
+            REQUIRED,
+            "What is asked of whoever makes the requests: \"none\", \"principal\" for whoever is known, or what must hold of them. Default: what their service says.",
+        ),
     ]],
     forms: &[],
 };

@@ -6,6 +6,7 @@
 //! into a JSON Schema.
 
 mod assemble;
+mod auth;
 mod check;
 mod error;
 mod explain;
@@ -43,6 +44,7 @@ use crate::{System, SystemName, nearest};
 use check::Check;
 use error::Found;
 use files::{Disk, Files};
+use format::Format;
 use keys::Table;
 use raw::RawSystem;
 use source::{At, Source};
@@ -71,6 +73,14 @@ impl Loaded {
 /// Says what is wrong with it and what to write instead.
 pub fn check_path(text: &str) -> Result<(), String> {
     pattern::check(text).map_err(|unfit| format!("{}: {}", unfit.why, unfit.help))
+}
+
+/// Whether a text is one scope, as a token or an API key has it.
+///
+/// # Errors
+/// Says what is wrong with it and what to write instead.
+pub fn check_scope(text: &str) -> Result<(), String> {
+    Format::OauthScope.check(text).map_err(|unfit| format!("{}: {}", unfit.why, unfit.help))
 }
 
 /// Loads the manifest that `path` means, a folder or a file; `env` gives the variables of the process.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
+    auth::{RawAuth, RawRequire},
     format, policy,
     source::{At, Spot},
     telemetry::RawTelemetry,
@@ -21,6 +22,9 @@ pub(super) struct RawSystem {
     /// Whether there is a `postgres`, be it a good one or not.
     pub has_postgres: bool,
     pub listen: Option<At<SocketAddr>>,
+    pub auth: Option<RawAuth>,
+    /// Whether there is an `auth`, be it a good one or not.
+    pub has_auth: bool,
     pub telemetry: RawTelemetry,
     pub admin: Option<At<AdminListener>>,
     pub policy: Limits<Spot>,
@@ -49,6 +53,7 @@ pub(super) struct RawService {
     pub protocol: Option<At<Protocol>>,
     pub policy: Limits<Spot>,
     pub calls: Vec<RawCall>,
+    pub require: Option<RawRequire>,
     pub database: Option<At<String>>,
     pub program: RawProgram,
     pub routes: Vec<RawRoute>,
@@ -96,6 +101,7 @@ pub(super) struct RawRoute {
     /// The place of a `to` without any weight above zero, or of a route that leads nowhere.
     pub nowhere: Option<Spot>,
     pub policy: Limits<Spot>,
+    pub require: Option<RawRequire>,
     /// Whether nothing in it was refused: only then is it known what it matches.
     pub sound: bool,
 }
@@ -119,6 +125,9 @@ impl RawSystem {
         }
         if let Some(gateway) = tree.get("gateway") {
             self.listen = gateway.get("listen").and_then(address);
+            let auth = gateway.get("auth");
+            self.auth = auth.filter(|auth| matches!(auth.value, Value::Table(_))).map(RawAuth::of);
+            self.has_auth = auth.is_some() || gateway.is_broken();
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
         }
         self.telemetry = tree.get("telemetry").map(RawTelemetry::of).unwrap_or_default();
@@ -160,6 +169,7 @@ fn service(name: At<ServiceName>, node: &Node) -> RawService {
         protocol: node.get("protocol").and_then(protocol),
         policy: policy::of(node, Scope::Service),
         calls: node.get("calls").map(calls).unwrap_or_default(),
+        require: node.get("require").and_then(RawRequire::of),
         database: node.get("database").and_then(text),
         program: program(node),
         routes: node.get("routes").map(|list| routes(list, Some(&name))).unwrap_or_default(),
@@ -231,6 +241,7 @@ fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
         to,
         nowhere,
         policy: policy::of(node, Scope::Route),
+        require: node.get("require").and_then(RawRequire::of),
         sound: !node.is_broken(),
     })
 }
@@ -264,7 +275,7 @@ fn parsed<T: std::str::FromStr>(node: &Node) -> Option<At<T>> {
     at(node, text(node)?.value.parse().ok()?)
 }
 
-fn texts(list: &Node) -> Vec<At<String>> {
+pub(super) fn texts(list: &Node) -> Vec<At<String>> {
     list.items().iter().filter_map(text).collect()
 }
 

@@ -102,6 +102,8 @@ fn in_words(method: &Method, path: &str) -> String {
         ("POST", ["down"]) => "stop the system".to_owned(),
         ("POST", ["tokens"]) => "make a token".to_owned(),
         ("POST", ["requests"]) => "send a request through the gateway".to_owned(),
+        ("POST", ["keys"]) => "make an API key".to_owned(),
+        ("DELETE", ["keys", name]) => format!("revoke the API key {name}"),
         ("POST", ["faults"]) => "add a fault".to_owned(),
         ("DELETE", ["faults"]) => "remove every fault".to_owned(),
         ("DELETE", ["faults", id]) => format!("remove the fault {id}"),
@@ -159,6 +161,7 @@ mod tests {
         assert_eq!(said(Method::POST, "/v1/restart/users"), "restart users");
         assert_eq!(said(Method::POST, "/v1/units/users/stop"), "stop users");
         assert_eq!(said(Method::POST, "/v1/down"), "stop the system");
+        assert_eq!(said(Method::DELETE, "/v1/keys/ci"), "revoke the API key ci");
         assert_eq!(said(Method::DELETE, "/v1/faults/f3"), "remove the fault f3");
         assert_eq!(said(Method::PUT, "/v1/anything/new"), "put anything new");
     }

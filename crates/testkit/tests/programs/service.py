@@ -31,7 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def call(self, service, path):
         url = os.environ[service.upper() + "_URL"] + "/" + path
-        passed_on = ["x-request-id", "traceparent", "madang-timeout", "idempotency-key", "madang-caller"]
+        passed_on = ["x-request-id", "traceparent", "madang-timeout", "idempotency-key", "madang-caller", "madang-principal"]
         if "FORGETFUL" in os.environ:
             passed_on = []
         headers = {name: self.headers[name] for name in passed_on if name in self.headers}

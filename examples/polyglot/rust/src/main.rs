@@ -20,7 +20,8 @@ use tokio::{
 };
 
 const ME: &str = "rust";
-const PASSED_ON: [&str; 4] = ["traceparent", "tracestate", "x-request-id", "madang-timeout"];
+const PASSED_ON: [&str; 5] =
+    ["traceparent", "tracestate", "x-request-id", "madang-timeout", "madang-principal"];
 
 #[tokio::main]
 async fn main() -> Result<()> {

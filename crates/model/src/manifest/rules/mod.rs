@@ -1,5 +1,6 @@
 //! The rules that span more than one value: each looks at the whole system and reports all that breaks it.
 
+mod auth;
 mod databases;
 mod elsewhere;
 mod env;
@@ -26,5 +27,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     env::check(raw, found);
     urls::check(raw, found);
     telemetry::check(raw, found);
+    auth::check(raw, found);
     databases::check(raw, system, root, found);
 }

@@ -27,6 +27,17 @@ postgres = "postgres://db"
 listen = 4000
 timeout = "1s"
 
+[gateway.auth]
+keys = true
+leeway = "5s"
+
+[[gateway.auth.issuers]]
+issuer = "https://id.example"
+jwks = "https://id.example/keys"
+audience = "a"
+roles = "b"
+claims = ["c"]
+
 [admin]
 listen = 4900
 
@@ -102,6 +113,7 @@ timeout = "2s"
 database = "postgres"
 depends_on = ["b"]
 requires = ["java"]
+require = "none"
 routes = ["/a"]
 
 [services.a.policy]
@@ -134,6 +146,7 @@ faults = [{ hang = true }]
 
 [services.m]
 url = "https://mail.example"
+require = "none"
 
 [services.c]
 run = "c"
@@ -145,6 +158,7 @@ host = "shop.example"
 methods = ["GET"]
 headers = { x-a = "1" }
 to = { c = 2, a = 1 }
+require = "principal"
 timeout = "4s"
 
 [services.c.routes.policy]
@@ -172,6 +186,11 @@ host = "shop.example"
 methods = ["GET"]
 headers = { x-a = "1" }
 policy = { timeout = "4s" }
+
+[routes.require]
+scope = "a"
+role = ["b"]
+claim = { c = "d" }
 
 [units.u]
 services = ["d"]
@@ -208,6 +227,7 @@ calls = ["a"]
 database = "sqlite"
 depends_on = ["e"]
 requires = ["b"]
+require = { scope = "a" }
 
 [[routes]]
 path = "/b"
@@ -284,6 +304,11 @@ fn every_key_is_tried() {
     assert_eq!(keys(&[&manifest]), in_schema(&MANIFEST));
     assert_eq!(keys(&[manifest.get("system").unwrap()]), in_schema(&SYSTEM));
     assert_eq!(keys(&[manifest.get("gateway").unwrap()]), in_schema(&GATEWAY));
+    let auth = manifest.get("gateway").unwrap().get("auth").unwrap();
+    assert_eq!(keys(&[auth]), in_schema(&keys::AUTH));
+    assert_eq!(keys(&[&auth.get("issuers").unwrap().items()[0]]), in_schema(&keys::ISSUER));
+    let required: Vec<_> = routes.iter().filter_map(|route| route.get("require")).collect();
+    assert_eq!(keys(&required), in_schema(&keys::REQUIRE));
     let telemetry = manifest.get("telemetry").unwrap();
     assert_eq!(keys(&[telemetry]), in_schema(&TELEMETRY));
     assert_eq!(keys(&[telemetry.get("forward").unwrap()]), in_schema(&FORWARD));

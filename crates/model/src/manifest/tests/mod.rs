@@ -1,5 +1,6 @@
 //! A manifest in memory, and what the tests ask of it.
 
+mod auth;
 mod environments;
 mod errors;
 mod examples;

@@ -1,5 +1,6 @@
 //! Every message, as a person sees it: one test per code, in a file per room of rules.
 
+mod auth;
 mod databases;
 mod elsewhere;
 mod files;

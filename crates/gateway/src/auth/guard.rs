@@ -1,0 +1,151 @@
+//! What stands before a route: it says for whom a request is made, or why it is not let in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+};
+
+use http::{HeaderMap, HeaderName};
+use madang_calls::Principal;
+use madang_model::{Auth, ClaimPath, Demand};
+
+use super::{
+    cache::Cache,
+    claims::Claims,
+    credential::Credential,
+    denied::{Bad, Denied, Reason},
+    identity::Shared,
+    jws::Unverified,
+    keyring::{Keyring, Looked, Waiting},
+    sealed::{Sealed, VerifiedBy},
+    who::Who,
+};
+
+/// Who can say who a client is, as the manifest has it. One for a system, until the manifest says otherwise.
+pub(crate) struct Gatekeeper {
+    /// What it has verified is nothing to another.
+    pub(crate) id: u64,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) realm: Arc<str>,
+    pub(crate) auth: Auth,
+    /// The claims that any route asks for.
+    pub(crate) asked: BTreeSet<ClaimPath>,
+    /// The header of API keys, where they are taken.
+    pub(crate) key_header: Option<HeaderName>,
+    pub(crate) keyrings: BTreeMap<String, Arc<Keyring>>,
+}
+
+/// What one destination asks for.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) gatekeeper: Arc<Gatekeeper>,
+    pub(crate) demand: Demand,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Visitor<'a> {
+    pub(crate) address: IpAddr,
+    /// What the worker that serves it has verified.
+    pub(crate) cache: &'a Mutex<Cache>,
+}
+
+/// Whether a request is let in.
+pub(crate) enum Admission {
+    As(Principal),
+    /// Its key is being fetched.
+    Wait(Waiting),
+    Not(Denied),
+}
+
+// === impl Guard ===
+
+impl Guard {
+    /// Finds out for whom a request is, and takes what it said so by out of it. `last` is whether it has waited already.
+    pub(crate) fn admit(&self, headers: &mut HeaderMap, visitor: Visitor<'_>, last: bool) -> Admission {
+        let known = match self.gatekeeper.know(headers, visitor, last) {
+            Looked::Found(known) => known,
+            Looked::Wait(waiting) => return Admission::Wait(waiting),
+            Looked::Refused(reason) => return Admission::Not(self.denied(reason)),
+        };
+        if let Err(reason) = known.who.meets(&self.demand) {
+            return Admission::Not(self.denied(reason));
+        }
+        Credential::strip(headers, self.gatekeeper.key_header.as_ref());
+        Admission::As(known.principal.clone())
+    }
+
+    pub(crate) fn denied(&self, reason: Reason) -> Denied {
+        Denied { realm: self.gatekeeper.realm.clone(), reason }
+    }
+}
+
+// === impl Gatekeeper ===
+
+impl Gatekeeper {
+    fn know(&self, headers: &HeaderMap, visitor: Visitor<'_>, last: bool) -> Looked<Arc<Sealed>> {
+        let credential = match Credential::of(headers, self.key_header.as_ref()) {
+            Ok(Some(credential)) => credential,
+            Ok(None) => return Looked::Refused(Reason::Nobody),
+            Err(bad) => return Looked::Refused(bad.into()),
+        };
+        let now = (self.shared.clock)();
+        let by = VerifiedBy { gatekeeper: self.id, generation: self.shared.generation.load(Relaxed) };
+        let cache = || visitor.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = cache().get(credential.0, |sealed| sealed.holds(now, by)) {
+            return Looked::Found(known);
+        }
+        let verified = if credential.is_key() {
+            self.by_key(credential.0, now)
+        } else {
+            self.by_token(credential.0, visitor.address, now, last)
+        };
+        let (who, ends) = match verified {
+            Looked::Found(verified) => verified,
+            Looked::Wait(waiting) => return Looked::Wait(waiting),
+            Looked::Refused(reason) => return Looked::Refused(reason),
+        };
+        let Some(known) = self.shared.seal.seal(who, now, ends, by) else {
+            return Looked::Refused(Bad::TooLong.into());
+        };
+        cache().put(credential.0, known.clone());
+        Looked::Found(known)
+    }
+
+    fn by_key(&self, text: &str, now: u64) -> Looked<(Who, u64)> {
+        if self.key_header.is_none() {
+            return Looked::Refused(Bad::ApiKey.into());
+        }
+        match self.shared.api_keys.load().find(text, now) {
+            Ok(key) => Looked::Found((Who::of_key(key), key.expires.unwrap_or(u64::MAX))),
+            Err(bad) => Looked::Refused(bad.into()),
+        }
+    }
+
+    fn by_token(&self, text: &str, client: IpAddr, now: u64, last: bool) -> Looked<(Who, u64)> {
+        let leeway = self.auth.leeway.as_secs();
+        // All that costs little comes before the signature, so that only a token that would be good costs more.
+        let read = || {
+            let token = Unverified::read(text)?;
+            let claims = Claims(token.claims()?);
+            let keyring = self.keyrings.get(claims.issuer()?).ok_or(Bad::Issuer)?;
+            let ends = claims.check(&keyring.issuer, now, leeway)?;
+            Ok::<_, Bad>((token, claims, keyring, ends))
+        };
+        let (token, claims, keyring, ends) = match read() {
+            Ok(read) => read,
+            Err(bad) => return Looked::Refused(bad.into()),
+        };
+        keyring.look(&token, last, |key| {
+            let budget = &self.shared.budget;
+            budget.check(client).map_err(|retry_after| Reason::TooMany { retry_after })?;
+            if !key.signed(&token) {
+                budget.charge(client);
+                return Err(Bad::Signature.into());
+            }
+            let who = Who::of_token(&keyring.issuer, &claims, &self.asked)?;
+            Ok((who, ends.saturating_add(leeway)))
+        })
+    }
+}

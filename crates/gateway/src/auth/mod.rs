@@ -1,0 +1,31 @@
+//! Identity: for whom a request from outside is made.
+//!
+//! Map: [`Identity`] outlives every change of the manifest; a `guard` stands before each destination that asks. It reads
+//! the `credential` of a request, finds it in the worker's `cache` or verifies it: an API key by `api_keys`, a token
+//! (`jws`) by the key (`jwk`, `algorithm`) that its issuer's `keyring` has, within the client's `budget`, and its `claims`.
+//! That gives `who` it is, of whom must hold what the route asks for, `sealed` for services to read, or says why not:
+//! `denied`.
+
+mod algorithm;
+mod api_keys;
+mod budget;
+pub(crate) mod cache;
+mod claims;
+mod credential;
+pub(crate) mod denied;
+pub(crate) mod guard;
+pub(crate) mod identity;
+mod jwk;
+mod jws;
+pub(crate) mod keyring;
+mod roca;
+mod sealed;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod who;
+
+pub use api_keys::ApiKey;
+pub use identity::Identity;
+pub use keyring::KeySource;
