@@ -194,10 +194,13 @@ async fn lines_of_files_go_on_as_they_are_kept_and_the_oldest_fall_out_where_the
     std::fs::create_dir_all(folder.path().join("logs/users")).unwrap();
     let text: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
     std::fs::write(folder.path().join("logs/users/users-a.log"), text).unwrap();
-    // The last line waits for others that may continue it.
-    while logs.query(LogQuery { last: 1, ..LogQuery::default() }).count().await == 0
-        || forwarded(&forward) < LINES
-    {}
+    // The last line waits for others that may continue it: it is asked again until that is kept too.
+    let all = async {
+        while forwarded(&forward) < LINES {
+            logs.query(LogQuery { last: 1, ..LogQuery::default() }).count().await;
+        }
+    };
+    timeout(Duration::from_secs(30), all).await.expect("all lines go on");
     let view = forward.view();
     assert!(view.dropped > 0 && view.waiting > 0 && view.dropped + view.waiting == LINES, "{view:?}");
 
