@@ -141,6 +141,9 @@ gets a port of its own and no traffic.")]
     /// Make calls fail on purpose, for a while.
     #[command(subcommand)]
     Fault(Fault),
+    /// Keep what programs are to know and nobody else, sealed in a file beside the manifest.
+    #[command(subcommand)]
+    Secret(Secret),
     /// Check the manifest and say what is wrong with it.
     Check(Check),
     /// Show what holds for calls, and which line of the manifest says so.
@@ -443,6 +446,48 @@ pub enum Fault {
     List,
     /// Remove a fault, or all of them.
     Rm(RmFault),
+}
+
+/// `madang secret`.
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Keep a secret: asked for without being shown, or read from stdin.
+    Set(SetSecret),
+    /// List the names of those that are kept, and which units are told them.
+    List,
+    /// Forget a secret.
+    Rm {
+        /// Its name.
+        name: String,
+    },
+    /// Print the id of the key that opens them.
+    Key {
+        /// Print the key itself, for somebody who is to have it, or for the variable MADANG_SECRETS_KEY of a machine.
+        #[arg(long)]
+        show: bool,
+        /// Make a new key first, and seal all of them with it.
+        #[arg(long)]
+        new: bool,
+    },
+}
+
+/// `madang secret set`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang secret set pay                              asks for it
+  pass show stripe | madang secret set pay           takes what another program says
+  madang secret set tls-key --from key.pem           takes a file as it is
+  madang secret set pay --env production             keeps that of an environment apart
+
+In the manifest it stands in `env`, as in env = { PAY_KEY = \"${secret.pay}\" }. It is sealed in madang-secrets.toml,
+which may be kept with the code; the key is kept in ~/.config/madang/keys, or given in MADANG_SECRETS_KEY.")]
+pub struct SetSecret {
+    /// Its name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// The file that holds it, instead of stdin.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
 }
 
 /// `madang fault add`.

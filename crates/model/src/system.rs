@@ -23,6 +23,8 @@ pub struct System {
     pub root: PathBuf,
     /// The files that were read, the manifest first: editing one of them changes the system.
     pub files: Vec<PathBuf>,
+    /// The file that has its secrets, sealed; there is none until one is set.
+    pub secrets: PathBuf,
     /// What holds for every call unless a narrower scope says otherwise.
     pub policy: Limits,
     /// The front door.

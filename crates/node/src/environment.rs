@@ -9,6 +9,7 @@ use madang_wire::principal;
 use crate::{
     doors::Doors,
     holder,
+    secrets::{Keys, SecretError, Secrets},
     tokens::{Bearer, Tokens},
 };
 
@@ -68,12 +69,24 @@ impl Environment for InstanceEnvironment {
         doors.get(service).map(url)
     }
 
+    fn secret(&self, instance: &InstanceRef, name: &str) -> Result<String, String> {
+        let secrets = Secrets::at(&instance.system.secrets, Keys::of_process());
+        secrets.reveal(name).map_err(|error| in_words(&error))
+    }
+
     fn known(&self, pid: i32) -> Option<String> {
         holder::known(pid)
     }
 
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
         bearer(&self.tokens, environment)
+    }
+}
+
+fn in_words(error: &SecretError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

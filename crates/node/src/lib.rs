@@ -37,6 +37,7 @@ mod ports;
 mod remote;
 mod rotation;
 mod scrape;
+pub mod secrets;
 mod service_api;
 pub mod socket;
 mod stops;

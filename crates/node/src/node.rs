@@ -270,6 +270,8 @@ impl Shared {
             None => by_hand::port(unit, &self.ports, &self.tokens, &system).await?,
         };
         Ok(HandEnvironment(&self.told).of(&system, unit, port).map(|told| EnvironmentView {
+            secrets: (!told.sealed.is_empty()).then(|| system.secrets.display().to_string()),
+            sealed: told.sealed,
             unit: unit.to_string(),
             folder: told.folder.display().to_string(),
             run: told.run,

@@ -33,6 +33,8 @@ pub struct ByHand {
     pub run: String,
     /// What its environment tells it, beyond what it inherits. `PORT` and `MADANG_*` are inherited from nobody.
     pub variables: BTreeMap<String, String>,
+    /// The variables in which the secrets are still to be filled in, by who has the key.
+    pub sealed: BTreeMap<String, String>,
 }
 
 /// The unit of this system as somebody runs it by hand who listens on this port if one is assigned; none if there is no
@@ -53,8 +55,8 @@ pub fn by_hand(
         system: system.clone(),
     };
     let told = environment.for_instance(&instance);
-    let (run, variables) = launch::told(&spec, &instance, told, environment).ok()?;
-    Some(ByHand { folder: spec.unit.folder.clone(), run, variables })
+    let launch::Told { run, variables, sealed } = launch::told(&spec, &instance, told, environment).ok()?;
+    Some(ByHand { folder: spec.unit.folder.clone(), run, variables, sealed })
 }
 
 /// The environment of the process that listens on a port, as far as it can be seen. Reads much of `/proc`.

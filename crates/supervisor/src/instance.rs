@@ -341,7 +341,7 @@ impl Instance {
     async fn spawn(&self, port: &Port, told: Vec<(String, String)>) -> Result<Process, Ended> {
         let environment = &*self.surroundings.environment;
         let mut command = launch::command(&self.release.spec, &self.reference(port), told, environment)
-            .map_err(|error| self.failed(error.to_string()))?;
+            .map_err(|error| Ended { hopeless: true, ..self.failed(error.to_string()) })?;
         let output = self.output().await;
         let (stdout, stderr) = output
             .and_then(|output| Ok((output.try_clone()?, output)))

@@ -55,6 +55,11 @@ pub trait Environment: Send + Sync {
     fn for_instance(&self, instance: &InstanceRef) -> Vec<(String, String)>;
     /// The URL at which an instance calls a service; none for one that its unit does not declare.
     fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String>;
+    /// A secret of the system; or in words why it cannot be told, without anything of it.
+    ///
+    /// # Errors
+    /// If it is not kept, or the key to it is not here.
+    fn secret(&self, instance: &InstanceRef, name: &str) -> Result<String, String>;
     /// Who a process is that is in the way, in words, if it is more than a process: another node for instance.
     fn known(&self, _pid: i32) -> Option<String> {
         None

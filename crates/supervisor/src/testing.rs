@@ -43,6 +43,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/tmp"),
         files: vec![],
+        secrets: PathBuf::from("/madang-secrets.toml"),
         gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default(), auth: None },
         telemetry: Default::default(),
         admin: AdminListener::Off,

@@ -37,6 +37,7 @@ pub struct Prepared {
     environment: Option<String>,
     path: Option<PathBuf>,
     options: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 /// A running system.
@@ -129,6 +130,7 @@ impl Prepared {
             environment: None,
             path: None,
             options: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -143,6 +145,13 @@ impl Prepared {
     #[must_use]
     pub fn with_options(mut self, options: &[&str]) -> Self {
         self.options = options.iter().map(|option| (*option).to_owned()).collect();
+        self
+    }
+
+    /// The same, to be started with this variable in its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -273,6 +282,7 @@ impl TestSystem {
         let mut command = self.madang(&["up", manifest]);
         command.args(self.environment.iter().flat_map(|name| ["--env", name]));
         command.args(&self.options);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.node = Some(command.stdout(output).stderr(errors).spawn().expect("madang starts"));
         let ready = self.madang(&["wait", "--timeout", "60s"]).output().await.expect("madang wait runs");
         assert!(ready.status.success(), "not ready: {}\n{}", text(&ready), self.output());

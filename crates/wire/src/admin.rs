@@ -153,6 +153,13 @@ pub struct EnvironmentView {
     pub by_hand: bool,
     /// What its environment tells it, by name. `PORT` and `MADANG_*` are inherited from nobody.
     pub variables: BTreeMap<String, String>,
+    /// The variables that hold secrets, with `${secret.NAME}` where each stands and `$$` for a dollar sign: whoever has the
+    /// key fills them in, the node tells none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sealed: BTreeMap<String, String>,
+    /// The file of the secrets, if there is a variable that holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<String>,
 }
 
 /// A token for programs that others start: `POST /v1/tokens?service=NAME`.

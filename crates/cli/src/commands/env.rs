@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use madang_model::manifest::{Placeholder, placeholders};
+use madang_node::secrets::{Keys, Secrets};
 use madang_wire::admin::EnvironmentView;
 
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
 
 /// Prints the environment of a unit for a shell, or becomes a command that has it.
 pub async fn run(client: &Client, output: &Output, env: &Env) -> Result<(), Failure> {
-    let view: EnvironmentView = client.get(&format!("/v1/units/{}/environment", env.name)).await?;
+    let mut view: EnvironmentView = client.get(&format!("/v1/units/{}/environment", env.name)).await?;
     if !view.by_hand {
         let head = Style::of(&std::io::stderr()).paint(Paint::Busy, "note:").into_owned();
         eprintln!(
@@ -28,11 +30,27 @@ pub async fn run(client: &Client, output: &Output, env: &Env) -> Result<(), Fail
             view.unit, view.unit
         );
     }
+    fill_in(&mut view)?;
     match env.command.as_slice() {
         [program, arguments @ ..] => Err(become_it(&view, program, arguments)),
         [] if output.is_json() => output.json(&view),
         [] => output.text(&for_a_shell(&view)),
     }
+}
+
+/// Opens the secrets with the keys of whoever asks: the node tells none.
+fn fill_in(view: &mut EnvironmentView) -> Result<(), Failure> {
+    let Some(file) = view.secrets.take() else { return Ok(()) };
+    let secrets = Secrets::at(Path::new(&file), Keys::of_process());
+    let value = |placeholder: &Placeholder| match placeholder {
+        Placeholder::Secret(name) => secrets.reveal(name).map_err(|error| error.to_string()),
+        other => Err(format!("{other:?} is not a secret")),
+    };
+    for (name, text) in std::mem::take(&mut view.sealed) {
+        let filled = placeholders(&text, value).map_err(anyhow::Error::from)?;
+        view.variables.insert(name, filled);
+    }
+    Ok(())
 }
 
 /// Becomes the command; comes back only if that fails.

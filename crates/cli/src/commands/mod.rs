@@ -19,6 +19,7 @@ mod policy;
 mod ps;
 mod restart;
 mod routes;
+mod secret;
 mod stop;
 mod systems;
 mod token;
@@ -98,6 +99,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,
         Command::Fault(fault) => fault::run(&client(default())?, &output, fault).await,
+        Command::Secret(what) => secret::run(&at(default())?, &output, &what),
         Command::Check(check) => check::run(&at(check.which)?, &output, check.schema, check.explain),
         Command::Policy(Policy::Explain { caller, callee, route }) => {
             policy::explain(&at(default())?, &output, &caller, &callee, route.as_deref())

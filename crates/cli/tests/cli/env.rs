@@ -14,6 +14,8 @@ fn orders(folder: &str, by_hand: bool) -> EnvironmentView {
         folder: folder.into(),
         run: "node orders.js".into(),
         by_hand,
+        sealed: BTreeMap::new(),
+        secrets: None,
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     }
 }

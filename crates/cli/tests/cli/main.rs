@@ -16,6 +16,7 @@ mod policy;
 mod ps;
 mod restart;
 mod routes;
+mod secret;
 mod stop;
 mod systems;
 mod top;

@@ -104,6 +104,7 @@ async fn help_says_what_there_is() {
                                the system is gone
                   routes       List the routes of the gateway in the order of precedence
                   fault        Make calls fail on purpose, for a while
+                  secret       Keep what programs are to know and nobody else, sealed in a file beside the manifest
                   check        Check the manifest and say what is wrong with it
                   policy       Show what holds for calls, and which line of the manifest says so
                   open         Open the dashboard in a browser, logged in; or print its URL where nothing can open

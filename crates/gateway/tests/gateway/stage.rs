@@ -112,6 +112,7 @@ pub fn system(routes: &[&str]) -> System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/"),
         files: Vec::new(),
+        secrets: "/madang-secrets.toml".into(),
         gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)), auth: None },
         telemetry: Default::default(),
         admin: Default::default(),

@@ -20,7 +20,13 @@ use crate::{
 
 /// Builds the system. Nothing can fail any more, except that a unit without a command would be left out: the
 /// rules have refused it.
-pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec<PathBuf>) -> System {
+pub(super) fn system(
+    raw: &RawSystem,
+    name: &SystemName,
+    root: &Path,
+    files: Vec<PathBuf>,
+    secrets: PathBuf,
+) -> System {
     let planned = plan::units(raw);
     let hosted = planned.iter().flat_map(|unit| unit.services.iter().map(|s| (&s.name.value, &unit.name)));
     let hosts: BTreeMap<&ServiceName, &UnitName> = hosted.collect();
@@ -36,6 +42,7 @@ pub(super) fn system(raw: &RawSystem, name: &SystemName, root: &Path, files: Vec
         name: name.clone(),
         root: root.to_owned(),
         files,
+        secrets,
         policy: limits(&raw.policy),
         gateway: Gateway {
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),

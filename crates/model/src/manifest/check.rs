@@ -272,9 +272,11 @@ fn fault_error(spot: &Spot, written: &str, fault: Fault, key: &Key) -> ManifestE
         Fault::UnknownOfService => ManifestError::new(Code::PLACEHOLDER, format!("{what} is not known"))
             .at(spot, "no such placeholder")
             .hint("of a service there is ${services.NAME.url}, the URL at which this program calls it"),
-        Fault::Secret => ManifestError::new(Code::PLACEHOLDER, "secrets are not supported yet")
-            .at(spot, "cannot be filled in")
-            .hint("until they are, pass the value in a variable of the environment of `madang`: ${NAME}"),
+        Fault::SecretName(name) => {
+            ManifestError::new(Code::PLACEHOLDER, format!("{} cannot be the name of a secret", quoted(&name)))
+                .at(spot, "not the name of a secret")
+                .hint("its name is of letters, digits, `-` and `_`, 64 at most: ${secret.pay}")
+        }
     }
 }
 

@@ -67,6 +67,8 @@ codes! {
     NO_ENVIRONMENT = "MDG-MF-035", "There is no such environment";
     UNDECLARED_CALL = "MDG-MF-036", "A program asks for the URL of a service that it does not call";
     NOBODY_KNOWS = "MDG-MF-037", "A client is asked who it is, and nobody can tell";
+    UNKNOWN_SECRET = "MDG-MF-038", "A secret is asked for that is not kept";
+    OPEN_SECRET = "MDG-MF-039", "A secret would be seen by others";
 }
 
 /// One problem of a manifest, with its place.

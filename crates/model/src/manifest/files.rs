@@ -88,6 +88,14 @@ pub(super) fn overlay(base: &Path, environment: &str) -> PathBuf {
     base.with_extension(format!("{environment}.toml"))
 }
 
+/// The file of a system's secrets: each environment has its own, so that nothing meant for one is used in another.
+pub fn secrets(root: &Path, environment: Option<&str>) -> PathBuf {
+    match environment {
+        Some(environment) => root.join(format!("madang-secrets.{environment}.toml")),
+        None => root.join("madang-secrets.toml"),
+    }
+}
+
 /// Whether a file is laid over another in some environment.
 pub(super) fn is_overlay(file: &Path, base: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());

@@ -36,9 +36,9 @@ use std::{
 
 pub use error::{Code, Errors, ManifestError};
 pub use explain::{Explained, Origin};
-pub use files::find;
+pub use files::{find, secrets};
 pub use schema::schema;
-pub use variables::{Placeholder, UnknownPlaceholder, placeholders};
+pub use variables::{NoValue, Placeholder, all_but_secrets, is_secret, placeholders, placeholders_in};
 
 use crate::{System, SystemName, nearest};
 use check::Check;
@@ -51,6 +51,9 @@ use source::{At, Source};
 
 /// Where the gateway listens unless the manifest says otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 3000));
+
+/// The table of the file of secrets that has them by name.
+pub const SEALED: &str = "sealed";
 
 /// A manifest that was loaded.
 #[derive(Debug, Clone)]
@@ -126,14 +129,36 @@ fn load_from(
     let Reader { read, raw, mut found, .. } = reader;
     let name = name(&raw, root, &mut found);
     rules::check(&raw, name.as_ref().map_or("system", |name| name.as_str()), root, &mut found);
+    let secrets = files::secrets(root, environment);
+    rules::secrets(&raw, environment, &mut found, |found| kept(&secrets, root, files, found));
     match (found.finish(), name) {
         (Err(errors), _) => Err(errors),
         (Ok(()), None) => Err(no_name(root).into()),
         (Ok(()), Some(name)) => {
             let explained = explain::explain(&raw, &name, root);
-            Ok(Loaded { system: assemble::system(&raw, &name, root, read), explained })
+            Ok(Loaded { system: assemble::system(&raw, &name, root, read, secrets), explained })
         }
     }
+}
+
+/// The names in the file of secrets; no file means none. What they are is for whoever has the key.
+fn kept(path: &Path, root: &Path, files: &dyn Files, found: &mut Found) -> Option<BTreeSet<String>> {
+    let text = match files.read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(BTreeSet::new()),
+        Err(error) => {
+            let message = format!("failed to read {}: {error}", path.display());
+            found.push(
+                ManifestError::new(Code::UNREADABLE, message).hint("`madang secret list` reads it too"),
+            );
+            return None;
+        }
+    };
+    // Its place in the order of files is after all of the manifest.
+    let source = Source::new(usize::MAX, path, root, text);
+    let tree = tree::parse(&source, found)?;
+    let names = tree.get(SEALED).map(tree::Node::entries).unwrap_or_default();
+    Some(names.iter().map(|entry| entry.key.clone()).collect())
 }
 
 /// Reads file after file into one raw system.

@@ -1,5 +1,5 @@
-//! `${NAME}` and `${NAME:-default}` when the manifest is loaded, `${self.…}` and `${services.…}` when a unit starts;
-//! `$$` is a dollar sign.
+//! `${NAME}` and `${NAME:-default}` when the manifest is loaded, `${self.…}`, `${services.…}` and `${secret.…}` when a unit
+//! starts; `$$` is a dollar sign.
 //!
 //! A text of `run` or `env` passes both: what the first leaves for the second stays escaped, also when it
 //! came out of a variable, so that a value is never read as a placeholder.
@@ -16,14 +16,14 @@ pub(super) enum Fault {
     Unset(String),
     /// It is not a variable: no end, an empty name, a strange character.
     Malformed,
-    /// `${self.…}` or `${services.…}` where only values known at load can stand.
+    /// `${self.…}`, `${services.…}` or `${secret.…}` where only values known at load can stand.
     TooEarly,
     /// `${self.x}` with an `x` that nobody knows.
     UnknownSelf(String),
     /// `${services.…}` that is not `${services.NAME.url}`.
     UnknownOfService,
-    /// `${secret.…}`.
-    Secret,
+    /// `${secret.…}` with what cannot be the name of a secret.
+    SecretName(String),
 }
 
 /// A text between dollar signs.
@@ -95,13 +95,13 @@ fn resolve(
         Some(Placeholder::Own(name)) if !SELF.contains(&name) => {
             return Err(Fault::UnknownSelf(name.to_owned()));
         }
+        Some(Placeholder::Secret(name)) if !is_secret(name) => {
+            return Err(Fault::SecretName(name.to_owned()));
+        }
         Some(_) if deferred => return Ok(None),
         Some(_) => return Err(Fault::TooEarly),
         None if body.starts_with("services.") => return Err(Fault::UnknownOfService),
         None => {}
-    }
-    if body.starts_with("secret.") {
-        return Err(Fault::Secret);
     }
     let (name, default) = match body.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -125,6 +125,12 @@ pub(super) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// Whether a text can be the name of a secret: letters, digits, `-` and `_`, 64 at most.
+pub fn is_secret(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// A value in `run` or `env` that is known only when an instance starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placeholder<'a> {
@@ -132,18 +138,21 @@ pub enum Placeholder<'a> {
     Own(&'a str),
     /// `${services.users.url}`: the URL at which its unit calls a service.
     Url(ServiceName),
+    /// `${secret.pay}`: a secret of the system.
+    Secret(&'a str),
 }
 
 impl<'a> Placeholder<'a> {
     /// The placeholder that stands in braces, if it is one.
     fn of(body: &'a str) -> Option<Self> {
         let of_service = || body.strip_prefix("services.")?.strip_suffix(".url")?.parse().ok();
-        body.strip_prefix("self.").map(Self::Own).or_else(|| of_service().map(Self::Url))
+        let own = body.strip_prefix("self.").map(Self::Own);
+        own.or_else(|| body.strip_prefix("secret.").map(Self::Secret)).or_else(|| of_service().map(Self::Url))
     }
 }
 
 /// The placeholders of a text, each with how it is written.
-pub(super) fn placeholders_in(text: &str) -> impl Iterator<Item = (&str, Placeholder<'_>)> {
+pub fn placeholders_in(text: &str) -> impl Iterator<Item = (&str, Placeholder<'_>)> {
     parts(text).into_iter().filter_map(|part| match part {
         Part::Reference(written, body) => Some((written, Placeholder::of(body)?)),
         _ => None,
@@ -152,27 +161,79 @@ pub(super) fn placeholders_in(text: &str) -> impl Iterator<Item = (&str, Placeho
 
 /// A placeholder that has no value when an instance starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no value for the placeholder {0}")]
-pub struct UnknownPlaceholder(String);
+#[error("no value for {placeholder}: {why}")]
+pub struct NoValue {
+    /// The placeholder as it is written.
+    placeholder: String,
+    /// Why, in words.
+    why: String,
+}
 
-/// Resolves the placeholders of a unit's `run` or `env` when an instance starts. `$$` becomes a dollar sign.
+/// Resolves the placeholders of a unit's `run` or `env` when an instance starts, each to what `lookup` gives, or not at
+/// all, for the reason that it gives. `$$` becomes a dollar sign.
+///
+/// # Errors
+/// If one has no value.
 pub fn placeholders(
     text: &str,
-    lookup: impl Fn(&Placeholder) -> Option<String>,
-) -> Result<String, UnknownPlaceholder> {
+    lookup: impl Fn(&Placeholder) -> Result<String, String>,
+) -> Result<String, NoValue> {
     let mut out = String::with_capacity(text.len());
     for part in parts(text) {
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Dollar => out.push('$'),
-            Part::Open(written) => return Err(UnknownPlaceholder(written.to_owned())),
-            Part::Reference(written, body) => match Placeholder::of(body).as_ref().and_then(&lookup) {
-                Some(value) => out.push_str(&value),
-                None => return Err(UnknownPlaceholder(written.to_owned())),
+            Part::Open(written) => return Err(NoValue::nobodys(written)),
+            Part::Reference(written, body) => match Placeholder::of(body) {
+                Some(placeholder) => {
+                    out.push_str(&lookup(&placeholder).map_err(|why| NoValue::of(written, why))?)
+                }
+                None => return Err(NoValue::nobodys(written)),
             },
         }
     }
     Ok(out)
+}
+
+/// Resolves all placeholders but those of secrets, which stay for [`placeholders`] to be resolved by whoever may know
+/// them. None if there is none of a secret in the text.
+///
+/// # Errors
+/// If one has no value.
+pub fn all_but_secrets(
+    text: &str,
+    lookup: impl Fn(&Placeholder) -> Result<String, String>,
+) -> Result<Option<String>, NoValue> {
+    let is_secret = |(_, placeholder)| matches!(placeholder, Placeholder::Secret(_));
+    if !placeholders_in(text).any(is_secret) {
+        return Ok(None);
+    }
+    let mut out = String::with_capacity(text.len());
+    for part in parts(text) {
+        match part {
+            Part::Text(text) | Part::Open(text) => out.push_str(text),
+            Part::Dollar => out.push_str("$$"),
+            Part::Reference(written, body) => match Placeholder::of(body) {
+                Some(Placeholder::Secret(_)) => out.push_str(written),
+                Some(placeholder) => {
+                    let value = lookup(&placeholder).map_err(|why| NoValue::of(written, why))?;
+                    out.push_str(&value.replace('$', "$$"));
+                }
+                None => return Err(NoValue::nobodys(written)),
+            },
+        }
+    }
+    Ok(Some(out))
+}
+
+impl NoValue {
+    fn of(placeholder: &str, why: String) -> Self {
+        Self { placeholder: placeholder.to_owned(), why }
+    }
+
+    fn nobodys(placeholder: &str) -> Self {
+        Self::of(placeholder, "it is no placeholder".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -206,7 +267,7 @@ mod tests {
     #[test]
     fn faults_are_all_named() {
         let faults = substitute(
-            "${A} ${self.prot} ${secret.k} ${} ${self.port} ${services.a.url} ${services.a} ${B",
+            "${A} ${self.prot} ${secret.k} ${secret.k.l} ${} ${self.port} ${services.a.url} ${services.a} ${B",
             false,
             &env,
         )
@@ -218,7 +279,8 @@ mod tests {
             [
                 r#"${A} Unset("A")"#,
                 r#"${self.prot} UnknownSelf("prot")"#,
-                "${secret.k} Secret",
+                "${secret.k} TooEarly",
+                r#"${secret.k.l} SecretName("k.l")"#,
                 "${} Malformed",
                 "${self.port} TooEarly",
                 "${services.a.url} TooEarly",
@@ -230,19 +292,28 @@ mod tests {
 
     #[test]
     fn a_value_is_never_read_as_a_placeholder() {
-        let text = "${COST} costs $$1 at ${self.port} ${services.a.url}, $HOME";
+        let text = "${COST} costs $$1 at ${self.port} ${services.a.url}, $HOME: ${secret.k}";
         let loaded = substitute(text, true, &env).unwrap();
-        let started = placeholders(&loaded, |one| match one {
-            Placeholder::Own(name) => (*name == "port").then(|| "80$$".to_owned()),
-            Placeholder::Url(name) => Some(format!("http://{name}")),
-        });
-        assert_eq!(started.as_deref(), Ok("$5 ${self.port} costs $1 at 80$$ http://a, $HOME"));
+        let value = |one: &Placeholder| match one {
+            Placeholder::Own("port") => Ok("80$$".to_owned()),
+            Placeholder::Own(_) => Err("nobody knows it".to_owned()),
+            Placeholder::Url(name) => Ok(format!("http://{name}")),
+            Placeholder::Secret(name) => Ok(format!("${{self.{name}}}")),
+        };
+        let expected = "$5 ${self.port} costs $1 at 80$$ http://a, $HOME: ${self.k}";
+        assert_eq!(placeholders(&loaded, value).as_deref(), Ok(expected));
+        // In two steps, where not everybody may know the secret.
+        let sealed = all_but_secrets(&loaded, value).unwrap().unwrap();
+        assert_eq!(sealed, "$$5 $${self.port} costs $$1 at 80$$$$ http://a, $HOME: ${secret.k}");
+        assert_eq!(placeholders(&sealed, value).as_deref(), Ok(expected));
+        assert_eq!(all_but_secrets("$${secret.k} ${self.port}", value), Ok(None));
     }
 
     #[test]
     fn an_unknown_placeholder_is_refused_at_start() {
-        assert_eq!(placeholders("${self.x}", |_| None), Err(UnknownPlaceholder("${self.x}".into())));
-        assert!(placeholders("${HOME}", |_| Some(String::new())).is_err(), "it is none");
-        assert!(placeholders("${self", |_| Some(String::new())).is_err());
+        let refused = placeholders("${self.x}", |_| Err("nobody knows it".to_owned())).unwrap_err();
+        assert_eq!(refused.to_string(), "no value for ${self.x}: nobody knows it");
+        assert!(placeholders("${HOME}", |_| Ok(String::new())).is_err(), "it is none");
+        assert!(placeholders("${self", |_| Ok(String::new())).is_err());
     }
 }

@@ -102,6 +102,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         name: "test".parse().unwrap(),
         root: PathBuf::from("/"),
         files: vec![],
+        secrets: PathBuf::from("/madang-secrets.toml"),
         gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default(), auth: None },
         telemetry: Default::default(),
         admin: AdminListener::Off,
@@ -200,6 +201,10 @@ impl Environment for Told {
 
     fn url(&self, instance: &InstanceRef, service: &ServiceName) -> Option<String> {
         (service.as_str() == "users").then(|| format!("http://{service}.of.{}", instance.unit))
+    }
+
+    fn secret(&self, instance: &InstanceRef, name: &str) -> Result<String, String> {
+        (name == "pay").then(|| format!("$ecret of {}", instance.unit)).ok_or("it is not kept".to_owned())
     }
 
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {

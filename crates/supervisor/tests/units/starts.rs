@@ -32,6 +32,7 @@ async fn instances_are_told_who_they_are_and_where_to_listen() {
         ("SERVER_PORT".to_owned(), "${self.port}".to_owned()),
         ("NAME".to_owned(), "${self.unit}/${self.service}/${self.instance}".to_owned()),
         ("PEER".to_owned(), "${services.users.url}/v1 costs $$1".to_owned()),
+        ("KEY".to_owned(), "it is ${secret.pay}".to_owned()),
         ("OURS".to_owned(), "y".to_owned()),
         ("MADANG_INSTANCE".to_owned(), "somebody else".to_owned()),
     ]
@@ -48,6 +49,7 @@ async fn instances_are_told_who_they_are_and_where_to_listen() {
         format!("SERVER_PORT={port}"),
         format!("NAME=users/users/{id}"),
         "PEER=http://users.of.users/v1 costs $1".to_owned(),
+        "KEY=it is $ecret of users".to_owned(),
         format!("TOLD={id} of users"),
         "OURS=y".to_owned(),
         "MADANG_UNIT=users".to_owned(),
@@ -58,6 +60,17 @@ async fn instances_are_told_who_they_are_and_where_to_listen() {
         assert!(log.lines().any(|found| found == line), "{line} in\n{log}");
     }
     assert!(id.starts_with("users-") && id.len() == "users-".len() + 6, "{id}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_asks_for_a_secret_that_cannot_be_told_does_not_start_and_says_why() {
+    let mut users = unit("users", "exec sleep 60");
+    users.env = [("KEY".to_owned(), "${secret.mail}".to_owned())].into();
+    let mut running = run([users]).await;
+    let failed = running.event("users", EventKind::GaveUp).await;
+    let said = "gave up at the first start: no value for ${secret.mail}: it is not kept";
+    assert_eq!(failed.message, said);
     running.stop().await;
 }
 

@@ -8,12 +8,14 @@ mod order;
 mod policies;
 mod ports;
 mod routes;
+mod secrets;
 mod services;
 mod telemetry;
 mod urls;
 
 use super::{error::Found, raw::RawSystem};
 pub(super) use databases::{database, masked};
+pub(super) use secrets::check as secrets;
 
 /// Applies every rule.
 pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found: &mut Found) {

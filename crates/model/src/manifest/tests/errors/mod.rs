@@ -8,6 +8,7 @@ mod keys;
 mod policies;
 mod ports;
 mod routes;
+mod secrets;
 mod services;
 mod telemetry;
 mod urls;

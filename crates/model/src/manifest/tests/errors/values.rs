@@ -407,16 +407,16 @@ fn placeholder() {
              4 │ env = { KEY = "${secret.pay}", HOST = "${self.host}" }
                ╰────
               help: only `run` and `env` can hold it; elsewhere use ${NAME}, a variable of the environment
-            MDG-MF-011
+            MDG-MF-038
 
-              × secrets are not supported yet
+              × there is no secret "pay"
                ╭─[madang.toml:4:16]
              3 │ build = "b ${self.port}"
              4 │ env = { KEY = "${secret.pay}", HOST = "${self.host}" }
                ·                ──────┬──────
-               ·                      ╰── cannot be filled in
+               ·                      ╰── is not kept
                ╰────
-              help: until they are, pass the value in a variable of the environment of `madang`: ${NAME}
+              help: `madang secret set pay` asks for it and keeps it sealed
             MDG-MF-011
 
               × "${self.host}" is not known

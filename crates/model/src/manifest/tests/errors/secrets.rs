@@ -1,0 +1,110 @@
+//! What is said of `${secret.NAME}`.
+
+use expect_test::expect;
+
+use crate::manifest::tests::{Memory, refused_files, rendered};
+
+const MANIFEST: &str = "[services.payments]\nrun = \"payments\"\nenv = { KEY = \"Bearer ${secret.pay}\" }\n";
+
+const KEPT: &str = "version = 1\nkey = \"0011\"\n[sealed]\npay = \"00\"\n";
+
+#[test]
+fn a_secret_that_is_not_kept() {
+    refused_files(
+        &[("madang.toml", MANIFEST)],
+        expect![[r#"
+        MDG-MF-038
+
+          × there is no secret "pay"
+           ╭─[madang.toml:3:23]
+         2 │ run = "payments"
+         3 │ env = { KEY = "Bearer ${secret.pay}" }
+           ·                       ──────┬──────
+           ·                             ╰── is not kept
+           ╰────
+          help: `madang secret set pay` asks for it and keeps it sealed
+    "#]],
+    );
+    let near = KEPT.replace("pay", "pays");
+    refused_files(
+        &[("madang.toml", MANIFEST), ("madang-secrets.toml", &near)],
+        expect![[r#"
+        MDG-MF-038
+
+          × there is no secret "pay"
+           ╭─[madang.toml:3:23]
+         2 │ run = "payments"
+         3 │ env = { KEY = "Bearer ${secret.pay}" }
+           ·                       ──────┬──────
+           ·                             ╰── is not kept
+           ╰────
+          help: did you mean ${secret.pays}? Otherwise `madang secret set pay` asks for it and keeps it sealed
+    "#]],
+    );
+}
+
+#[test]
+fn an_environment_has_its_own() {
+    let files = [("madang.toml", MANIFEST), ("madang.production.toml", ""), ("madang-secrets.toml", KEPT)];
+    let errors = Memory::new(files).load_in(Some("production")).unwrap_err();
+    expect![[r#"
+        MDG-MF-038
+
+          × there is no secret "pay" of production
+           ╭─[madang.toml:3:23]
+         2 │ run = "payments"
+         3 │ env = { KEY = "Bearer ${secret.pay}" }
+           ·                       ──────┬──────
+           ·                             ╰── is not kept
+           ╰────
+          help: `madang secret set pay --env production` asks for it and keeps it sealed
+    "#]]
+    .assert_eq(&rendered(&errors));
+    let own = files.into_iter().chain([("madang-secrets.production.toml", KEPT)]);
+    let loaded = Memory::new(own).load_in(Some("production")).unwrap();
+    assert_eq!(loaded.system.secrets, std::path::Path::new("/shop/madang-secrets.production.toml"));
+}
+
+#[test]
+fn a_secret_on_a_command_line() {
+    let manifest = "[services.payments]\nrun = \"payments --key ${secret.pay}\"\n";
+    refused_files(
+        &[("madang.toml", manifest), ("madang-secrets.toml", KEPT)],
+        expect![[r#"
+        MDG-MF-039
+
+          × the secret "pay" would be on a command line
+           ╭─[madang.toml:2:23]
+         1 │ [services.payments]
+         2 │ run = "payments --key ${secret.pay}"
+           ·                       ──────┬──────
+           ·                             ╰── everybody on the machine can read it there
+           ╰────
+          help: hand it over in a variable, as in env = { KEY = "${secret.pay}" }, and have the program read that
+    "#]],
+    );
+}
+
+#[test]
+fn a_file_of_secrets_that_is_no_toml() {
+    refused_files(
+        &[("madang.toml", MANIFEST), ("madang-secrets.toml", "pay = ")],
+        expect![[r#"
+        MDG-MF-003
+
+          × madang-secrets.toml is not TOML: string values must be quoted
+           ╭─[madang-secrets.toml:1:6]
+         1 │ pay =
+           ·      ┬
+           ·      ╰── a text without quotes
+           ╰────
+          help: write it in quotes: " "
+    "#]],
+    );
+}
+
+#[test]
+fn nobody_reads_the_file_where_no_secret_is_asked_for() {
+    let files = [("madang.toml", "[services.users]\nrun = \"users\"\n"), ("madang-secrets.toml", "pay = ")];
+    assert!(Memory::new(files).load().is_ok());
+}
