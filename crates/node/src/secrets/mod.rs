@@ -1,8 +1,8 @@
 //! The secrets of a system, sealed in a file that may be kept with its code. Whoever has the key, which is elsewhere,
 //! can open them: `madang secret`, and a node when it starts an instance that is to know one.
 //!
-//! - [`file`]: what stands in the file;
-//! - [`key`]: the key, and where it is kept.
+//! - `file`: what stands in the file;
+//! - `key`: the key, and where it is kept.
 
 mod file;
 mod key;
