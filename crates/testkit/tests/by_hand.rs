@@ -115,8 +115,8 @@ async fn what_it_is_told_is_what_an_instance_is_told() {
     };
     let orders = told("orders").await;
     assert!(orders.by_hand && orders.folder.ends_with("/orders"), "{orders:?}");
-    let expected = "CATALOG_URL DATABASE_URL MADANG_INSTANCE MADANG_RELEASE MADANG_SERVICE MADANG_TOKEN MADANG_UNIT \
-                    MADANG_URL OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_PROTOCOL \
+    let expected = "CATALOG_URL DATABASE_URL MADANG_INSTANCE MADANG_PRINCIPAL_KEYS MADANG_RELEASE MADANG_SERVICE MADANG_TOKEN \
+                    MADANG_UNIT MADANG_URL OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_PROTOCOL \
                     OTEL_RESOURCE_ATTRIBUTES OTEL_SERVICE_NAME PAYMENTS_OVER PAYMENTS_URL PORT USERS_URL \
                     services__catalog__http__0 services__payments__http__0 services__users__http__0";
     assert!(orders.variables.keys().eq(expected.split(' ')), "{:?}", orders.variables.keys());
