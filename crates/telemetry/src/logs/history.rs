@@ -8,7 +8,7 @@ use madang_wire::log::LogLine;
 use super::kept::{
     filter::Wanted,
     find::{self, FIRST, Found, Key, LAST},
-    shelves::{SHORTEST, Shelf},
+    shelves::Shelf,
 };
 use crate::archive::Archive;
 
@@ -87,8 +87,7 @@ impl History<'_> {
 
     /// Whether the index of words leads to the lines.
     fn indexed(&self) -> bool {
-        let grep = self.wanted.filter.grep.as_ref();
-        self.wanted.filter.trace.is_none() && grep.is_some_and(|text| text.chars().count() >= SHORTEST)
+        self.wanted.filter.trace.is_none() && self.wanted.searches()
     }
 
     async fn before(&self, unit: Option<String>, most: usize) -> Result<Vec<Key>, Error> {

@@ -10,7 +10,7 @@ use madang_wire::{
 
 use super::{
     filter::Wanted,
-    shelves::{Mark, Shelf, any_of, pieces},
+    shelves::{Mark, Shelf, any_of},
     write,
 };
 use crate::logs::{
@@ -85,17 +85,16 @@ pub(crate) fn in_shelf(
     shelf: Shelf,
     (newest_first, up_to, most): (bool, i64, usize),
 ) -> Result<Vec<Key>> {
-    let Some(mut pieces) = wanted.filter.grep.as_deref().and_then(pieces) else { return Ok(Vec::new()) };
-    if shelf.marked {
-        let Some(marks) = marks(conn, wanted)? else { return Ok(Vec::new()) };
-        pieces.push_str(&marks);
-    }
-    if !Shelf::all(conn)?.iter().any(|there| there.number == shelf.number) {
-        return Ok(Vec::new()); // dropped meanwhile, with its lines
-    }
+    let Some(text) = wanted.filter.grep.as_deref() else { return Ok(Vec::new()) };
+    let Some(marks) = marks(conn, wanted)? else { return Ok(Vec::new()) };
+    let marks = if shelf.marked { &*marks } else { "" };
+    // What came since it was listed is in it too, and one that was dropped meanwhile was so with its lines.
+    let there = Shelf::all(conn)?.into_iter().find(|there| there.number == shelf.number);
+    let Some(shelf) = there else { return Ok(Vec::new()) };
+    let lookup = shelf.lookup(conn, text)?;
     let mut line = one(conn)?;
     let mut keys = Vec::new();
-    shelf.candidates(conn, &pieces, newest_first, |row| {
+    shelf.candidates(conn, (&lookup, marks), newest_first, |row| {
         let mut found = line.query([row])?;
         if row <= up_to
             && let Some(found) = found.next()?

@@ -19,8 +19,22 @@ const PIECES: usize = 5;
 /// How many of them stand between two words, if some do: the same words stand in many lines, and in another order.
 const BETWEEN: usize = 2;
 
-/// The shortest text that the index helps to find, in characters.
-pub(crate) const SHORTEST: usize = 3;
+/// How long a piece is, in characters.
+const LENGTH: usize = 3;
+
+/// A text that more pieces than this begin with is in so many lines that one of them is soon found by reading.
+const BEGINNINGS: usize = 400;
+
+/// By what the lines of a shelf are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// No line has it.
+    None,
+    /// By its pieces, as FTS5 reads them.
+    Pieces(String),
+    /// No pieces tell it from others.
+    All,
+}
 
 /// A shelf, with the rows of the first and the last line that it has, and the times between which they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,17 +122,68 @@ impl Shelf {
         conn.prepare_cached(sql)?.query_map([], Self::of)?.collect()
     }
 
-    /// Hands out the rows of the lines that may contain a text, until `each` says that it is enough.
+    /// What leads to the lines with a text in this shelf.
+    pub(crate) fn lookup(&self, conn: &Connection, text: &str) -> Result<Lookup> {
+        match pieces(text) {
+            Some(pieces) => Ok(Lookup::Pieces(pieces)),
+            // Without marks the last characters of a line begin no piece.
+            None if !self.marked => Ok(Lookup::All),
+            None => self.beginning_with(conn, text),
+        }
+    }
+
+    /// The pieces of this shelf that begin with a text that is shorter than a piece: every place in a line is the
+    /// beginning of one, since marks come after the words.
+    fn beginning_with(&self, conn: &Connection, text: &str) -> Result<Lookup> {
+        let table = self.table();
+        conn.execute_batch(&format!(
+            "CREATE VIRTUAL TABLE temp.log_vocabulary USING fts5vocab(main, {table}, row)"
+        ))?;
+        // As the index does, which has no capital letters.
+        let from = text.to_lowercase();
+        let terms = conn
+            .prepare("SELECT term FROM temp.log_vocabulary WHERE term >= ?1 AND term < ?1 || char(1114111) LIMIT ?2")
+            .and_then(|mut terms| {
+                let terms = terms.query_map((&from, BEGINNINGS as i64 + 1), |row| row.get(0))?;
+                terms.collect::<Result<Vec<String>>>()
+            });
+        conn.execute_batch("DROP TABLE temp.log_vocabulary")?;
+        let terms = terms?;
+        Ok(match terms.len() {
+            0 => Lookup::None,
+            1..=BEGINNINGS => {
+                let any: Vec<String> = terms.iter().map(|term| quoted(term)).collect();
+                Lookup::Pieces(format!("({})", any.join(" OR ")))
+            }
+            _ => Lookup::All,
+        })
+    }
+
+    /// Hands out the rows of the lines that may contain a text and have any of these marks, until `each` says that it is
+    /// enough.
     pub(crate) fn candidates(
         &self,
         conn: &Connection,
-        pieces: &str,
+        (lookup, marks): (&Lookup, &str),
         newest_first: bool,
         mut each: impl FnMut(i64) -> Result<bool>,
     ) -> Result<()> {
         let table = self.table();
         let order = if newest_first { "DESC" } else { "ASC" };
-        let sql = format!("SELECT rowid FROM {table} WHERE {table} MATCH ?1 ORDER BY rowid {order}");
+        let (sql, pieces) = match lookup {
+            Lookup::None => return Ok(()),
+            Lookup::Pieces(pieces) => (
+                format!("SELECT rowid FROM {table} WHERE {table} MATCH ?1 ORDER BY rowid {order}"),
+                Some(format!("{pieces}{marks}")),
+            ),
+            Lookup::All => (
+                format!(
+                    "SELECT row FROM log_lines WHERE ?1 IS NULL AND row BETWEEN {} AND {} ORDER BY row {order}",
+                    self.first, self.last
+                ),
+                None,
+            ),
+        };
         let mut found = conn.prepare(&sql)?;
         let mut rows = found.query([pieces])?;
         while let Some(row) = rows.next()? {
@@ -160,9 +225,9 @@ pub(crate) fn drop_empty(tx: &Connection) -> Result<()> {
 
 /// What to look a text up by: those of its pieces that are rarest, as far as that can be told from their letters. None
 /// if it is too short to have any.
-pub(crate) fn pieces(text: &str) -> Option<String> {
+fn pieces(text: &str) -> Option<String> {
     let characters: Vec<char> = text.chars().collect();
-    let mut pieces: Vec<&[char]> = characters.windows(SHORTEST).collect();
+    let mut pieces: Vec<&[char]> = characters.windows(LENGTH).collect();
     pieces.sort_by_key(|piece| std::cmp::Reverse(piece.iter().map(|c| rarity(*c)).sum::<u32>()));
     let between = |piece: &&&[char]| matches!(piece, [before, ' ', after] if *before != ' ' && *after != ' ');
     let first = pieces.iter().filter(between).take(BETWEEN);
@@ -172,8 +237,12 @@ pub(crate) fn pieces(text: &str) -> Option<String> {
             rarest.insert(piece.iter().collect());
         }
     }
-    let quoted = |piece: &String| format!("\"{}\"", piece.replace('"', "\"\""));
-    (!rarest.is_empty()).then(|| rarest.iter().map(quoted).collect::<Vec<_>>().join(" AND "))
+    (!rarest.is_empty()).then(|| rarest.iter().map(|piece| quoted(piece)).collect::<Vec<_>>().join(" AND "))
+}
+
+/// A piece as FTS5 reads it.
+fn quoted(piece: &str) -> String {
+    format!("\"{}\"", piece.replace('"', "\"\""))
 }
 
 /// How rare a character is in logs, roughly: the logarithm of one in how many.

@@ -95,6 +95,14 @@ async fn what_many_say_is_found_of_one_unit_and_level_in_old_shelves_and_new_one
         assert_eq!(found("주문이 늦", &["orders"], Some(LogLevel::Warn), None).await, 1);
         assert_eq!(found("주문이 늦", &["orders"], Some(LogLevel::Error), None).await, 0);
         assert_eq!(found("ReadTimeout", &[], Some(LogLevel::Warn), None).await, 1, "worse ones too");
+        // Shorter than the pieces of the index: within a line, at its end, common, rare and not there at all.
+        assert_eq!(found("주문", &[], None, None).await, 1);
+        assert_eq!(found("EW", &["noise"], None, None).await, 100);
+        assert_eq!(found(")", &["orders"], None, None).await, 1, "the last of a line");
+        assert_eq!(found("e", &["noise"], None, None).await, 100);
+        assert_eq!(found("e", &["noise"], Some(LogLevel::Warn), None).await, 0);
+        assert_eq!(found("주", &["orders"], Some(LogLevel::Warn), None).await, 1);
+        assert_eq!(found("zq", &[], None, None).await, 0);
         assert_eq!(found("nothing new", &["noise"], None, Some(now + 1000)).await, 100);
         assert_eq!(found("nothing new", &["noise"], None, Some(now - 600_000)).await, 0);
     };
