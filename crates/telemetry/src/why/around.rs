@@ -156,15 +156,21 @@ impl Why {
             subjects(&finding.blame).into_iter().flat_map(|service| with_unit(service, declared)).collect();
         let weighty =
             changes.iter().filter(|event| subjects.contains(event.unit.as_str()) && speaks(event.kind));
-        // The last of each kind, since a unit that crashes does so again and again.
+        // The last of each kind, since a unit that crashes does so again and again; one that came after the request only
+        // if there is none that it could have met.
+        let (met, came_after): (Vec<&Event>, Vec<&Event>) = weighty.partition(|event| event.at <= end);
         let mut kinds = Vec::new();
         let mut evidence = Vec::new();
-        for event in weighty.rev() {
+        for event in met.into_iter().rev().chain(came_after) {
             if kinds.contains(&event.kind) {
                 continue;
             }
             kinds.push(event.kind);
-            evidence.push(Evidence { at_us: event.at * 1000, span_id: None, text: sentence(event, start) });
+            evidence.push(Evidence {
+                at_us: event.at * 1000,
+                span_id: None,
+                text: sentence(event, start, end),
+            });
         }
         Ok((changes, evidence))
     }
@@ -243,11 +249,12 @@ fn speaks(kind: EventKind) -> bool {
     )
 }
 
-/// What happened and when, in a sentence.
-fn sentence(event: &Event, start: u64) -> String {
+/// What happened and when, seen from a request that began and ended then, in a sentence.
+fn sentence(event: &Event, start: u64, end: u64) -> String {
     let who = event.instance.as_deref().unwrap_or(&event.unit);
     let when = match start.checked_sub(event.at) {
-        Some(0) | None => "during the request".to_owned(),
+        Some(0) | None if event.at <= end => "during the request".to_owned(),
+        Some(0) | None => format!("{} ms after the request", event.at - end),
         Some(before @ ..1_000) => format!("{before} ms before"),
         Some(before @ ..120_000) => format!("{:.1} s before", before as f64 / 1e3),
         Some(before) => format!("{} min before", before / 60_000),
@@ -268,5 +275,27 @@ fn sentence(event: &Event, start: u64) -> String {
         Some(release) => format!("{when}, the release {release} of {who} {what}"),
         None if first.is_empty() => format!("{when}, {who} {what}"),
         None => format!("{when}, {who} {what}: {first}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_before_a_request_within_it_or_after_it() {
+        let check = |at: u64, expected: &str| {
+            let event = serde_json::from_value(serde_json::json!({
+                "at": at, "unit": "payments", "instance": null, "kind": "breaker_opened", "message": "5 of 5 failed"
+            }));
+            let said = sentence(&event.unwrap(), 200_000, 200_050);
+            assert_eq!(said, format!("{expected}, payments was not called any more: 5 of 5 failed"));
+        };
+        check(79_000, "2 min before");
+        check(198_500, "1.5 s before");
+        check(199_991, "9 ms before");
+        check(200_000, "during the request");
+        check(200_050, "during the request");
+        check(200_058, "8 ms after the request");
     }
 }
