@@ -9,7 +9,8 @@ use madang_wire::principal;
 use crate::{
     doors::Doors,
     holder,
-    secrets::{Keys, SecretError, Secrets},
+    node::with_causes,
+    secrets::{Keys, Secrets},
     tokens::{Bearer, Tokens},
 };
 
@@ -71,7 +72,7 @@ impl Environment for InstanceEnvironment {
 
     fn secret(&self, instance: &InstanceRef, name: &str) -> Result<String, String> {
         let secrets = Secrets::at(&instance.system.secrets, Keys::of_process());
-        secrets.reveal(name).map_err(|error| in_words(&error))
+        secrets.reveal(name).map_err(|error| with_causes(&error))
     }
 
     fn known(&self, pid: i32) -> Option<String> {
@@ -80,13 +81,6 @@ impl Environment for InstanceEnvironment {
 
     fn instance_of(&self, environment: &[(String, String)]) -> Option<(UnitName, InstanceId)> {
         bearer(&self.tokens, environment)
-    }
-}
-
-fn in_words(error: &SecretError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

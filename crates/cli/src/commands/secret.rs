@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use madang_model::manifest;
+use madang_model::{System, manifest};
 use madang_node::secrets::{Keys, LONGEST, SecretError, Secrets};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::{
     args::{Secret, SetSecret},
     failure::Failure,
     locate::Location,
+    manifest::load,
     output::Output,
     table::{Cell, Table},
 };
@@ -58,7 +59,7 @@ fn keep(secrets: &Secrets, location: &Location, set: &SetSecret) -> Result<(), F
             secrets.file().display()
         );
     }
-    for unit in wanting(location, &set.name) {
+    for unit in Wanted::of(location).by(&set.name) {
         eprintln!("{unit} is told at its next start: `{}`", location.command_with("restart", &unit));
     }
     Ok(())
@@ -81,7 +82,8 @@ fn one_line(mut text: String) -> String {
 
 fn list(secrets: &Secrets, location: &Location, output: &Output) -> Result<(), Failure> {
     let names = secrets.names().map_err(failure)?.into_iter();
-    let listed: Vec<Listed> = names.map(|name| Listed { units: wanting(location, &name), name }).collect();
+    let wanted = Wanted::of(location);
+    let listed: Vec<Listed> = names.map(|name| Listed { units: wanted.by(&name), name }).collect();
     if output.is_json() {
         return output.json(&listed);
     }
@@ -94,7 +96,7 @@ fn list(secrets: &Secrets, location: &Location, output: &Output) -> Result<(), F
 
 fn remove(secrets: &Secrets, location: &Location, name: &str) -> Result<(), Failure> {
     // Without it the manifest is refused.
-    let wanting = wanting(location, name);
+    let wanting = Wanted::of(location).by(name);
     if !secrets.remove(name).map_err(failure)? {
         let unknown = SecretError::Unknown { name: name.to_owned(), file: secrets.file().to_owned() };
         return Err(failure(unknown));
@@ -119,17 +121,22 @@ fn key(secrets: &Secrets, output: &Output, show: bool, new: bool) -> Result<(), 
     output.line(&if show { key.to_string() } else { key.id() })
 }
 
-/// The units that are told a secret, as far as the manifest can be read.
-fn wanting(location: &Location, name: &str) -> Vec<String> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let Ok(loaded) = manifest::load_in(location.given(), location.environment(), &variable) else {
-        return Vec::new();
-    };
-    let wants = |text: &String| {
-        manifest::placeholders_in(text).any(|(_, one)| one == manifest::Placeholder::Secret(name))
-    };
-    let units = loaded.system.units.values().filter(|unit| unit.env.values().any(wants));
-    units.map(|unit| unit.name.to_string()).collect()
+/// What programs ask for, as far as the manifest can be read.
+struct Wanted(Option<System>);
+
+impl Wanted {
+    fn of(location: &Location) -> Self {
+        Self(load(location).ok().map(|loaded| loaded.system))
+    }
+
+    /// The units that are told a secret.
+    fn by(&self, name: &str) -> Vec<String> {
+        let wants = |text: &String| {
+            manifest::placeholders_in(text).any(|(_, one)| one == manifest::Placeholder::Secret(name))
+        };
+        let units = self.0.iter().flat_map(|system| system.units.values());
+        units.filter(|unit| unit.env.values().any(wants)).map(|unit| unit.name.to_string()).collect()
+    }
 }
 
 fn failure(error: SecretError) -> Failure {
