@@ -1,6 +1,7 @@
 //! Rules of the repository that the compiler does not know.
 
 pub mod docs;
+pub mod features;
 pub mod imports;
 pub mod licences;
 
@@ -16,6 +17,8 @@ pub enum Check {
         #[arg(long)]
         table: bool,
     },
+    /// What several programs are built of has the same features in each, so that it is compiled once.
+    Features,
     /// Dependencies have the licences and sources that deny.toml allows.
     Licences,
     /// Links, commands and excerpts in the docs exist as they are shown, translations have the same shape.
@@ -31,6 +34,7 @@ impl Check {
                 Ok(())
             }
             Self::Imports { table: false } => report("import", &imports::violations()?),
+            Self::Features => report("feature", &features::violations()?),
             Self::Licences => licences::run(),
             Self::Docs => report("documentation", &docs::violations()?),
         }
