@@ -8,7 +8,11 @@ use std::{
     sync::Mutex,
 };
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// The size at which a new file is begun, in bytes; one old file is kept.
 const LARGEST: u64 = 8 * 1024 * 1024;
@@ -27,16 +31,16 @@ pub fn open(logs: &Path) -> io::Result<File> {
 /// Has everything that this process logs appended to the file; `MADANG_LOG` chooses what, as in `info,hyper=debug`.
 pub fn start(logs: &Path) -> io::Result<()> {
     let writer = Rotating::open(logs)?;
-    let filter = EnvFilter::try_from_env("MADANG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let said = std::env::var("MADANG_LOG").ok().and_then(|said| said.parse::<Targets>().ok());
+    let filter = said.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     // A line that cannot be written, as on a full disk, is lost. To say so on stderr would panic where that is the
     // same file, and take down whoever had something to say.
-    let subscriber = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .log_internal_errors(false)
-        .with_env_filter(filter)
         .with_ansi(false)
         .with_writer(Mutex::new(writer));
     // Already set only if this is called twice.
-    subscriber.try_init().map_err(io::Error::other)
+    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(io::Error::other)
 }
 
 /// Appends to the file and begins a new one when it is large.

@@ -10,8 +10,7 @@ use tracing::{
     span,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::LevelFilter,
+    Layer,
     fmt::{
         format::Writer,
         time::{FormatTime, SystemTime},
@@ -26,12 +25,12 @@ use crate::{Service, environment::Environment, lines::Lines, telemetry};
 
 /// Begins to write the log on stdout. `RUST_LOG` says how much; `info` if it is absent.
 pub(crate) fn start(environment: &Environment, services: &[Service]) {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let (lines, unread) = Lines::of(&std::env::var("RUST_LOG").unwrap_or_default());
     let registry = tracing_subscriber::registry().with(telemetry::layer());
     // A subscriber that the program has set up itself stays.
     let _ = if std::io::stdout().is_terminal() {
         let text = tracing_subscriber::fmt::layer().log_internal_errors(false).with_target(false).compact();
-        registry.with(text.with_filter(Lines(filter))).try_init()
+        registry.with(text.with_filter(lines)).try_init()
     } else {
         let service = match services {
             [alone] => alone.name.clone(),
@@ -39,8 +38,11 @@ pub(crate) fn start(environment: &Environment, services: &[Service]) {
                 several.iter().map(|service| service.name.as_str()).collect::<Vec<_>>().join(",")
             }),
         };
-        registry.with(JsonLines { service }.with_filter(Lines(filter))).try_init()
+        registry.with(JsonLines { service }.with_filter(lines)).try_init()
     };
+    for part in unread {
+        tracing::warn!(part, "RUST_LOG holds what is no level and no `target=level`: it is passed over");
+    }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let panic = crate::stack::panic_message(panic.payload());
