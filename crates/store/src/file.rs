@@ -17,6 +17,9 @@ use crate::Error;
 /// that this only ever passes while another program has the file open.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
+/// How many prepared statements a connection keeps: more than one engine has, so that none is prepared each time.
+const STATEMENTS: usize = 64;
+
 /// What is wanted of a file, where that is not what the state of a node needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
@@ -107,6 +110,7 @@ fn open(
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(LOCK_WAIT)?;
         connection.execute_batch("PRAGMA foreign_keys = ON")?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         settle(&connection)?;
         Ok(connection)
     };

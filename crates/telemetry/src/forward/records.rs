@@ -46,7 +46,7 @@ pub(super) fn spans(seen: &[RequestRecord]) -> Vec<ResourceSpans> {
 fn sent(span: Span) -> Sent {
     let kind = if span.kind == "server" { SpanKind::Server } else { SpanKind::Client };
     let code = if span.error { StatusCode::Error } else { StatusCode::Unset };
-    let mut attributes: Vec<KeyValue> = span.attributes.into_iter().filter_map(known).collect();
+    let mut attributes: Vec<KeyValue> = span.attributes.shown().into_iter().filter_map(known).collect();
     attributes.extend(span.peer.as_deref().map(|peer| attribute("peer.service", peer)));
     Sent {
         trace_id: span.trace.0.to_be_bytes().to_vec(),

@@ -11,7 +11,7 @@ use madang_wire::{
 };
 
 use super::{Partial, sender::Origin, value};
-use crate::traces::{Span, Told};
+use crate::traces::{Attributes, Span, Told};
 
 /// The longest name, in bytes.
 const NAME: usize = 512;
@@ -104,13 +104,12 @@ fn span(origin: &Origin, scope: Option<&str>, mut given: Given) -> Result<Span, 
         parent,
         service: origin.service.clone(),
         peer,
-        request: None,
         name: given.name,
         kind,
         start,
         duration: (given.end_time_unix_nano / 1000).saturating_sub(start),
         error,
-        attributes,
+        attributes: Attributes::Told(attributes),
         told: Some(Box::new(Told {
             instance: origin.instance.clone(),
             release: origin.release.clone(),

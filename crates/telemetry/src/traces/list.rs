@@ -1,10 +1,15 @@
 //! The newest traces of a kind, found without reading those of other kinds: rare ones are found as quickly among
 //! millions as frequent ones.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
-use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row, named_params, params};
+use madang_store::rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, named_params};
 use madang_wire::{TraceId, trace::TraceSummary};
+
+use super::places::{CLASS, Name, classes};
 
 /// Which traces to list; the default lists the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +20,11 @@ pub struct TraceFilter {
     pub slow: Option<Duration>,
     /// Only those in which this service called or was called.
     pub service: Option<String>,
+    /// Only those with a request that came by this route, given by its template.
+    pub route: Option<String>,
+    /// Only those in which the first of these services called the second. With `error` and `slow`: in which this call
+    /// failed and took so long.
+    pub call: Option<(String, String)>,
     /// Only those that began before this, in microseconds since 1970.
     pub before_us: Option<u64>,
     /// How many.
@@ -23,21 +33,14 @@ pub struct TraceFilter {
 
 impl Default for TraceFilter {
     fn default() -> Self {
-        Self { error: false, slow: None, service: None, before_us: None, limit: 50 }
+        let (service, route, call) = Default::default();
+        Self { error: false, slow: None, service, route, call, before_us: None, limit: 50 }
     }
 }
 
 /// From which durations on, in microseconds, a trace is in the next class of the index by speed: with schema version 4.
 const SPEEDS: [i64; 10] =
     [10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000];
-
-/// How the traces of a service are marked in which something failed, and those that took at least [`MARKED`]: with
-/// schema version 5.
-pub(super) const FAILED: i64 = 0;
-pub(super) const SLOW: i64 = 1;
-
-/// From which duration on a trace is marked as slow, in microseconds.
-pub(super) const MARKED: i64 = 200_000;
 
 /// The class of the index by speed for a trace, as the index has it.
 pub(super) const SPEED: &str = "CASE
@@ -48,95 +51,114 @@ pub(super) const SPEED: &str = "CASE
 
 /// What a list is made of.
 struct Found {
-    trace: [u8; 16],
+    number: i64,
     start: i64,
 }
 
 pub(super) fn list(conn: &Connection, filter: &TraceFilter) -> Result<Vec<TraceSummary>> {
     let before = filter.before_us.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
     let slow = filter.slow.map_or(0, |slow| i64::try_from(slow.as_micros()).unwrap_or(i64::MAX));
-    let service = filter.service.as_deref();
-    let mut found = match service {
-        Some(service) if slow >= MARKED => by_mark(conn, filter, slow, service, before, SLOW)?,
-        Some(service) if filter.error => by_mark(conn, filter, slow, service, before, FAILED)?,
-        _ if slow >= SPEEDS[0] => by_speed(conn, filter, slow, before)?,
-        Some(service) => by_service(conn, filter, slow, service, before)?,
-        None => by_time(conn, filter, slow, before)?,
+    let Some(names) = names(conn, filter)? else { return Ok(Vec::new()) };
+    let mut found = match &names[..] {
+        [first, others @ ..] => by_name(conn, filter, slow, before, *first, others)?,
+        [] if slow >= SPEEDS[0] => by_speed(conn, filter, slow, before)?,
+        [] => by_time(conn, filter, slow, before)?,
     };
     found.sort_by_key(|found| std::cmp::Reverse(found.start));
     found.truncate(filter.limit as usize);
-    found.iter().filter_map(|found| summary(conn, &found.trace).transpose()).collect()
+    let mut traces: Vec<TraceSummary> = Vec::new();
+    let mut places: HashMap<TraceId, usize> = HashMap::new();
+    for Found { number, .. } in found {
+        let Some(summary) = summary(conn, number)? else { continue };
+        match places.entry(summary.trace_id) {
+            // What came much later than the rest of a trace has a number of its own.
+            Entry::Occupied(place) => join(&mut traces[*place.get()], summary),
+            Entry::Vacant(place) => {
+                place.insert(traces.len());
+                traces.push(summary);
+            }
+        }
+    }
+    Ok(traces)
+}
+
+/// The numbers of what is asked for, the most particular first; none if no trace has to do with one of them.
+fn names(conn: &Connection, filter: &TraceFilter) -> Result<Option<Vec<i64>>> {
+    let call =
+        filter.call.as_ref().map(|(caller, callee)| Name::Call((&**caller).into(), (&**callee).into()));
+    let route = filter.route.as_deref().map(|route| Name::Route(route.into()));
+    let service = filter.service.as_deref().map(|service| Name::Service(service.into()));
+    [call, route, service].iter().flatten().map(|name| name.number(conn)).collect()
+}
+
+/// Those that have to do with all of these: from where the first stands, of which each class is looked at.
+fn by_name(
+    conn: &Connection,
+    filter: &TraceFilter,
+    slow: i64,
+    before: i64,
+    first: i64,
+    others: &[i64],
+) -> Result<Vec<Found>> {
+    // What is said of a call must hold for its own span.
+    let held = match &filter.call {
+        None => "finish - traces.start >= :slow AND errors >= :errors",
+        Some(_) if slow == 0 && !filter.error => "TRUE",
+        Some(_) => {
+            "EXISTS (SELECT 1 FROM spans WHERE spans.trace = traces.key AND service = :caller AND peer = :callee
+                 AND duration >= :slow AND error >= :errors)"
+        }
+    };
+    let (caller, callee) = filter.call.as_ref().map(|(caller, callee)| (caller, callee)).unzip();
+    let too = format!(
+        "AND EXISTS (SELECT 1 FROM trace_places AS other WHERE other.class = {CLASS}
+             AND other.start = traces.start AND other.trace = number AND other.name = "
+    );
+    let others: String = others.iter().map(|name| format!("{too}{name})")).collect();
+    // What came in two parts may be there twice as a call.
+    let sql = format!(
+        "SELECT DISTINCT number, traces.start FROM trace_places AS place JOIN traces ON number = place.trace
+         WHERE place.name = :name AND place.class = :class AND place.start < :before AND traces.start < :before
+             AND {held} {others}
+         ORDER BY place.start DESC LIMIT :limit"
+    );
+    let mut found = HashMap::new();
+    for class in classes(filter.error, slow) {
+        let mut rows = conn.prepare_cached(&sql)?;
+        let mut given: Vec<(&str, &dyn ToSql)> =
+            vec![(":name", &first), (":class", &class), (":before", &before), (":limit", &filter.limit)];
+        if held.contains(":slow") {
+            given.extend([(":slow", &slow as &dyn ToSql), (":errors", &filter.error)]);
+        }
+        if held.contains(":caller") {
+            given.extend([(":caller", &caller as &dyn ToSql), (":callee", &callee)]);
+        }
+        for row in rows.query_map(&*given, Found::of)? {
+            let Found { number, start } = row?;
+            found.insert(number, start);
+        }
+    }
+    Ok(found.into_iter().map(|(number, start)| Found { number, start }).collect())
 }
 
 /// Those that took long: the newest of each class, and of the lowest class only those that took long enough.
 fn by_speed(conn: &Connection, filter: &TraceFilter, slow: i64, before: i64) -> Result<Vec<Found>> {
     let lowest = SPEEDS.iter().take_while(|from| **from <= slow).count() as i64;
     let sql = format!(
-        "SELECT trace, start FROM traces INDEXED BY traces_by_speed
+        "SELECT number, start FROM traces INDEXED BY traces_by_speed
          WHERE finish - start >= 10000 AND {SPEED} = :class AND start < :before
-             AND finish - start >= :slow AND errors >= :errors AND {IN_SERVICE}
+             AND finish - start >= :slow AND errors >= :errors
          ORDER BY start DESC LIMIT :limit"
     );
     let mut found = Vec::new();
     for class in lowest..=SPEEDS.len() as i64 {
         let given = named_params! {
             ":class": class, ":before": before, ":slow": slow, ":errors": filter.error,
-            ":service": filter.service, ":limit": filter.limit,
+            ":limit": filter.limit,
         };
         let rows = conn.prepare_cached(&sql)?.query_map(given, Found::of)?.collect::<Result<Vec<_>>>()?;
         found.extend(rows);
     }
-    Ok(found)
-}
-
-/// Whether a service takes part in a trace; true of all if none is given.
-const IN_SERVICE: &str = "(:service IS NULL OR EXISTS
-    (SELECT 1 FROM spans WHERE spans.trace = traces.trace AND :service IN (service, peer)))";
-
-/// Those in which a service takes part.
-fn by_service(
-    conn: &Connection,
-    filter: &TraceFilter,
-    slow: i64,
-    service: &str,
-    before: i64,
-) -> Result<Vec<Found>> {
-    // What came in two parts is there twice.
-    let mut rows = conn.prepare_cached(
-        "SELECT traces.trace, traces.start FROM trace_services JOIN traces USING (trace)
-         WHERE service = ?1 AND trace_services.start < ?2 AND traces.start < ?2
-             AND finish - traces.start >= ?3 AND errors >= ?4
-         ORDER BY trace_services.start DESC LIMIT ?5",
-    )?;
-    let given = params![service, before, slow, filter.error, filter.limit.saturating_mul(4)];
-    once(rows.query_map(given, Found::of)?)
-}
-
-/// Those in which a service takes part, of which something failed or which were slow.
-fn by_mark(
-    conn: &Connection,
-    filter: &TraceFilter,
-    slow: i64,
-    service: &str,
-    before: i64,
-    mark: i64,
-) -> Result<Vec<Found>> {
-    // What came in two parts may be there twice.
-    let mut rows = conn.prepare_cached(
-        "SELECT traces.trace, traces.start FROM trace_marks JOIN traces USING (trace)
-         WHERE service = ?1 AND mark = ?2 AND trace_marks.start < ?3 AND traces.start < ?3
-             AND finish - traces.start >= ?4 AND errors >= ?5
-         ORDER BY trace_marks.start DESC LIMIT ?6",
-    )?;
-    let given = params![service, mark, before, slow, filter.error, filter.limit.saturating_mul(4)];
-    once(rows.query_map(given, Found::of)?)
-}
-
-/// Each trace once, the first time that it is found.
-fn once(found: impl Iterator<Item = Result<Found>>) -> Result<Vec<Found>> {
-    let mut seen = HashSet::new();
-    let mut found = found.collect::<Result<Vec<_>>>()?;
-    found.retain(|found| seen.insert(found.trace));
     Ok(found)
 }
 
@@ -145,7 +167,7 @@ fn by_time(conn: &Connection, filter: &TraceFilter, slow: i64, before: i64) -> R
     // The condition on errors is text, so that the index that has only those is used.
     let errors = if filter.error { "errors > 0" } else { "TRUE" };
     let sql = format!(
-        "SELECT trace, start FROM traces
+        "SELECT number, start FROM traces
          WHERE {errors} AND start < :before AND finish - start >= :slow
          ORDER BY start DESC LIMIT :limit"
     );
@@ -153,17 +175,28 @@ fn by_time(conn: &Connection, filter: &TraceFilter, slow: i64, before: i64) -> R
     conn.prepare_cached(&sql)?.query_map(given, Found::of)?.collect()
 }
 
-fn summary(conn: &Connection, trace: &[u8; 16]) -> Result<Option<TraceSummary>> {
+/// Adds what came of a trace earlier or later.
+fn join(trace: &mut TraceSummary, other: TraceSummary) {
+    let end = |one: &TraceSummary| one.start_us + one.duration_us;
+    let finish = end(trace).max(end(&other));
+    let (spans, errors) = (trace.spans + other.spans, trace.errors + other.errors);
+    if other.start_us < trace.start_us {
+        *trace = other;
+    }
+    (trace.duration_us, trace.spans, trace.errors) = (finish - trace.start_us, spans, errors);
+}
+
+fn summary(conn: &Connection, number: i64) -> Result<Option<TraceSummary>> {
     // The first span: without a parent if there is such a one.
     let mut found = conn.prepare_cached(
-        "SELECT traces.start, finish - traces.start, spans, errors, name, service
-         FROM traces LEFT JOIN spans ON spans.trace = traces.trace WHERE traces.trace = ?1
+        "SELECT traces.start, finish - traces.start, spans, errors, name, service, id
+         FROM traces LEFT JOIN spans ON spans.trace = traces.key WHERE number = ?1
          ORDER BY parent IS NOT NULL, spans.start, row LIMIT 1",
     )?;
     let summary = |row: &Row<'_>| {
         let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         Ok(TraceSummary {
-            trace_id: TraceId(u128::from_be_bytes(*trace)),
+            trace_id: TraceId(u128::from_be_bytes(row.get(6)?)),
             start_us: number(0)?,
             duration_us: number(1)?,
             spans: number(2)?,
@@ -172,11 +205,11 @@ fn summary(conn: &Connection, trace: &[u8; 16]) -> Result<Option<TraceSummary>> 
             service: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
         })
     };
-    found.query_one([trace], summary).optional()
+    found.query_one([number], summary).optional()
 }
 
 impl Found {
     fn of(row: &Row<'_>) -> Result<Self> {
-        Ok(Self { trace: row.get(0)?, start: row.get(1)? })
+        Ok(Self { number: row.get(0)?, start: row.get(1)? })
     }
 }

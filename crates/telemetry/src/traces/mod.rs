@@ -4,12 +4,19 @@
 //! - [`queue`]: what waits to be written, and the rule by which it is dropped;
 //! - [`schema`]: the tables;
 //! - [`write`]: from the queue into the tables, a commit for all that came in a quarter of a second;
-//! - [`list`] and [`query`]: what may be asked.
+//! - [`recent`]: the numbers of traces; [`ids`]: a trace by its id; [`places`]: traces by what they have to do with;
+//! - [`list`] and [`query`]: what may be asked;
+//! - [`delete`]: the oldest.
 
+mod delete;
+mod ids;
 mod list;
+mod places;
 mod query;
 mod queue;
+mod recent;
 mod schema;
+mod seen;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -20,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use madang_store::rusqlite::{self, Connection, OptionalExtension};
+use madang_store::rusqlite::Transaction;
 use madang_wire::{
     RequestRecord, TraceId,
     trace::{NotKept, TraceList, TraceView},
@@ -31,8 +38,10 @@ use crate::{
     archive::{Archive, Part},
     writing::{self, Said},
 };
+use delete::delete;
 use queue::Queue;
-pub(crate) use span::{Span, Told};
+use recent::Recent;
+pub(crate) use span::{Attributes, Span, Told};
 
 pub use list::TraceFilter;
 
@@ -66,6 +75,8 @@ pub struct Traces {
     archive: Archive,
     config: Arc<TraceConfig>,
     waiting: Arc<Mutex<Waiting>>,
+    /// Held while something is written.
+    recent: Arc<Mutex<Recent>>,
     /// Held by whoever writes, so that all that came is written when another one's turn is over.
     flushing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -88,7 +99,13 @@ impl Traces {
             counted: Instant::now(),
         };
         let waiting = Arc::new(Mutex::new(waiting));
-        Self { archive: archive.clone(), config: Arc::new(config), waiting, flushing: Arc::default() }
+        Self {
+            archive: archive.clone(),
+            config: Arc::new(config),
+            waiting,
+            recent: Arc::default(),
+            flushing: Arc::default(),
+        }
     }
 
     /// Takes what the hops knew of requests. Never waits: what finds no room is dropped by the rule of the queue.
@@ -133,7 +150,11 @@ impl Traces {
         while unwritten > 0 && written.is_ok() {
             let some = write::batch(&mut records);
             let count = some.len() as u64;
-            written = self.archive.write(move |tx| write::insert(tx, some)).await;
+            let recent = self.recent.clone();
+            let write = move |tx: &Transaction<'_>| {
+                write::insert(tx, some, &mut recent.lock().unwrap_or_else(PoisonError::into_inner))
+            };
+            written = self.archive.write(write).await;
             unwritten -= if written.is_ok() { count } else { 0 };
         }
         self.waiting().queue.not_kept.unwritten += unwritten;
@@ -214,32 +235,4 @@ impl Waiting {
         self.allowed -= sampled as f64;
         taken
     }
-}
-
-/// Deletes whole traces.
-fn delete(tx: &Connection, before: i64, most: u32) -> rusqlite::Result<usize> {
-    let chosen = "SELECT trace FROM traces WHERE start < ?1 ORDER BY start LIMIT ?2";
-    let resources = "SELECT id FROM span_resources WHERE used < ?1 ORDER BY used LIMIT ?2";
-    let resources = format!("DELETE FROM span_resources WHERE id IN ({resources})");
-    tx.prepare_cached(&resources)?.execute((before, most))?;
-    let spans = format!("DELETE FROM spans WHERE trace IN ({chosen})");
-    tx.prepare_cached(&spans)?.execute((before, most))?;
-    // Up to the first trace that stays.
-    let stays = "SELECT start FROM traces ORDER BY start LIMIT 1 OFFSET ?1";
-    let stays: Option<i64> = tx.prepare_cached(stays)?.query_one([most], |row| row.get(0)).optional()?;
-    let gone = before.min(stays.unwrap_or(i64::MAX));
-    for (table, marks) in [("trace_services", ""), ("trace_marks", "mark IN (0, 1) AND")] {
-        let services = format!(
-            "WITH RECURSIVE named (service) AS (
-                SELECT min(service) FROM {table}
-                UNION ALL
-                SELECT (SELECT min(service) FROM {table} WHERE {table}.service > named.service)
-                FROM named WHERE named.service IS NOT NULL
-            )
-            DELETE FROM {table} WHERE service IN (SELECT service FROM named) AND {marks} start < ?1"
-        );
-        tx.prepare_cached(&services)?.execute([gone])?;
-    }
-    let traces = format!("DELETE FROM traces WHERE trace IN ({chosen})");
-    tx.prepare_cached(&traces)?.execute((before, most))
 }

@@ -1,9 +1,14 @@
 //! What is kept of a span, and what a request record is as one.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use madang_wire::{Fallback, Hop, RequestRecord, SpanId, TraceId, trace::SpanDetails};
+use madang_wire::{Hop, RequestRecord, SpanId, TraceId, metrics::GATEWAY, trace::SpanDetails};
 use serde_json::{Map, Value};
+
+use super::seen::Seen;
+
+/// In whose place the gateway's spans are.
+static OUTSIDE: LazyLock<Arc<str>> = LazyLock::new(|| GATEWAY.into());
 
 /// A span, ready to be written. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,16 +18,23 @@ pub(crate) struct Span {
     pub(crate) parent: Option<SpanId>,
     pub(crate) service: Arc<str>,
     pub(crate) peer: Option<Arc<str>>,
-    /// The id of the request from outside.
-    pub(crate) request: Option<String>,
     pub(crate) name: String,
     pub(crate) kind: &'static str,
     pub(crate) start: u64,
     pub(crate) duration: u64,
     pub(crate) error: bool,
-    pub(crate) attributes: Map<String, Value>,
+    pub(crate) attributes: Attributes,
     /// Whose it is and what else it told, if a service did.
     pub(crate) told: Option<Box<Told>>,
+}
+
+/// What else is known of a span.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Attributes {
+    /// By a hop.
+    Seen(Box<Seen>),
+    /// By a service.
+    Told(Map<String, Value>),
 }
 
 /// What only a service tells of a span.
@@ -60,6 +72,24 @@ impl Waiting {
     }
 }
 
+impl Attributes {
+    /// As they are shown.
+    pub(crate) fn shown(self) -> Map<String, Value> {
+        match self {
+            Self::Seen(seen) => seen.attributes(),
+            Self::Told(told) => told,
+        }
+    }
+
+    /// As they are kept.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Seen(seen) => seen.text(),
+            Self::Told(told) => serde_json::to_string(told).unwrap_or_default(),
+        }
+    }
+}
+
 impl From<Waiting> for Span {
     fn from(waiting: Waiting) -> Self {
         match waiting {
@@ -77,58 +107,39 @@ impl From<RequestRecord> for Span {
             Some(place) => format!("{} {place}", record.method),
             None => record.method.to_string(),
         };
-        let outside = record.hop == Hop::Gateway;
+        let (outside, error) = (record.hop == Hop::Gateway, record.failed());
         Self {
             trace: record.trace_id,
             id: record.span_id,
             parent: record.parent_span_id,
-            service: if outside {
-                "gateway".into()
-            } else {
-                record.caller.clone().unwrap_or("unknown".into())
+            service: match record.caller {
+                _ if outside => OUTSIDE.clone(),
+                Some(caller) => caller,
+                None => "unknown".into(),
             },
-            peer: record.service.clone(),
-            request: record.request_id.to_str().ok().map(str::to_owned),
+            peer: record.service,
             name,
             kind: if outside { "server" } else { "client" },
             start: record.at.saturating_mul(1000).saturating_add(record.at_us.into()),
             duration: record.duration_us,
-            error: record.failed(),
-            attributes: attributes(&record),
+            error,
+            attributes: Attributes::Seen(Box::new(Seen {
+                method: record.method,
+                route: record.route,
+                status: record.status,
+                grpc_status: record.grpc_status,
+                instance: record.instance,
+                release: record.release,
+                hop: record.hop,
+                request_id: record.request_id.to_str().ok().map(str::to_owned),
+                code: record.code,
+                fault: record.fault,
+                fallback: record.fallback,
+                attempts: record.attempts,
+                upstream_us: record.upstream_us,
+                parked_us: record.parked_us,
+            })),
             told: None,
         }
     }
-}
-
-fn attributes(record: &RequestRecord) -> Map<String, Value> {
-    let hop = match record.hop {
-        Hop::Gateway => "gateway",
-        Hop::Door => "door",
-        Hop::Sdk => "sdk",
-    };
-    let fallback = record.fallback.map(|fallback| match fallback {
-        Fallback::Static => "static",
-        Fallback::LastGood => "last-good",
-    });
-    let text = |text: Option<&str>| text.map(Value::from);
-    let waited = |time: u64| (time > 0).then(|| Value::from(time));
-    [
-        ("http.request.method", text(Some(&record.method))),
-        ("http.route", text(record.route.as_deref())),
-        ("http.response.status_code", (record.status > 0).then(|| record.status.into())),
-        ("rpc.grpc.status_code", record.grpc_status.map(Value::from)),
-        ("service.instance.id", text(record.instance.as_deref())),
-        ("madang.release", text(record.release.as_deref())),
-        ("madang.hop", text(Some(hop))),
-        ("madang.request_id", text(record.request_id.to_str().ok())),
-        ("madang.code", text(record.code.as_deref())),
-        ("madang.fault", text(record.fault.as_deref())),
-        ("madang.fallback", text(fallback)),
-        ("madang.attempts", Some(record.attempts.into())),
-        ("madang.upstream_us", waited(record.upstream_us)),
-        ("madang.parked_us", waited(record.parked_us)),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-    .collect()
 }

@@ -1,5 +1,8 @@
 //! Traces over their whole way: recorded, written, asked for, deleted.
 
+mod before;
+mod finding;
+
 use std::{sync::Arc, time::Duration};
 
 use madang_wire::{Hop, RequestRecord, SpanId, TraceId};
@@ -138,7 +141,7 @@ async fn traces_are_found_by_what_was_wrong_with_them() {
 
 #[tokio::test]
 async fn traces_of_a_service_are_found_by_what_went_wrong_anywhere_in_them() {
-    let (traces, folder) = open(TraceConfig::default()).await;
+    let (traces, _folder) = open(TraceConfig::default()).await;
     let at = now();
     let quick = record(1, 1, at, "users", 200);
     // What failed and what took long come after what did not, in another write.
@@ -154,24 +157,15 @@ async fn traces_of_a_service_are_found_by_what_went_wrong_anywhere_in_them() {
     traces.record(vec![failed, ended]);
     traces.flush().await.unwrap();
 
-    let check = async |traces: &Traces| {
-        assert_eq!(listed(traces, errors.clone()).await, [2]);
-        assert_eq!(listed(traces, slow(200)).await, [3]);
-        assert_eq!(listed(traces, slow(201)).await, [3], "it began 1 ms before the call that took so long");
-        assert_eq!(listed(traces, slow(202)).await, [0; 0]);
-        assert_eq!(listed(traces, TraceFilter { error: true, ..slow(200) }).await, [0; 0]);
-        let mail = TraceFilter { service: Some("mail".into()), ..errors.clone() };
-        assert_eq!(listed(traces, mail).await, [2]);
-        let before_us = Some((at + 1) * 1000);
-        assert_eq!(listed(traces, TraceFilter { before_us, ..errors.clone() }).await, [0; 0]);
-    };
-    check(&traces).await;
-
-    // The version before had no marks.
-    let before = "DROP TABLE trace_marks; UPDATE schema_versions SET version = 4 WHERE engine = 'traces'";
-    traces.archive.write(move |tx| tx.execute_batch(before)).await.unwrap();
-    drop(traces);
-    check(&open_in(&folder, ArchiveConfig::default(), TraceConfig::default()).await).await;
+    assert_eq!(listed(&traces, errors.clone()).await, [2]);
+    assert_eq!(listed(&traces, slow(200)).await, [3]);
+    assert_eq!(listed(&traces, slow(201)).await, [3], "it began 1 ms before the call that took so long");
+    assert_eq!(listed(&traces, slow(202)).await, [0; 0]);
+    assert_eq!(listed(&traces, TraceFilter { error: true, ..slow(200) }).await, [0; 0]);
+    let mail = TraceFilter { service: Some("mail".into()), ..errors.clone() };
+    assert_eq!(listed(&traces, mail).await, [2]);
+    let before_us = Some((at + 1) * 1000);
+    assert_eq!(listed(&traces, TraceFilter { before_us, ..errors.clone() }).await, [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,9 +223,16 @@ async fn what_is_too_old_goes_first_and_the_rest_stays() {
     traces.archive.trim().await.unwrap();
     assert_eq!(listed(&traces, TraceFilter::default()).await, [2]);
     assert!(traces.get(TraceId(1)).await.unwrap().is_none());
-    let marks = "SELECT count(*) FROM trace_marks";
-    let marks = traces.archive.read(move |conn| conn.query_one(marks, [], |row| row.get::<_, i64>(0))).await;
-    assert_eq!(marks.unwrap(), 2, "of the gateway and of the service that failed it");
+    let left = async |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        traces.archive.read(move |conn| conn.query_one(&sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
+    };
+    let (names, places) = (left("trace_names").await, left("trace_places").await);
+    assert_eq!((names, places), (4, 8), "gateway, service, route and call: by how long it took, and failed");
+    traces.archive.write(|tx| super::delete::delete(tx, i64::MAX, 10)).await.unwrap();
+    for table in ["traces", "spans", "trace_names", "trace_places"] {
+        assert_eq!(left(table).await, 0, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -5,12 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use madang_store::rusqlite::{Connection, Result, params};
-use madang_wire::trace::SpanDetails;
+use madang_store::rusqlite::{Connection, OptionalExtension, Result, params};
+use madang_wire::{TraceId, trace::SpanDetails};
 
 use super::{
-    list::{FAILED, MARKED, SLOW},
-    span::{Span, Waiting},
+    ids,
+    places::{self, FAILED, Name, Names, Stand},
+    recent::Recent,
+    span::{Attributes, Span, Waiting},
 };
 
 /// How many spans are written at once, each of which changes a page or two: the write-ahead log has its bound.
@@ -40,78 +42,171 @@ pub(super) fn batch(waiting: &mut impl Iterator<Item = Waiting>) -> Vec<Waiting>
 }
 
 /// Writes what waited; a span that is there already stays as it is.
-pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>) -> Result<()> {
+pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>, recent: &mut Recent) -> Result<()> {
+    recent.settle(tx)?;
     let mut span = tx.prepare_cached(
         "INSERT OR IGNORE INTO spans
-             (trace, span, parent, service, peer, request, name, kind, start, duration, error, attributes,
+             (trace, span, parent, service, peer, name, kind, start, duration, error, attributes,
               instance, release, details, resource)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    )?;
-    let mut trace = tx.prepare_cached(
-        "INSERT INTO traces (trace, start, finish, spans, errors) VALUES (?1, ?2, ?3, 1, ?4)
-         ON CONFLICT (trace) DO UPDATE SET
-             start = min(start, excluded.start), finish = max(finish, excluded.finish),
-             spans = spans + 1, errors = errors + excluded.errors
-         RETURNING start, errors > 0, finish - start",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     let mut resources = Resources::default();
-    let mut parts: BTreeMap<([u8; 16], Arc<str>), i64> = BTreeMap::new();
-    let mut marked: BTreeMap<([u8; 16], i64), i64> = BTreeMap::new();
+    let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     for found in waited.into_iter().map(Span::from) {
         let told = found.told.as_deref();
-        let id = found.trace.0.to_be_bytes();
-        let (start, duration) = (integer(found.start), integer(found.duration));
+        let number = recent.number(found.trace);
+        let start = integer(found.start);
         let written = span.execute(params![
-            id,
+            number.to_be_bytes(),
             found.id.0.to_be_bytes(),
             found.parent.map(|parent| parent.0.to_be_bytes()),
             &*found.service,
             found.peer.as_deref(),
-            found.request,
             found.name,
             found.kind,
             start,
-            duration,
+            integer(found.duration),
             found.error,
-            attributes(&found),
+            attributes(found.attributes.text()),
             told.and_then(|told| told.instance.as_deref()),
             told.and_then(|told| told.release.as_deref()),
             told.and_then(|told| details(&told.details)),
             told.map(|told| resources.row(tx, &told.resource, start)).transpose()?,
         ])?;
         if written > 0 {
-            let begun = params![id, start, start.saturating_add(duration), found.error];
-            let (begin, failed, took): (i64, bool, i64) =
-                trace.query_one(begun, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            for (mark, _) in [(FAILED, failed), (SLOW, took >= MARKED)].into_iter().filter(|(_, is)| *is) {
-                marked.insert((id, mark), begin);
-            }
-            for service in [Some(found.service), found.peer].into_iter().flatten() {
-                let first = parts.entry((id, service)).or_insert(start);
-                *first = start.min(*first);
-            }
+            sums.entry(number).or_insert_with(|| Sum::new(found.trace, start)).add(found);
         }
     }
-    let mut part = tx
-        .prepare_cached("INSERT OR IGNORE INTO trace_services (service, start, trace) VALUES (?1, ?2, ?3)")?;
-    for ((trace, service), start) in parts {
-        part.execute(params![&*service, start, trace])?;
+    let (mut names, mut entries) = (Names::default(), Vec::new());
+    for (number, sum) in &sums {
+        if sum.write(tx, *number, &mut names)? {
+            entries.push(ids::entry(&sum.trace.0.to_be_bytes(), *number));
+        }
+        entries.extend(sum.requests.iter().map(|request| ids::entry(request.as_bytes(), *number)));
     }
-    // All services of the trace, also those that came before it was known.
-    let mut mark = tx.prepare_cached(
-        "INSERT OR IGNORE INTO trace_marks (service, mark, start, trace)
-         SELECT service, ?2, ?3, ?1 FROM spans WHERE trace = ?1
-         UNION SELECT peer, ?2, ?3, ?1 FROM spans WHERE trace = ?1 AND peer IS NOT NULL",
-    )?;
-    for ((trace, number), start) in marked {
-        mark.execute(params![trace, number, start])?;
+    ids::append(tx, entries, &mut recent.tail)
+}
+
+/// What the spans of a trace add up to that are written at once.
+struct Sum {
+    trace: TraceId,
+    start: i64,
+    finish: i64,
+    spans: i64,
+    errors: i64,
+    names: Vec<Name>,
+    /// With how long the longest took, and whether one failed.
+    calls: Vec<(Name, i64, bool)>,
+    requests: Vec<String>,
+}
+
+// === impl Sum ===
+
+impl Sum {
+    fn new(trace: TraceId, start: i64) -> Self {
+        let (names, calls, requests) = Default::default();
+        Self { trace, start, finish: start, spans: 0, errors: 0, names, calls, requests }
     }
-    Ok(())
+
+    fn add(&mut self, span: Span) {
+        let (start, duration) = (integer(span.start), integer(span.duration));
+        self.start = self.start.min(start);
+        self.finish = self.finish.max(start.saturating_add(duration));
+        self.spans += 1;
+        self.errors += i64::from(span.error);
+        let (route, request) = match span.attributes {
+            Attributes::Seen(seen) => (seen.route, seen.request_id),
+            Attributes::Told(_) => (None, None),
+        };
+        let services = [Some(&span.service), span.peer.as_ref()].into_iter().flatten().cloned();
+        for name in services.map(Name::Service).chain(route.map(Name::Route)) {
+            if !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
+        if let Some(peer) = span.peer {
+            let call = Name::Call(span.service, peer);
+            match self.calls.iter_mut().find(|(name, ..)| *name == call) {
+                Some((_, longest, failed)) => {
+                    *longest = duration.max(*longest);
+                    *failed |= span.error;
+                }
+                None => self.calls.push((call, duration, span.error)),
+            }
+        }
+        if let Some(request) = request.filter(|request| !self.requests.contains(request)) {
+            self.requests.push(request);
+        }
+    }
+
+    /// Adds it to what is written of the trace. Whether nothing was.
+    fn write(&self, tx: &Connection, number: i64, names: &mut Names) -> Result<bool> {
+        let mut found =
+            tx.prepare_cached("SELECT start, finish, spans, errors, names FROM traces WHERE number = ?1")?;
+        let row = found.query_one([number], Row::of).optional()?;
+        let new = row.is_none();
+        let before = row.unwrap_or(Row { start: self.start, finish: self.finish, ..Row::default() });
+        let mut now = Row {
+            start: before.start.min(self.start),
+            finish: before.finish.max(self.finish),
+            spans: before.spans + self.spans,
+            errors: before.errors + self.errors,
+            names: before.names.clone(),
+        };
+        for name in &self.names {
+            now.names.extend(names.number(tx, name)?.filter(|name| !before.names.contains(name)));
+        }
+        let listed = serde_json::to_string(&now.names).unwrap_or_default();
+        if new {
+            let sql = "INSERT INTO traces (number, id, key, start, finish, spans, errors, names)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            let (id, key) = (self.trace.0.to_be_bytes(), number.to_be_bytes());
+            tx.prepare_cached(sql)?
+                .execute(params![number, id, key, now.start, now.finish, now.spans, now.errors, listed])?;
+        } else {
+            let sql = "UPDATE traces SET start = ?2, finish = ?3, spans = ?4, errors = ?5, names = ?6
+                WHERE number = ?1";
+            tx.prepare_cached(sql)?
+                .execute(params![number, now.start, now.finish, now.spans, now.errors, listed])?;
+        }
+        for (call, longest, failed) in &self.calls {
+            let Some(call) = names.number(tx, call)? else { continue };
+            for class in [Some(places::class(*longest)), failed.then_some(FAILED)].into_iter().flatten() {
+                places::stands(tx, call, class, now.start, number)?;
+            }
+        }
+        places::place(tx, number, &before.stand(), &now.stand())?;
+        Ok(new)
+    }
+}
+
+/// What is written of a trace.
+#[derive(Default)]
+struct Row {
+    start: i64,
+    finish: i64,
+    spans: i64,
+    errors: i64,
+    names: Vec<i64>,
+}
+
+// === impl Row ===
+
+impl Row {
+    fn of(row: &madang_store::rusqlite::Row<'_>) -> Result<Self> {
+        let names: String = row.get(4)?;
+        let names = serde_json::from_str(&names).unwrap_or_default();
+        Ok(Self { start: row.get(0)?, finish: row.get(1)?, spans: row.get(2)?, errors: row.get(3)?, names })
+    }
+
+    fn stand(&self) -> Stand {
+        let names = self.names.iter().copied().collect();
+        Stand { start: self.start, duration: self.finish - self.start, failed: self.errors > 0, names }
+    }
 }
 
 /// None are kept of a span whose attributes are too long together, since half of a document is none.
-fn attributes(span: &Span) -> String {
-    let text = serde_json::to_string(&span.attributes).unwrap_or_default();
+fn attributes(text: String) -> String {
     if text.len() <= ATTRIBUTES { text } else { format!(r#"{{"madang.cut":{}}}"#, text.len()) }
 }
 
