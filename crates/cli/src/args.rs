@@ -282,6 +282,8 @@ pub struct Events {
 Examples:
   madang traces --error
   madang traces --slow 200ms --service orders
+  madang traces --error --caller orders --service payments
+  madang traces --route '/orders/**'
 
 Kept are all requests that failed or took a second, within bounds, and a sample of the rest, for a week.")]
 pub struct Traces {
@@ -294,6 +296,13 @@ pub struct Traces {
     /// Only those in which this service called or was called; `gateway` for requests from outside.
     #[arg(long, value_name = "NAME")]
     pub service: Option<ServiceName>,
+    /// Only those in which this one, `gateway` or a service, called `--service`; with `--error` or `--slow` those in
+    /// which this call failed or took so long.
+    #[arg(long, value_name = "NAME", requires = "service")]
+    pub caller: Option<ServiceName>,
+    /// Only those with a request over this route, given as `madang routes` shows its path: `/orders/**`.
+    #[arg(long, value_name = "PATH")]
+    pub route: Option<String>,
     /// How many, up to 1000.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     pub limit: u32,

@@ -4,6 +4,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use madang_wire::admin::{BreakerState, State};
 use maud::{Markup, html};
 
+use crate::query::with;
+
 /// How long something took, in microseconds: `42 µs`, `0.84 ms`, `12.3 ms`, `840 ms`, `1.2 s`.
 pub(crate) fn took(micros: u64) -> String {
     match micros {
@@ -132,6 +134,11 @@ pub(crate) fn breaker(state: BreakerState) -> Markup {
 /// A trace, by the digits that tell it from others, as a link.
 pub(crate) fn trace(id: &str) -> Markup {
     html! { a.mono href={ "/traces/" (id) } title=(id) { (id.get(..8).unwrap_or(id)) } }
+}
+
+/// The way to the traces of a route, given by its template.
+pub(crate) fn traces(route: &str) -> Markup {
+    html! { a href=(with("/traces", &[("route", Some(route))])) aria-label={ "Traces of " (route) } { "Traces" } }
 }
 
 /// A service as a link to its page.

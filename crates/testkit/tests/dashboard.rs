@@ -124,7 +124,11 @@ async fn the_map_shows_live_traffic_and_a_red_edge_leads_to_what_failed() {
     page.click(&format!("{way} .head")).await;
     page.loaded().await;
     page.until("location.pathname === '/traces' && location.search.includes('error=true')").await;
-    assert!(page.text(".command code").await.starts_with("madang traces --error --service payments"));
+    assert!(
+        page.text(".command code")
+            .await
+            .starts_with("madang traces --error --service payments --caller orders")
+    );
     page.click("tbody th a").await;
     page.loaded().await;
     page.until("location.pathname.startsWith('/traces/')").await;

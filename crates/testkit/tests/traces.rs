@@ -51,6 +51,12 @@ async fn a_trace_crosses_the_gateway_and_a_door_and_outlives_the_node() {
     assert_eq!(listed(&system, &["--error"]).await, [BAD]);
     assert_eq!(listed(&system, &["--service", "users"]).await, [BAD, GOOD]);
     assert_eq!(listed(&system, &["--slow", "30s"]).await, [""; 0]);
+    assert_eq!(listed(&system, &["--route", "/**"]).await, [BAD, GOOD]);
+    assert_eq!(listed(&system, &["--route", "/**", "--error"]).await, [BAD]);
+    let call = ["--caller", "orders", "--service", "users"];
+    assert_eq!(listed(&system, &call).await, [BAD, GOOD]);
+    assert_eq!(listed(&system, &[&call[..], &["--error"]].concat()).await, [BAD]);
+    assert_eq!(listed(&system, &["--caller", "gateway", "--service", "users"]).await, [""; 0]);
 
     system.down().await;
     system.up(Placement::Processes).await;

@@ -49,6 +49,12 @@ fn query(traces: &Traces) -> String {
     if let Some(service) = &traces.service {
         query.push_str(&format!("&service={service}"));
     }
+    if let Some(caller) = &traces.caller {
+        query.push_str(&format!("&caller={caller}"));
+    }
+    if let Some(route) = &traces.route {
+        query.push_str(&format!("&route={}", segment(route)));
+    }
     query
 }
 
@@ -95,15 +101,20 @@ mod tests {
 
     #[test]
     fn the_question_says_what_was_asked_for() {
-        let all = Traces { error: false, slow: None, service: None, limit: 50 };
+        let all = Traces { error: false, slow: None, service: None, caller: None, route: None, limit: 50 };
         assert_eq!(query(&all), "/v1/traces?limit=50&error=false");
         let some = Traces {
             error: true,
             slow: Some(Duration::from_millis(200)),
             service: Some("users".parse().unwrap()),
+            caller: Some("orders".parse().unwrap()),
+            route: Some("/users/**".to_owned()),
             limit: 5,
         };
-        assert_eq!(query(&some), "/v1/traces?limit=5&error=true&slow_us=200000&service=users");
+        assert_eq!(
+            query(&some),
+            "/v1/traces?limit=5&error=true&slow_us=200000&service=users&caller=orders&route=%2Fusers%2F%2A%2A"
+        );
     }
 
     #[test]

@@ -43,10 +43,12 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// The traces of what failed, or if nothing did of all that went over it.
+    /// The traces of what failed on this way, or if nothing did of all that went over it.
     pub(super) fn traces(&self) -> String {
         let error = self.failed().then_some("true");
-        with("/traces", &[("service", Some(&self.to)), ("error", error)])
+        // Whoever calls a listener from outside of the system has no name.
+        let caller = (self.from != LISTENER).then_some(&*self.from);
+        with("/traces", &[("service", Some(&self.to)), ("caller", caller), ("error", error)])
     }
 
     /// What is drawn over what: 0 where nothing went, 1 where all went well, 2 where something failed.

@@ -22,7 +22,7 @@ fn table(routes: &[RouteView]) -> Markup {
                 caption.hidden { "Routes in the order of precedence" }
                 thead { tr {
                     th.number scope="col" { "#" } th scope="col" { "Methods" } th scope="col" { "Host" } th scope="col" { "Path" }
-                    th scope="col" { "Headers" } th scope="col" { "Leads to" } th scope="col" { "Declared in" }
+                    th scope="col" { "Headers" } th scope="col" { "Leads to" } th scope="col" { "Declared in" } th scope="col" { "Traces" }
                 } }
                 tbody { @for (number, route) in routes.iter().enumerate() { (row(number + 1, route)) } }
             }
@@ -48,6 +48,7 @@ fn row(number: usize, route: &RouteView) -> Markup {
                 }
             }
             td.muted { (route.place) }
+            td { (format::traces(&route.path)) }
         }
     }
 }

@@ -96,7 +96,7 @@ fn ways(service: &ServiceView, callers: &[&str]) -> Markup {
                 @if service.routes.is_empty() { p.muted { "No route leads here." } }
                 ul.plain {
                     @for route in &service.routes {
-                        li { code { @for method in &route.methods { (method) " " } (route.path) } " " span.muted { (route.place) } }
+                        li { code { @for method in &route.methods { (method) " " } (route.path) } " " (format::traces(&route.path)) " " span.muted { (route.place) } }
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! The newest traces.
 
 use madang_wire::{
-    admin::ServiceView,
+    admin::{RouteView, ServiceView},
+    metrics::GATEWAY,
     trace::{NotKept, TraceList, TraceSummary},
 };
 use maud::{Markup, html};
@@ -15,15 +16,21 @@ use crate::{
 
 pub(super) async fn page(api: &Asked, query: &Query) -> Answer<Page> {
     let services: Vec<ServiceView> = api.get("/v1/services").await?;
+    let routes: Vec<RouteView> = api.get("/v1/routes").await?;
     let list: TraceList = api.get(&question(query)).await?;
     Ok(Page::new(Place::Traces, "Traces", command(query))
-        .part("filters", filters(query, &services))
+        .part("filters", filters(query, &services, &routes))
         .part("traces", table(&list.traces))
         .part("not-kept", not_kept(&list.not_kept)))
 }
 
 fn slow(query: &Query) -> Option<u64> {
     query.parsed::<u64>("slow").filter(|millis| *millis > 0)
+}
+
+/// Who called: a question only beside whom.
+fn caller(query: &Query) -> Option<&str> {
+    query.get("service").and(query.get("caller"))
 }
 
 fn question(query: &Query) -> String {
@@ -36,6 +43,8 @@ fn question(query: &Query) -> String {
             ("error", error),
             ("slow_us", slow.as_deref()),
             ("service", query.get("service")),
+            ("caller", caller(query)),
+            ("route", query.get("route")),
         ],
     )
 }
@@ -51,22 +60,38 @@ fn command(query: &Query) -> String {
     if let Some(service) = query.get("service") {
         command.push_str(&format!(" --service {service}"));
     }
+    if let Some(caller) = caller(query) {
+        command.push_str(&format!(" --caller {caller}"));
+    }
+    if let Some(route) = query.get("route") {
+        command.push_str(&format!(" --route '{route}'"));
+    }
     command
 }
 
-fn filters(query: &Query, services: &[ServiceView]) -> Markup {
-    let service = query.get("service");
+fn filters(query: &Query, services: &[ServiceView], routes: &[RouteView]) -> Markup {
+    let names = || services.iter().map(|one| one.name.as_str()).chain([GATEWAY]);
+    let mut paths: Vec<&str> = routes.iter().map(|route| route.path.as_str()).collect();
+    paths.sort_unstable();
+    paths.dedup();
     html! {
         form.filters method="get" action="/traces" {
-            label { "Service " select name="service" {
-                option value="" { "all" }
-                @for name in services.iter().map(|one| one.name.as_str()).chain(["gateway"]) {
-                    option value=(name) selected[service == Some(name)] { (name) }
-                }
-            } }
+            label { "Service " (choice(query, "service", "all", names())) }
+            label { "called by " (choice(query, "caller", "any", names())) }
+            label { "Route " (choice(query, "route", "all", paths)) }
             label { "At least " input.short type="number" name="slow" min="0" value=[slow(query)]; " ms" }
             label.tick { input type="checkbox" name="error" value="true" checked[query.is_set("error")]; " with errors" }
             button type="submit" { "Filter" }
+        }
+    }
+}
+
+fn choice<'a>(query: &Query, name: &str, all: &str, values: impl IntoIterator<Item = &'a str>) -> Markup {
+    let chosen = query.get(name);
+    html! {
+        select name=(name) {
+            option value="" { (all) }
+            @for value in values { option value=(value) selected[chosen == Some(value)] { (value) } }
         }
     }
 }

@@ -9,6 +9,8 @@ use axum::{
 use madang_telemetry::TraceFilter;
 use madang_wire::{
     Code, Problem,
+    admin::RouteView,
+    metrics::GATEWAY,
     trace::{TraceList, TraceView},
 };
 use serde::Deserialize;
@@ -26,6 +28,8 @@ pub(crate) struct Params {
     error: bool,
     slow_us: Option<u64>,
     service: Option<String>,
+    caller: Option<String>,
+    route: Option<String>,
     limit: Option<u32>,
 }
 
@@ -35,31 +39,48 @@ pub(crate) struct Params {
         ("error" = Option<bool>, Query, description = "Only those in which something failed."),
         ("slow_us" = Option<u64>, Query, description = "Only those that took at least so many microseconds."),
         ("service" = Option<String>, Query, description = "Only those in which this service called or was called."),
+        ("caller" = Option<String>, Query, description = "Only those in which this one, `gateway` or a service, called `service`; with `error` or `slow_us` those in which this call failed or took so long."),
+        ("route" = Option<String>, Query, description = "Only those with a request over the route with this template, as `GET /v1/routes` has it."),
         ("limit" = Option<u32>, Query, description = "How many, up to 1000; 50 if absent.")),
     responses((status = 200, body = TraceList), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn list(
     State(node): State<Arc<Shared>>,
     Query(params): Query<Params>,
 ) -> Answer<Json<TraceList>> {
-    let Params { error, slow_us, service, limit } = params;
-    if let Some(name) = &service
-        && name != "gateway"
-        && !node.system.borrow().services.contains_key(name.as_str())
-    {
-        return Err(unknown(&node, name));
+    let Params { error, slow_us, service, caller, route, limit } = params;
+    for name in [&service, &caller].into_iter().flatten() {
+        if name != GATEWAY && !node.system.borrow().services.contains_key(name.as_str()) {
+            return Err(unknown(&node, name));
+        }
     }
-    let limit = limit.unwrap_or(TraceFilter::default().limit).min(MOST);
-    let filter = TraceFilter {
-        error,
-        slow: slow_us.map(Duration::from_micros),
-        service,
-        limit,
-        ..TraceFilter::default()
+    if let Some(route) = &route {
+        known_route(&node.gateway.routes(), route)?;
+    }
+    let (service, call) = match (caller, service) {
+        (Some(caller), Some(service)) => (None, Some((caller, service))),
+        (Some(_), None) => return Err(Failure::parameter("caller", "expected with service, whom it called")),
+        (None, service) => (service, None),
     };
+    let limit = limit.unwrap_or(TraceFilter::default().limit).min(MOST);
+    let slow = slow_us.map(Duration::from_micros);
+    let filter = TraceFilter { error, slow, service, route, call, limit, ..TraceFilter::default() };
     settle(&node).await;
     let mut found = node.traces.list(filter).await.map_err(|error| unread(&error))?;
     found.not_kept = node.not_kept();
     Ok(Json(found))
+}
+
+/// Whether there is a route with this template.
+fn known_route(routes: &[RouteView], template: &str) -> Answer<()> {
+    let templates = || routes.iter().map(|route| route.path.as_str());
+    if templates().any(|known| known == template) {
+        return Ok(());
+    }
+    let detail = match madang_model::nearest(template, templates()) {
+        Some(near) => format!("there is no route \"{template}\": did you mean \"{near}\"?"),
+        None => format!("there is no route \"{template}\": `madang routes` lists those there are"),
+    };
+    Err(Problem::new(Code::UNKNOWN_NAME).detail(detail).into())
 }
 
 /// One trace with its spans. Nothing is kept of one that was neither failed nor slow nor in the sample, or is too old.
@@ -89,4 +110,31 @@ pub(super) fn not_kept(id: &str) -> Failure {
 pub(super) async fn settle(node: &Shared) {
     node.drain_records();
     let _ = node.traces.flush().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_known_by_its_template() {
+        let view = |path: &str| RouteView {
+            host: None,
+            path: path.to_owned(),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            to: Vec::new(),
+            place: String::new(),
+        };
+        let routes = [view("/orders/**"), view("/users/**")];
+        assert!(known_route(&routes, "/users/**").is_ok());
+        assert!(known_route(&[], "/users/**").is_err());
+        for (given, said) in [
+            ("/orders/*", r#"there is no route "/orders/*": did you mean "/orders/**"?"#),
+            ("elsewhere", r#"there is no route "elsewhere": `madang routes` lists those there are"#),
+        ] {
+            let failure = known_route(&routes, given).err().unwrap();
+            assert_eq!((failure.0.status, failure.0.detail.as_deref()), (404, Some(said)));
+        }
+    }
 }

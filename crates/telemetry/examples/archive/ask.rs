@@ -96,6 +96,15 @@ fn questions() -> Result<Vec<(&'static str, Question)>, Box<dyn Error>> {
             ..TraceFilter::default()
         })
     };
+    let route = |error: bool, service: &str| {
+        let route = Some(format!("/{service}/{{id}}"));
+        Question::List(TraceFilter { error, route, ..TraceFilter::default() })
+    };
+    let call = |error: bool, slow: u64, callee: &str| {
+        let slow = (slow > 0).then(|| Duration::from_millis(slow));
+        let call = Some(("orders".to_owned(), callee.to_owned()));
+        Question::List(TraceFilter { error, slow, call, ..TraceFilter::default() })
+    };
     let lines = |service: &str, level: Option<LogLevel>, text: &str| {
         let units = if service.is_empty() { Vec::new() } else { vec![service.parse()?] };
         let grep = (!text.is_empty()).then(|| text.to_owned());
@@ -124,10 +133,19 @@ fn questions() -> Result<Vec<(&'static str, Question)>, Box<dyn Error>> {
         ("list_quiet_service", list(false, 0, "quiet")),
         ("list_quiet_service_errors", list(true, 0, "quiet")),
         ("list_quiet_service_slow", list(false, 200, "quiet")),
+        ("list_quiet_service_20ms", list(false, 20, "quiet")),
         ("list_rare_service", list(false, 0, "rare")),
         ("list_rare_service_errors", list(true, 0, "rare")),
         ("list_rare_service_slow", list(false, 200, "rare")),
         ("list_absent_service", list(false, 0, "absent")),
+        ("list_route", route(false, "orders")),
+        ("list_route_errors", route(true, "orders")),
+        ("list_quiet_route", route(false, "quiet")),
+        ("list_quiet_route_errors", route(true, "quiet")),
+        ("list_call", call(false, 0, "users")),
+        ("list_call_errors", call(true, 0, "users")),
+        ("list_call_slow", call(false, 200, "users")),
+        ("list_absent_call", call(false, 0, "quiet")),
         ("trace_by_id", Question::Trace { absent: false }),
         ("trace_by_request", Question::Request),
         ("trace_absent", Question::Trace { absent: true }),

@@ -107,20 +107,40 @@ impl Stand {
     }
 }
 
-/// Moves a trace from where it stood to where it stands now.
-pub(super) fn place(tx: &Connection, trace: i64, before: &Stand, now: &Stand) -> Result<()> {
-    let (before, now) = (before.places(), now.places());
-    let gone = "DELETE FROM trace_places WHERE name = ?1 AND class = ?2 AND start = ?3 AND trace = ?4";
-    for (name, class, start) in before.difference(&now) {
-        tx.prepare_cached(gone)?.execute([*name, *class, *start, trace])?;
-    }
-    now.difference(&before).try_for_each(|(name, class, start)| stands(tx, *name, *class, *start, trace))
+/// What one write changes in the places of traces: gathered, and written in their order, so that neighbours in the table
+/// follow each other.
+#[derive(Default)]
+pub(super) struct Moves {
+    /// Name, class, start and trace.
+    gone: Vec<[i64; 4]>,
+    come: Vec<[i64; 4]>,
 }
 
-/// Adds a place.
-pub(super) fn stands(tx: &Connection, name: i64, class: i64, start: i64, trace: i64) -> Result<()> {
-    let sql = "INSERT OR IGNORE INTO trace_places (name, class, start, trace) VALUES (?1, ?2, ?3, ?4)";
-    tx.prepare_cached(sql)?.execute([name, class, start, trace]).map(drop)
+impl Moves {
+    /// Moves a trace from where it stood to where it stands now.
+    pub(super) fn trace(&mut self, trace: i64, before: &Stand, now: &Stand) {
+        let (before, now) = (before.places(), now.places());
+        let place = |(name, class, start): &(i64, i64, i64)| [*name, *class, *start, trace];
+        self.gone.extend(before.difference(&now).map(place));
+        self.come.extend(now.difference(&before).map(place));
+    }
+
+    /// Adds a place.
+    pub(super) fn stands(&mut self, name: i64, class: i64, start: i64, trace: i64) {
+        self.come.push([name, class, start, trace]);
+    }
+
+    /// Writes them.
+    pub(super) fn write(mut self, tx: &Connection) -> Result<()> {
+        let gone = "DELETE FROM trace_places WHERE name = ?1 AND class = ?2 AND start = ?3 AND trace = ?4";
+        let come = "INSERT OR IGNORE INTO trace_places (name, class, start, trace) VALUES (?1, ?2, ?3, ?4)";
+        for (places, sql) in [(&mut self.gone, gone), (&mut self.come, come)] {
+            places.sort_unstable();
+            let mut change = tx.prepare_cached(sql)?;
+            places.iter().try_for_each(|place| change.execute(*place).map(drop))?;
+        }
+        Ok(())
+    }
 }
 
 /// Deletes all places of traces that began before this, and the names that none is left of.

@@ -44,16 +44,16 @@ impl Recent {
         Ok(())
     }
 
-    /// The number of a trace, which may be new.
-    pub(super) fn number(&mut self, trace: TraceId) -> i64 {
+    /// The number of a trace, and whether something came of it before.
+    pub(super) fn number(&mut self, trace: TraceId) -> (i64, bool) {
         if let Some(number) = self.young.get(&trace).or_else(|| self.old.get(&trace)) {
-            return *number;
+            return (*number, true);
         }
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(trace, self.next);
         self.next += 1;
-        self.next - 1
+        (self.next - 1, false)
     }
 }

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use madang_store::rusqlite::{Connection, OptionalExtension, Result, params};
+use madang_store::rusqlite::{CachedStatement, Connection, OptionalExtension, Result, params};
 use madang_wire::{TraceId, trace::SpanDetails};
 
 use super::{
     ids,
-    places::{self, FAILED, Name, Names, Stand},
+    places::{self, FAILED, Moves, Name, Names, Stand},
     recent::Recent,
     span::{Attributes, Span, Waiting},
 };
@@ -54,7 +54,7 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>, recent: &mut Recent)
     let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     for found in waited.into_iter().map(Span::from) {
         let told = found.told.as_deref();
-        let number = recent.number(found.trace);
+        let (number, known) = recent.number(found.trace);
         let start = integer(found.start);
         let written = span.execute(params![
             number.to_be_bytes(),
@@ -74,22 +74,31 @@ pub(super) fn insert(tx: &Connection, waited: Vec<Waiting>, recent: &mut Recent)
             told.map(|told| resources.row(tx, &told.resource, start)).transpose()?,
         ])?;
         if written > 0 {
-            sums.entry(number).or_insert_with(|| Sum::new(found.trace, start)).add(found);
+            sums.entry(number).or_insert_with(|| Sum::new(found.trace, known, start)).add(found);
         }
     }
-    let (mut names, mut entries) = (Names::default(), Vec::new());
+    let mut rows = Rows::new(tx)?;
+    let (mut names, mut moves, mut entries) = (Names::default(), Moves::default(), Vec::new());
     for (number, sum) in &sums {
-        if sum.write(tx, *number, &mut names)? {
+        let begun = match sum.known {
+            true => rows.found.query_one([number], Row::of).optional()?,
+            false => None,
+        };
+        if begun.is_none() {
             entries.push(ids::entry(&sum.trace.0.to_be_bytes(), *number));
         }
         entries.extend(sum.requests.iter().map(|request| ids::entry(request.as_bytes(), *number)));
+        sum.write(tx, *number, begun, &mut rows, &mut names, &mut moves)?;
     }
+    moves.write(tx)?;
     ids::append(tx, entries, &mut recent.tail)
 }
 
 /// What the spans of a trace add up to that are written at once.
 struct Sum {
     trace: TraceId,
+    /// Whether something came of it before.
+    known: bool,
     start: i64,
     finish: i64,
     spans: i64,
@@ -103,9 +112,9 @@ struct Sum {
 // === impl Sum ===
 
 impl Sum {
-    fn new(trace: TraceId, start: i64) -> Self {
+    fn new(trace: TraceId, known: bool, start: i64) -> Self {
         let (names, calls, requests) = Default::default();
-        Self { trace, start, finish: start, spans: 0, errors: 0, names, calls, requests }
+        Self { trace, known, start, finish: start, spans: 0, errors: 0, names, calls, requests }
     }
 
     fn add(&mut self, span: Span) {
@@ -139,13 +148,18 @@ impl Sum {
         }
     }
 
-    /// Adds it to what is written of the trace. Whether nothing was.
-    fn write(&self, tx: &Connection, number: i64, names: &mut Names) -> Result<bool> {
-        let mut found =
-            tx.prepare_cached("SELECT start, finish, spans, errors, names FROM traces WHERE number = ?1")?;
-        let row = found.query_one([number], Row::of).optional()?;
-        let new = row.is_none();
-        let before = row.unwrap_or(Row { start: self.start, finish: self.finish, ..Row::default() });
+    /// Adds it to what is written of the trace, if anything is.
+    fn write(
+        &self,
+        tx: &Connection,
+        number: i64,
+        begun: Option<Row>,
+        rows: &mut Rows<'_>,
+        names: &mut Names,
+        moves: &mut Moves,
+    ) -> Result<()> {
+        let new = begun.is_none();
+        let before = begun.unwrap_or(Row { start: self.start, finish: self.finish, ..Row::default() });
         let mut now = Row {
             start: before.start.min(self.start),
             finish: before.finish.max(self.finish),
@@ -157,26 +171,46 @@ impl Sum {
             now.names.extend(names.number(tx, name)?.filter(|name| !before.names.contains(name)));
         }
         let listed = serde_json::to_string(&now.names).unwrap_or_default();
+        let sums = params![number, now.start, now.finish, now.spans, now.errors, listed];
         if new {
-            let sql = "INSERT INTO traces (number, id, key, start, finish, spans, errors, names)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let (id, key) = (self.trace.0.to_be_bytes(), number.to_be_bytes());
-            tx.prepare_cached(sql)?
-                .execute(params![number, id, key, now.start, now.finish, now.spans, now.errors, listed])?;
+            rows.add.execute([sums, params![id, key]].concat().as_slice())?;
         } else {
-            let sql = "UPDATE traces SET start = ?2, finish = ?3, spans = ?4, errors = ?5, names = ?6
-                WHERE number = ?1";
-            tx.prepare_cached(sql)?
-                .execute(params![number, now.start, now.finish, now.spans, now.errors, listed])?;
+            rows.change.execute(sums)?;
         }
         for (call, longest, failed) in &self.calls {
             let Some(call) = names.number(tx, call)? else { continue };
-            for class in [Some(places::class(*longest)), failed.then_some(FAILED)].into_iter().flatten() {
-                places::stands(tx, call, class, now.start, number)?;
+            moves.stands(call, places::class(*longest), now.start, number);
+            if *failed {
+                moves.stands(call, FAILED, now.start, number);
             }
         }
-        places::place(tx, number, &before.stand(), &now.stand())?;
-        Ok(new)
+        moves.trace(number, &before.stand(), &now.stand());
+        Ok(())
+    }
+}
+
+/// The statements for the rows of traces.
+struct Rows<'conn> {
+    found: CachedStatement<'conn>,
+    add: CachedStatement<'conn>,
+    change: CachedStatement<'conn>,
+}
+
+impl<'conn> Rows<'conn> {
+    fn new(tx: &'conn Connection) -> Result<Self> {
+        Ok(Self {
+            found: tx
+                .prepare_cached("SELECT start, finish, spans, errors, names FROM traces WHERE number = ?1")?,
+            add: tx.prepare_cached(
+                "INSERT INTO traces (number, start, finish, spans, errors, names, id, key)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?,
+            change: tx.prepare_cached(
+                "UPDATE traces SET start = ?2, finish = ?3, spans = ?4, errors = ?5, names = ?6
+                 WHERE number = ?1",
+            )?,
+        })
     }
 }
 
