@@ -7,7 +7,7 @@ use http::{
 use madang_calls::{Body, CallError, Context, Form};
 use madang_wire::{Code, Problem};
 
-use crate::{auth::denied::Denied, inspect::Unfit};
+use crate::{auth::denied::Denied, inspect::Unfit, redirect};
 
 /// Why the gateway answers a request itself.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,8 @@ pub(crate) enum Refusal {
     /// None: what the gateway can do was asked.
     #[error("the request is about the gateway itself")]
     Everything,
+    #[error("this is answered at {}", String::from_utf8_lossy(.0.as_bytes()))]
+    Elsewhere(HeaderValue),
     #[error("no route of this system matches the request's host, path and headers")]
     NoRoute,
     #[error("the routes for this path take {}", list(.0))]
@@ -43,7 +45,7 @@ impl Refusal {
         match self {
             Self::Unfit(Unfit::Tunnel | Unfit::Upgrade) => Code::NOT_SERVED,
             Self::Unfit(_) => Code::BAD_REQUEST,
-            Self::NoRoute | Self::Everything => Code::NO_ROUTE,
+            Self::NoRoute | Self::Everything | Self::Elsewhere(_) => Code::NO_ROUTE,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
             Self::Denied(denied) => denied.code(),
             Self::Call(error) => error.code(),
@@ -61,6 +63,7 @@ impl Refusal {
     pub(crate) fn answer(&self, asker: Asker, context: &Context) -> Response<Body> {
         let mut response = match self {
             Self::Everything => abilities(),
+            Self::Elsewhere(location) => redirect::answer(location),
             Self::Call(error) => error.response(context, asker.form),
             _ => {
                 let retry_after = self.denied().and_then(Denied::retry_after);

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
@@ -22,17 +22,20 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, BoxError};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::{
     auth::guard::Visitor,
     edge,
     inspect::Sender,
+    tls::{self, peer::Peer},
     unread,
     worker::{Port, Worker},
 };
@@ -58,6 +61,10 @@ pub(crate) struct Connection {
     pub(crate) worker: Arc<Worker>,
     peer: HeaderValue,
     address: IpAddr,
+    /// Set once the client and the gateway have agreed on TLS.
+    secure: OnceLock<Secure>,
+    /// Whether they are about to.
+    shakes_hands: AtomicBool,
     /// Requests whose answer has not ended.
     in_flight: AtomicU32,
     /// The tick at which the last answer ended, or the connection was accepted.
@@ -71,6 +78,19 @@ pub(crate) struct Connection {
     told: AtomicU8,
     waker: AtomicWaker,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a connection over TLS is known to be.
+struct Secure {
+    /// Whoever has shown a certificate that is taken.
+    peer: Option<Peer>,
+}
+
+/// A connection that is about to agree on TLS.
+pub(crate) struct Handshake {
+    connection: Arc<Connection>,
+    config: Arc<ServerConfig>,
+    agreed: bool,
 }
 
 /// The servers for both protocols, set up once per worker.
@@ -89,9 +109,9 @@ pub(crate) struct AnswerBody {
 }
 
 /// A stream with the bytes that were read off it to see what it speaks.
-struct Sniffed {
+struct Sniffed<S> {
     first: Bytes,
-    stream: TcpStream,
+    stream: S,
     /// Whose heads are timed. An HTTP/2 connection has frames of its own between requests; it is only idle.
     heads: Option<Arc<Connection>>,
     /// What is left of the answer to a head that could not be read.
@@ -112,6 +132,8 @@ impl Connection {
             port,
             peer: address_value(peer),
             address: peer.ip().to_canonical(),
+            secure: OnceLock::new(),
+            shakes_hands: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
             head_since: AtomicU32::new(0),
@@ -126,36 +148,124 @@ impl Connection {
 
     /// Who asks, for whoever stands before a route.
     pub(crate) fn visitor(&self) -> Visitor<'_> {
-        Visitor { address: self.address, cache: &self.worker.verified }
+        let peer = self.secure.get().and_then(|secure| secure.peer.as_ref());
+        Visitor { address: self.address, cache: &self.worker.verified, peer }
     }
 
     pub(crate) fn sender(&self) -> Sender<'_> {
-        Sender { address: &self.peer, listener: &self.port.host }
+        Sender { address: &self.peer, listener: &self.port.host, secure: self.secure.get().is_some() }
     }
 
     /// Serves the connection until it ends.
-    pub(crate) async fn serve(self: Arc<Self>, mut stream: TcpStream, protocols: Arc<Protocols>) {
-        let served = async {
-            let sniffing = self.until_told(self.sniff(&mut stream), |_| self.abort());
-            let Some((first, is_http2)) = sniffing.await.transpose()? else { return Ok(()) };
-            if is_http2 {
-                self.head_since.store(0, Relaxed);
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        hands: Option<Handshake>,
+        protocols: Arc<Protocols>,
+    ) {
+        let served = match hands {
+            // In a box, so that a connection without it is none the larger.
+            Some(hands) => Box::pin(self.serve_over_tls(stream, hands, &protocols)).await,
+            None => {
+                async {
+                    let sniffing = self.until_told(self.sniff(&mut stream), |_| self.abort());
+                    let Some((first, is_http2)) = sniffing.await.transpose()? else { return Ok(()) };
+                    self.speak(Sniffed { first, stream, heads: None, unread: None }, is_http2, &protocols)
+                        .await
+                }
+                .await
             }
-            let heads = (!is_http2).then(|| self.clone());
-            let io = TokioIo::new(Sniffed { first, stream, heads, unread: None });
-            let service = service_fn(|request| edge::answer(InFlight::begin(&self), request));
-            let ended = if is_http2 {
-                let serving = protocols.http2.serve_connection(io, service);
-                self.until_told(serving, |serving| serving.graceful_shutdown()).await
-            } else {
-                let serving = protocols.http1.serve_connection(io, service);
-                self.until_told(serving, |serving| serving.graceful_shutdown()).await
-            };
-            ended.transpose().map(drop).map_err(BoxError::from)
         };
-        if let Err(error) = served.await {
+        if let Err(error) = served {
             debug!(%error, "a connection ended early");
         }
+    }
+
+    /// Over TLS the protocol is agreed on by it, and by nothing else (RFC 9113, section 3.2).
+    async fn serve_over_tls(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        hands: Handshake,
+        protocols: &Protocols,
+    ) -> Result<(), BoxError> {
+        // A handshake has the time of a head; a connection that is told to finish before it has a request ends.
+        self.bytes_came();
+        let acceptor = TlsAcceptor::from(hands.config.clone());
+        let shaking = async {
+            if !tls::speaks_tls(&stream).await? {
+                self.worker.counters.answered(StatusCode::BAD_REQUEST);
+                tokio::io::AsyncWriteExt::write_all(&mut stream, &unread::plain()).await?;
+                return Ok(None);
+            }
+            acceptor.accept(stream).await.map(Some)
+        };
+        let shaken = self.until_told(shaking, |_| self.abort()).await;
+        let is_late = self.told.load(Relaxed) == LATE;
+        let stream = match shaken {
+            Some(Ok(Some(stream))) if !is_late => stream,
+            Some(Err(error)) => return Err(error.into()),
+            _ => return Ok(()),
+        };
+        hands.shaken();
+        let session = stream.get_ref().1;
+        let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let _ = self.secure.set(Secure { peer: certificate.and_then(Peer::of) });
+        self.head_since.store(0, Relaxed);
+        self.speak(Sniffed { first: Bytes::new(), stream, heads: None, unread: None }, is_http2, protocols)
+            .await
+    }
+
+    /// Answers requests until the connection ends.
+    async fn speak<S>(
+        self: &Arc<Self>,
+        mut stream: Sniffed<S>,
+        is_http2: bool,
+        protocols: &Protocols,
+    ) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if is_http2 {
+            self.head_since.store(0, Relaxed);
+        } else {
+            stream.heads = Some(self.clone());
+        }
+        let io = TokioIo::new(stream);
+        let service = service_fn(|request| edge::answer(InFlight::begin(self), request));
+        let ended = if is_http2 {
+            let serving = protocols.http2.serve_connection(io, service);
+            self.until_told(serving, |serving| serving.graceful_shutdown()).await
+        } else {
+            let serving = protocols.http1.serve_connection(io, service);
+            self.until_told(serving, |serving| serving.graceful_shutdown()).await
+        };
+        ended.transpose().map(drop).map_err(BoxError::from)
+    }
+
+    /// Begins to agree on TLS.
+    pub(crate) fn shake_hands(self: &Arc<Self>, config: Arc<ServerConfig>) -> Handshake {
+        self.shakes_hands.store(true, Relaxed);
+        self.worker.handshake_begins();
+        Handshake { connection: self.clone(), config, agreed: false }
+    }
+
+    /// Ends a handshake that is under way, to make room for others. Whether it was.
+    pub(crate) fn give_way(&self) -> bool {
+        let gives_way = self.hands_are_free();
+        if gives_way {
+            self.abort();
+        }
+        gives_way
+    }
+
+    /// Counts a handshake out, once; whether it was one.
+    fn hands_are_free(&self) -> bool {
+        let was = self.shakes_hands.swap(false, Relaxed);
+        if was {
+            self.worker.handshake_ended();
+        }
+        was
     }
 
     /// Reads until it is clear whether the client speaks HTTP/2; returns what was read.
@@ -294,6 +404,22 @@ fn address_value(peer: SocketAddr) -> HeaderValue {
     HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
+// === impl Handshake ===
+
+impl Handshake {
+    /// They have agreed.
+    fn shaken(mut self) {
+        self.agreed = true;
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.connection.hands_are_free();
+        self.connection.worker.counters.shaken(self.agreed);
+    }
+}
+
 // === impl InFlight ===
 
 impl InFlight {
@@ -347,7 +473,7 @@ impl http_body::Body for AnswerBody {
 
 // === impl Sniffed ===
 
-impl Sniffed {
+impl<S: AsyncWrite + Unpin> Sniffed<S> {
     /// Sends a problem in place of what hyper writes although no answer is on its way: a bare refusal of a head.
     /// `None` if it writes an answer.
     fn poll_refuse(&mut self, cx: &mut Context<'_>, bare: &[u8]) -> Option<Poll<io::Result<usize>>> {
@@ -372,7 +498,7 @@ impl Sniffed {
     }
 }
 
-impl AsyncRead for Sniffed {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sniffed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -402,7 +528,7 @@ impl AsyncRead for Sniffed {
     }
 }
 
-impl AsyncWrite for Sniffed {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Sniffed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(refused) = self.poll_refuse(cx, bytes) {
             return refused;

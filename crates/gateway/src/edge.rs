@@ -14,7 +14,7 @@ use crate::{
     answer::{Asker, Refusal},
     auth::{guard::Admission, keyring::Waiting},
     connection::{AnswerBody, Connection, InFlight},
-    inspect,
+    inspect, redirect,
     router::{Found, Router, Target},
     snapshot::{Destination, Front, Ways},
 };
@@ -128,6 +128,7 @@ impl Asked<'_> {
             Front::Service(destination) => return Ok(destination.clone()),
             Front::Door(ways) => return Ok(self.enter(ways)),
             Front::Gateway(table) => table,
+            Front::Redirect(port) => return Err(redirect::to_https(&self.request, *port)),
         };
         let route = match table.router.find(self.target(&table.router)) {
             Found::Route(index) => &table.routes[index],

@@ -28,6 +28,8 @@ pub(crate) enum Unfit {
     TwoHosts,
     #[error("the request is for https but came over a connection without TLS")]
     Scheme,
+    #[error("the request is for another scheme than https but came over TLS")]
+    NotHttps,
     #[error("the only transfer coding of a request is `chunked`, given once")]
     TransferCoding,
     #[error("tunnels (CONNECT) are not served")]
@@ -42,6 +44,8 @@ pub(crate) struct Sender<'a> {
     pub(crate) address: &'a HeaderValue,
     /// The host of a request that may name none: where it came in.
     pub(crate) listener: &'a HeaderValue,
+    /// Whether it came over TLS.
+    pub(crate) secure: bool,
 }
 
 /// What one look over the fields of a request shows, so that each rule costs nothing where it does not apply.
@@ -68,9 +72,11 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
         if seen.upgrade {
             check_upgrade(request.headers())?;
         }
-        if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
-            return Err(Unfit::Scheme);
-        }
+    }
+    // What https asks for holds only over TLS (RFC 9110, section 4.2.2), and who asks for http does not mean this server.
+    let scheme = if sender.secure { Scheme::HTTPS } else { Scheme::HTTP };
+    if request.uri().scheme().is_some_and(|named| *named != scheme) {
+        return Err(if sender.secure { Unfit::NotHttps } else { Unfit::Scheme });
     }
     let method = request.method().clone();
     let authority = settle_target(&method, request.uri_mut())?;
@@ -84,7 +90,8 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
     }
     headers.insert(FORWARDED_FOR, sender.address.clone());
     headers.insert(FORWARDED_HOST, host);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if sender.secure { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     Ok(())
 }
 
@@ -223,6 +230,15 @@ mod tests {
 
     /// Admits a request given as target and headers.
     fn admit_text(version: Version, target: &str, fields: &[(&str, &str)]) -> Result<Request<()>, Unfit> {
+        admit_over(false, version, target, fields)
+    }
+
+    fn admit_over(
+        secure: bool,
+        version: Version,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Request<()>, Unfit> {
         let mut request = Request::builder().version(version).uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -231,6 +247,7 @@ mod tests {
         let sender = Sender {
             address: &HeaderValue::from_static("192.0.2.7"),
             listener: &HeaderValue::from_static("127.0.0.1:3000"),
+            secure,
         };
         admit(&mut request, &sender).map(|()| request)
     }
@@ -289,6 +306,22 @@ mod tests {
         refused(http11, "/", &twice, Unfit::TransferCoding);
         assert!(admit_text(http11, "/", &[host, ("upgrade", "h2c")]).is_ok());
         assert!(admit_text(http11, "/", &[host, ("transfer-encoding", "Chunked")]).is_ok());
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection() {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let admitted = |secure, target| {
+                let request = admit_over(secure, version, target, &[("host", "a")])?;
+                Ok(request.headers()[FORWARDED_PROTO].clone())
+            };
+            assert_eq!(admitted(false, "http://a/"), Ok("http".parse().unwrap()));
+            assert_eq!(admitted(true, "https://a/"), Ok("https".parse().unwrap()));
+            assert_eq!(admitted(true, "/"), Ok("https".parse().unwrap()));
+            assert_eq!(admitted(false, "https://a/"), Err(Unfit::Scheme));
+            assert_eq!(admitted(true, "http://a/"), Err(Unfit::NotHttps));
+            assert_eq!(admitted(true, "ftp://a/"), Err(Unfit::NotHttps));
+        }
     }
 
     #[test]

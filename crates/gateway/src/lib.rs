@@ -5,7 +5,8 @@
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
 //! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a
 //! `worker`, which serves each as a `connection`; `edge` is the way of one request through `path`, `inspect` and
-//! the routes to a call, where `auth` says for whom, or to an `answer` of the gateway's own; `unread` answers what is no request.
+//! the routes to a call, where `auth` says for whom, or to an `answer` of the gateway's own; `unread` answers what is no request. `tls`
+//! is how the gateway's own listener proves who it is, and clients who they are.
 
 mod acceptor;
 mod answer;
@@ -19,11 +20,13 @@ mod inspect;
 mod listener;
 mod listeners;
 mod path;
+mod redirect;
 mod router;
 mod service;
 mod snapshot;
 mod stats;
 mod template;
+mod tls;
 mod unread;
 mod worker;
 
@@ -36,3 +39,4 @@ pub use service::Gateway;
 pub use snapshot::{Door, Faults, Snapshot};
 pub use stats::Stats;
 pub use template::InvalidTemplate;
+pub use tls::{Authorities, Certificate, Credentials, Tls, Unusable};

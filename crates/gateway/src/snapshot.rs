@@ -14,6 +14,7 @@ use crate::{
         identity::guard,
     },
     router::Router,
+    tls::Tls,
 };
 
 /// The listeners and routes of a system; it never changes.
@@ -56,6 +57,8 @@ pub(crate) enum Front {
     Service(Arc<Destination>),
     /// A unit's door to one service.
     Door(Ways),
+    /// Everything is sent on to https, at this port.
+    Redirect(u16),
 }
 
 /// The ways of the services of a unit to one other.
@@ -74,6 +77,8 @@ pub(crate) struct Way {
 pub(crate) struct Table {
     pub(crate) router: Router,
     pub(crate) routes: Box<[Destinations]>,
+    /// How TLS is spoken where these are; plain HTTP if absent.
+    tls: Option<Tls>,
 }
 
 /// Where a route leads.
@@ -130,6 +135,19 @@ impl Snapshot {
         Ok(Self { fronts, views, identity, gatekeeper })
     }
 
+    /// The same, with TLS at the gateway's own listener, and the one that sends on to it if the system has it.
+    #[must_use]
+    pub fn over_tls(mut self, system: &System, tls: Tls) -> Self {
+        let listen = system.gateway.listen;
+        if let Some(Front::Gateway(table)) = self.fronts.get_mut(&listen).and_then(Arc::get_mut) {
+            table.tls = Some(tls);
+        }
+        if let Some(from) = system.gateway.tls.as_ref().and_then(|tls| tls.redirect) {
+            self.fronts.insert(from, Arc::new(Front::Redirect(listen.port())));
+        }
+        self
+    }
+
     /// It is in force: whoever is to be verified is, by keys that are fetched from now on.
     pub(crate) fn is_in_force(&self) {
         self.identity.follow(self.gatekeeper.clone());
@@ -163,6 +181,14 @@ impl Front {
     pub(crate) fn is_inside(&self) -> bool {
         matches!(self, Self::Service(_) | Self::Door(_))
     }
+
+    /// How TLS is spoken there; plain HTTP if absent.
+    pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        match self {
+            Self::Gateway(table) => table.tls.as_ref().map(Tls::config),
+            Self::Service(_) | Self::Door(_) | Self::Redirect(_) => None,
+        }
+    }
 }
 
 // === impl Ways ===
@@ -189,7 +215,8 @@ impl Table {
     fn compile(sources: Sources<'_>) -> Result<Self, Error> {
         let routes = &sources.system.routes;
         let destinations = routes.iter().map(|route| Destinations::compile(sources, route));
-        Ok(Self { router: Router::compile(routes)?, routes: destinations.collect::<Result<_, _>>()? })
+        let routes_compiled = destinations.collect::<Result<_, _>>()?;
+        Ok(Self { router: Router::compile(routes)?, routes: routes_compiled, tls: None })
     }
 }
 
@@ -286,6 +313,7 @@ mod tests {
             }
             Front::Service(destination) => vec![destination.guard.is_some()],
             Front::Door(ways) => vec![ways.of(None).destination.guard.is_some()],
+            Front::Redirect(_) => unreachable!("there is no TLS"),
         };
         assert_eq!(asks("127.0.0.1:3000"), [true, false]);
         let listeners = ["127.0.0.1:4001", "192.0.2.1:4002", "192.0.2.1:4003", "127.0.0.1:4009"];

@@ -13,6 +13,12 @@ pub struct Stats {
     pub by_class: [u64; 5],
     /// Connections open now.
     pub connections: u64,
+    /// Connections on which TLS was agreed.
+    pub handshakes: u64,
+    /// Connections that ended without, and those of them that gave way to others.
+    pub handshakes_failed: u64,
+    /// See [`Stats::handshakes_failed`].
+    pub handshakes_dropped: u64,
     /// Request records dropped because nobody took them in time.
     pub records_dropped: u64,
 }
@@ -21,23 +27,42 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     by_class: [AtomicU64; 5],
+    handshakes: AtomicU64,
+    handshakes_failed: AtomicU64,
+    handshakes_dropped: AtomicU64,
 }
 
 impl Counters {
     /// Counts an answer. Only its own worker does, so that no other thread's write is lost.
     pub(crate) fn answered(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        // One writer per counter: a load and a store cost less than a locked addition.
-        let counter = &self.by_class[class];
-        counter.store(counter.load(Relaxed) + 1, Relaxed);
+        count(&self.by_class[class]);
+    }
+
+    /// Counts a handshake, and whether TLS was agreed on.
+    pub(crate) fn shaken(&self, agreed: bool) {
+        count(if agreed { &self.handshakes } else { &self.handshakes_failed });
+    }
+
+    /// Counts a handshake that gives way to another.
+    pub(crate) fn gave_way(&self) {
+        count(&self.handshakes_dropped);
     }
 
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         for (sum, count) in stats.by_class.iter_mut().zip(&self.by_class) {
             *sum += count.load(Relaxed);
         }
+        stats.handshakes += self.handshakes.load(Relaxed);
+        stats.handshakes_failed += self.handshakes_failed.load(Relaxed);
+        stats.handshakes_dropped += self.handshakes_dropped.load(Relaxed);
         stats.requests = stats.by_class.iter().sum();
     }
+}
+
+/// One writer per counter: a load and a store cost less than a locked addition.
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Relaxed) + 1, Relaxed);
 }
 
 #[cfg(test)]

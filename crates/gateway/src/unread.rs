@@ -21,11 +21,20 @@ pub(crate) fn late() -> Bytes {
     problem(StatusCode::REQUEST_TIMEOUT, "")
 }
 
+/// The answer to a request that came in plain where TLS is spoken.
+pub(crate) fn plain() -> Bytes {
+    said(StatusCode::BAD_REQUEST, "", "TLS is spoken here: ask for https://")
+}
+
 fn problem(status: StatusCode, date: &str) -> Bytes {
+    said(status, date, why(status))
+}
+
+fn said(status: StatusCode, date: &str, why: &str) -> Bytes {
     let date = if date.is_empty() { String::new() } else { format!("{date}\r\n") };
     let context = Context::root();
     let request_id = String::from_utf8_lossy(context.request_id.0.as_bytes()).into_owned();
-    let mut problem = Problem::new(Code::BAD_REQUEST).with_status(status).detail(why(status));
+    let mut problem = Problem::new(Code::BAD_REQUEST).with_status(status).detail(why);
     problem.request_id = Some(request_id.clone());
     problem.trace_id = Some(format!("{:032x}", context.trace.trace_id));
     let body = problem.to_json();

@@ -50,6 +50,8 @@ pub(crate) struct Worker {
     pub(crate) verified: Mutex<Cache>,
     clients: OnceLock<Clients>,
     connections: AtomicUsize,
+    /// How many of them are about to agree on TLS.
+    handshakes: AtomicUsize,
     /// Records that were dropped, as far as it showed when they were taken.
     dropped: AtomicU64,
     /// The tick that the worker's last look at its connections was in.
@@ -76,6 +78,8 @@ struct Connections {
     worker: Arc<Worker>,
     protocols: Arc<Protocols>,
     open: Vec<Open>,
+    /// How many handshakes may be under way.
+    handshakes: usize,
     head_ticks: u32,
     idle_ticks: u32,
     drain_ticks: u32,
@@ -116,6 +120,7 @@ impl Worker {
             verified: Mutex::default(),
             clients: OnceLock::new(),
             connections: AtomicUsize::new(0),
+            handshakes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             tick: AtomicU32::new(0),
             started: Instant::now(),
@@ -154,6 +159,14 @@ impl Worker {
 
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
+    }
+
+    pub(crate) fn handshake_begins(&self) {
+        self.handshakes.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn handshake_ended(&self) {
+        self.handshakes.fetch_sub(1, Relaxed);
     }
 
     /// The current tick, as of the last look.
@@ -211,6 +224,7 @@ impl Connections {
             worker,
             protocols: Arc::new(Protocols::new(config)),
             open: Vec::new(),
+            handshakes: (config.handshakes / config.worker_count()).max(1),
             head_ticks: ticks(config.head_time),
             idle_ticks: ticks(config.idle_time),
             drain_ticks: ticks(config.drain_time),
@@ -229,8 +243,22 @@ impl Connections {
         };
         // Answers are written whole; waiting for more to send only delays their end.
         let _ = stream.set_nodelay(true);
+        let tls = connection.port.front.load().tls();
+        let hands = tls.map(|config| {
+            self.make_room();
+            connection.shake_hands(config)
+        });
         self.open.push(Open { connection: Arc::downgrade(&connection), finishing: None });
-        tokio::spawn(connection.serve(stream, self.protocols.clone()));
+        tokio::spawn(connection.serve(stream, hands, self.protocols.clone()));
+    }
+
+    /// Has the handshake that began first give way, if as many are under way as may be: those who mean it are done soon.
+    fn make_room(&self) {
+        if self.worker.handshakes.load(Relaxed) >= self.handshakes
+            && self.open.iter().filter_map(|open| open.connection.upgrade()).any(|it| it.give_way())
+        {
+            self.worker.counters.gave_way();
+        }
     }
 
     /// Lets go of the connections that ended, and ends those whose time is over.

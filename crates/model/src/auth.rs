@@ -16,6 +16,8 @@ pub struct Auth {
     pub issuers: Vec<Issuer>,
     /// Present if the keys that `madang key create` makes are taken.
     pub keys: Option<ApiKeys>,
+    /// Whether a client's certificate says who it is, where a request has no token and no key.
+    pub certificates: bool,
     /// By how much the clocks of issuers and of this machine may differ; a minute at most.
     pub leeway: Duration,
 }

@@ -14,6 +14,7 @@ pub mod policy;
 mod size;
 mod system;
 mod telemetry;
+mod tls;
 mod url;
 
 pub use auth::{ApiKeys, Auth, ClaimPath, Demand, Issuer, Require};
@@ -29,4 +30,5 @@ pub use system::{
     System, Target, Unit,
 };
 pub use telemetry::{Forward, ForwardProtocol, Telemetry};
+pub use tls::{CertificateFiles, ClientCertificates, GatewayTls, TlsVersion};
 pub use url::{BaseUrl, ParseUrlError, Url, WebUrl};

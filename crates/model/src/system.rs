@@ -10,8 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    Auth, DomainName, ExplainedLimit, Limits, Policy, Require, Scope, ServiceName, SystemName, Telemetry,
-    UnitName, Url, limits::Layers,
+    Auth, DomainName, ExplainedLimit, GatewayTls, Limits, Policy, Require, Scope, ServiceName, SystemName,
+    Telemetry, UnitName, Url, limits::Layers,
 };
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
@@ -98,6 +98,8 @@ pub struct Gateway {
     pub policy: Limits,
     /// Who can say who a client is; without it nobody is asked.
     pub auth: Option<Auth>,
+    /// How it speaks TLS; it speaks plain HTTP if absent.
+    pub tls: Option<GatewayTls>,
 }
 
 /// Where the admin API and the dashboard are reached over TCP, beside the unix socket.

@@ -56,6 +56,7 @@ use crate::{
     service_api::{Inbox, ServiceApi, otlp::Intake},
     socket,
     stops::Stops,
+    tls::{self, Certificates, Current},
     tokens::{self, Tokens},
 };
 
@@ -146,7 +147,11 @@ impl Node {
         let doors = Doors::new(ports.clone());
         let plan = doors.plan(&system, &[]).await?;
         let faults_at = |from: &_, to: &_| faults.at(from, to);
+        let certificates = Certificates::new(owner.data().to_owned());
+        let shown = certificates.of(&system)?;
         let snapshot = Snapshot::compile(&system, &directory, &plan.doors, &faults_at, &identity)?;
+        let snapshot = Current::secure(shown.as_ref(), snapshot, &system);
+        certificates.in_force(shown);
         let (listeners, open) = plan.split();
         doors.opened(open);
         let environment = Arc::new(InstanceEnvironment {
@@ -215,6 +220,7 @@ impl Node {
             outside: outside.clone(),
             tokens: tokens.clone(),
             identity: identity.clone(),
+            certificates,
             api_keys,
             access: Arc::new(access),
             dashboard: dashboard_url.map(|address| format!("http://{address}")),
@@ -268,6 +274,7 @@ impl Node {
                 Ok(())
             }
         });
+        node.run("certificates", endless(tls::run(shared.clone())));
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{DoorError, ExceptError, IsolationError, owner::OwnerError};
+use crate::{CertificateError, DoorError, ExceptError, IsolationError, owner::OwnerError};
 
 /// Why a node did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum StartError {
     /// A listener or route cannot be had.
     #[error("failed to open the gateway")]
     Gateway(#[from] madang_gateway::Error),
+    /// A certificate of the gateway cannot be shown.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// Units are to be left to a person that there are not.
     #[error(transparent)]
     Except(#[from] ExceptError),

@@ -71,6 +71,9 @@ impl Isolation {
         system.telemetry.metrics = None;
         let wanted = system.clone();
         system.gateway.listen = self.at("gateway", wanted.gateway.listen, &wanted).await?;
+        if let Some(redirect) = system.gateway.tls.as_mut().and_then(|tls| tls.redirect.as_mut()) {
+            *redirect = self.at("redirect", *redirect, &wanted).await?;
+        }
         for service in system.services.values_mut() {
             if let Some(address) = service.listen {
                 service.listen = Some(self.at(&format!("listen/{}", service.name), address, &wanted).await?);

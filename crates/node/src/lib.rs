@@ -41,6 +41,7 @@ pub mod secrets;
 mod service_api;
 pub mod socket;
 mod stops;
+mod tls;
 mod tokens;
 
 pub use admin::AdminApi;
@@ -55,3 +56,4 @@ pub use node::{Node, PartFailed};
 pub use owner::{Incumbent, OwnerError};
 pub use place::Place;
 pub use service_api::ServiceApiDocument;
+pub use tls::CertificateError;

@@ -43,6 +43,7 @@ use crate::{
     rotation::Switchboard,
     service_api::Inbox,
     stops::Stops,
+    tls::{CertificateError, Certificates, Current},
     tokens::Tokens,
 };
 
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) outside: Outside,
     pub(crate) tokens: Tokens,
     pub(crate) identity: Identity,
+    pub(crate) certificates: Certificates,
     pub(crate) api_keys: Keys,
     /// Who may speak to the admin API over TCP.
     pub(crate) access: Arc<Access>,
@@ -196,7 +198,8 @@ impl Shared {
             name: system.name.to_string(),
             manifest: self.manifest.display().to_string(),
             isolated: self.place.isolated().map(str::to_owned),
-            gateway: format!("http://{}", system.gateway.listen),
+            gateway: format!("{}://{}", scheme(&system), system.gateway.listen),
+            authority: self.certificates.authority().map(|path| path.display().to_string()),
             dashboard: self.dashboard.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -391,9 +394,12 @@ impl Shared {
     /// Has the gateway do what a system says, with the faults in force and these doors.
     async fn open(&self, system: &System, plan: Plan) -> Result<(), Hindrance> {
         let faults = |origin: &_, callee: &_| self.faults.at(origin, callee);
+        let shown = self.certificates.of(system)?;
         let snapshot = Snapshot::compile(system, &self.directory, &plan.doors, &faults, &self.identity)?;
+        let snapshot = Current::secure(shown.as_ref(), snapshot, system);
         let (listeners, open) = plan.split();
         self.gateway.apply(snapshot, listeners).await?;
+        self.certificates.in_force(shown);
         self.doors.opened(open);
         Ok(())
     }
@@ -410,6 +416,11 @@ impl Shared {
             message: message.to_owned(),
         });
     }
+}
+
+/// How the gateway is spoken to.
+fn scheme(system: &System) -> &'static str {
+    if system.gateway.tls.is_some() { "https" } else { "http" }
 }
 
 /// All that is known of a service.
@@ -477,6 +488,7 @@ enum Hindrance {
     Gateway(#[from] madang_gateway::Error),
     Door(#[from] DoorError),
     Isolation(#[from] IsolationError),
+    Certificate(#[from] CertificateError),
 }
 
 impl Hindrance {
@@ -484,7 +496,7 @@ impl Hindrance {
     fn in_words(&self) -> String {
         let taken = match self {
             Self::Gateway(error) => holder::taken(error),
-            Self::Door(_) | Self::Isolation(_) => None,
+            Self::Door(_) | Self::Isolation(_) | Self::Certificate(_) => None,
         };
         taken.unwrap_or_else(|| with_causes(self))
     }

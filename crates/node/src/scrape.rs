@@ -58,6 +58,7 @@ impl Shared {
         let services =
             system.services.keys().map(|name| of_service(name.as_str(), &instances, &health)).collect();
         let view = self.system_view();
+        let (stats, reloads) = (self.gateway.stats(), self.certificates.counts());
         Scrape {
             calls: self.metrics.totals(),
             services,
@@ -69,7 +70,10 @@ impl Shared {
                 started_at: view.started_at,
                 ready: view.ready,
                 manifest_in_force: view.manifest_error.is_none(),
-                connections: self.gateway.stats().connections,
+                connections: stats.connections,
+                handshakes: [stats.handshakes, stats.handshakes_failed, stats.handshakes_dropped],
+                certificates: self.certificates.ends().into_iter().map(|end| (end.name, end.at)).collect(),
+                certificate_reloads: [reloads.reloaded, reloads.failed],
             },
             missing: self.missing(),
         }

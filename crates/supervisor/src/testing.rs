@@ -44,7 +44,12 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         root: PathBuf::from("/tmp"),
         files: vec![],
         secrets: PathBuf::from("/madang-secrets.toml"),
-        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default(), auth: None },
+        gateway: Gateway {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            policy: Limits::default(),
+            auth: None,
+            tls: None,
+        },
         telemetry: Default::default(),
         admin: AdminListener::Off,
         policy: Limits::default(),

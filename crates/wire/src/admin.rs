@@ -20,6 +20,9 @@ pub struct SystemView {
     pub isolated: Option<String>,
     /// The gateway's URL.
     pub gateway: String,
+    /// The file with the authority that signs the gateway's certificate for development, if it shows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
     /// The dashboard's URL; absent where it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dashboard: Option<String>,

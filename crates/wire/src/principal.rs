@@ -21,14 +21,17 @@ pub const ISSUER: &str = "madang";
 /// What [`PrincipalClaims::from`] is of an API key; an issuer is a URL.
 pub const FROM_KEY: &str = "key";
 
+/// What [`PrincipalClaims::from`] is of a client's certificate, by which the gateway knows it.
+pub const FROM_CERTIFICATE: &str = "certificate";
+
 /// What the header says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrincipalClaims {
     /// Always [`ISSUER`].
     pub iss: String,
-    /// Who it is: the issuer's name for them, or `key:` and the name of an API key.
+    /// Who it is: the issuer's name for them, `key:` and the name of an API key, or what a certificate names.
     pub sub: String,
-    /// Who says so: the URL of the issuer, or [`FROM_KEY`].
+    /// Who says so: the URL of the issuer, [`FROM_KEY`] or [`FROM_CERTIFICATE`].
     pub from: String,
     /// When it was signed, in seconds since 1970.
     pub iat: u64,

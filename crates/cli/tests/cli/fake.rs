@@ -199,6 +199,7 @@ pub fn system(pid: u32, ready: bool) -> SystemView {
         manifest: "/shop/madang.toml".into(),
         isolated: None,
         gateway: "http://127.0.0.1:3000".into(),
+        authority: None,
         dashboard: None,
         pid,
         version: "0.1.0".into(),

@@ -40,6 +40,8 @@ pub(crate) enum Bad {
     Signature,
     #[error("there is no such API key")]
     ApiKey,
+    #[error("the certificate of the client has ended since it was shown")]
+    Certificate,
 }
 
 /// Why a request is not let in.

@@ -21,6 +21,7 @@ use super::{
     sealed::{Sealed, VerifiedBy},
     who::Who,
 };
+use crate::tls::peer::Peer;
 
 /// Who can say who a client is, as the manifest has it. One for a system, until the manifest says otherwise.
 pub(crate) struct Gatekeeper {
@@ -49,6 +50,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) address: IpAddr,
     /// What the worker that serves it has verified.
     pub(crate) cache: &'a Mutex<Cache>,
+    /// Whoever has shown a certificate.
+    pub(crate) peer: Option<&'a Peer>,
 }
 
 /// Whether a request is let in.
@@ -87,7 +90,7 @@ impl Gatekeeper {
     fn know(&self, headers: &HeaderMap, visitor: Visitor<'_>, last: bool) -> Looked<Arc<Sealed>> {
         let credential = match Credential::of(headers, self.key_header.as_ref()) {
             Ok(Some(credential)) => credential,
-            Ok(None) => return Looked::Refused(Reason::Nobody),
+            Ok(None) => return self.by_certificate(visitor.peer),
             Err(bad) => return Looked::Refused(bad.into()),
         };
         let now = (self.shared.clock)();
@@ -111,6 +114,27 @@ impl Gatekeeper {
         };
         cache().put(credential.0, known.clone());
         Looked::Found(known)
+    }
+
+    /// Who a client is by its certificate, which the handshake has verified; remembered with the connection.
+    fn by_certificate(&self, peer: Option<&Peer>) -> Looked<Arc<Sealed>> {
+        let Some(peer) = peer.filter(|_| self.auth.certificates) else {
+            return Looked::Refused(Reason::Nobody);
+        };
+        let now = (self.shared.clock)();
+        let by = VerifiedBy { gatekeeper: self.id, generation: self.shared.generation.load(Relaxed) };
+        let mut known = peer.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref().filter(|sealed| sealed.holds(now, by)) {
+            return Looked::Found(known.clone());
+        }
+        if now >= peer.ends {
+            return Looked::Refused(Bad::Certificate.into());
+        }
+        let Some(sealed) = self.shared.seal.seal(Who::of_peer(peer, &self.asked), now, peer.ends, by) else {
+            return Looked::Refused(Bad::TooLong.into());
+        };
+        *known = Some(sealed.clone());
+        Looked::Found(sealed)
     }
 
     fn by_key(&self, text: &str, now: u64) -> Looked<(Who, u64)> {

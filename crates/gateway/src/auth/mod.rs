@@ -19,7 +19,7 @@ mod jwk;
 mod jws;
 pub(crate) mod keyring;
 mod roca;
-mod sealed;
+pub(crate) mod sealed;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

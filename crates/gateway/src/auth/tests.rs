@@ -78,7 +78,7 @@ impl Stage {
     }
 
     fn ask_from(&self, client: &str, path: &str, headers: &mut HeaderMap) -> Result<PrincipalClaims, Reason> {
-        let visitor = Visitor { address: client.parse::<IpAddr>().unwrap(), cache: &self.cache };
+        let visitor = Visitor { address: client.parse::<IpAddr>().unwrap(), cache: &self.cache, peer: None };
         match self.guard(path).unwrap().admit(headers, visitor, true) {
             Admission::As(principal) => Ok(told(principal.signed().to_str().unwrap())),
             Admission::Not(Denied { realm, reason }) => {
@@ -174,7 +174,7 @@ async fn nobody_else_is_let_in() {
 async fn what_services_are_told_lets_nobody_in() {
     let signer = Signer::new("a");
     let stage = Stage::new(&[&signer]).await;
-    let visitor = Visitor { address: "192.0.2.1".parse().unwrap(), cache: &stage.cache };
+    let visitor = Visitor { address: "192.0.2.1".parse().unwrap(), cache: &stage.cache, peer: None };
     let token = signer.token(&json!({}));
     let admitted = stage.guard("/closed").unwrap().admit(&mut bearer(&token), visitor, true);
     let Admission::As(principal) = admitted else { panic!("a good token") };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use madang_model::{ClaimPath, Demand, Issuer};
-use madang_wire::principal::FROM_KEY;
+use madang_wire::principal::{FROM_CERTIFICATE, FROM_KEY};
 use serde_json::Value;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     claims::Claims,
     denied::{Bad, Reason},
 };
+use crate::tls::peer::Peer;
 
 /// Somebody who is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,19 @@ impl Who {
             roles: BTreeSet::new(),
             told: BTreeMap::new(),
             asked: BTreeMap::new(),
+        }
+    }
+
+    /// Whoever has shown a certificate. What it says can be asked for as the claims of a token can.
+    pub(crate) fn of_peer(peer: &Peer, asked: &BTreeSet<ClaimPath>) -> Self {
+        let named = |path: &ClaimPath| Some((path.clone(), peer.claims.get(&path.0)?.clone()));
+        Self {
+            subject: peer.subject.clone(),
+            from: FROM_CERTIFICATE.to_owned(),
+            scopes: BTreeSet::new(),
+            roles: BTreeSet::new(),
+            told: BTreeMap::new(),
+            asked: asked.iter().filter_map(named).collect(),
         }
     }
 

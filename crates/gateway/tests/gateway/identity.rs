@@ -64,7 +64,12 @@ async fn stage(protocol: Protocol) -> (Stage, Arc<Source>) {
         roles: ClaimPath::roles(),
         claims: [].into(),
     };
-    system.gateway.auth = Some(Auth { issuers: vec![issuer], keys: None, leeway: Duration::from_secs(60) });
+    system.gateway.auth = Some(Auth {
+        issuers: vec![issuer],
+        keys: None,
+        certificates: false,
+        leeway: Duration::from_secs(60),
+    });
     system.routes[0].require =
         Some(Require::Of(Demand { scope: ["read".to_owned()].into(), ..Demand::default() }));
     let mut stage = Stage::start(config(), system, Vec::new()).await;

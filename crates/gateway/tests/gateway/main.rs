@@ -9,3 +9,4 @@ mod lifecycle;
 mod passing;
 mod routing;
 mod stage;
+mod tls;

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, Directory};
-use madang_gateway::{Config, Door, Gateway, Handle, Identity, Listener, Snapshot};
+use madang_gateway::{Config, Door, Gateway, Handle, Identity, Listener, Snapshot, Tls};
 use madang_model::{
     Gateway as FrontDoor, HeaderMatch, InstanceId, Limits, Place, Placement, Protocol, Route, Service,
     ServiceName, System, Target,
@@ -41,6 +41,7 @@ pub struct Stage {
     pub instances: BTreeMap<ServiceName, Vec<Endpoint>>,
     pub handle: Handle,
     pub identity: Identity,
+    pub tls: Option<Tls>,
     gateway: Gateway,
     local: SocketAddr,
     version: u64,
@@ -113,7 +114,7 @@ pub fn system(routes: &[&str]) -> System {
         root: PathBuf::from("/"),
         files: Vec::new(),
         secrets: "/madang-secrets.toml".into(),
-        gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)), auth: None },
+        gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)), auth: None, tls: None },
         telemetry: Default::default(),
         admin: Default::default(),
         policy: Limits::default(),
@@ -142,7 +143,7 @@ impl Stage {
         let snapshot = Snapshot::compile(&system, &directory, &[], &|_, _| Vec::new(), &identity).unwrap();
         let (gateway, handle) = Gateway::start_with(config, snapshot, listeners).await.unwrap();
         let (doors, instances) = (Vec::new(), BTreeMap::new());
-        Self { system, doors, directory, instances, handle, identity, gateway, local, version: 0 }
+        Self { system, doors, directory, instances, handle, identity, tls: None, gateway, local, version: 0 }
     }
 
     /// Puts an instance of a service into rotation.
@@ -181,9 +182,13 @@ impl Stage {
         self.apply_with(Vec::new()).await
     }
 
-    async fn apply_with(&self, listeners: Vec<Listener>) -> Result<(), madang_gateway::Error> {
+    pub async fn apply_with(&self, listeners: Vec<Listener>) -> Result<(), madang_gateway::Error> {
         let faults: &dyn Fn(&_, &_) -> _ = &|_, _| Vec::new();
         let snapshot = Snapshot::compile(&self.system, &self.directory, &self.doors, faults, &self.identity)?;
+        let snapshot = match &self.tls {
+            Some(tls) => snapshot.over_tls(&self.system, tls.clone()),
+            None => snapshot,
+        };
         self.handle.apply(snapshot, listeners).await
     }
 

@@ -48,6 +48,7 @@ pub(super) fn system(
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
             policy: limits(&raw.gateway_policy),
             auth: raw.auth.as_ref().map(RawAuth::in_force),
+            tls: raw.tls.as_ref().map(|tls| tls.in_force(root)),
         },
         telemetry: raw.telemetry.in_force(),
         admin: raw.admin.as_ref().map(|at| at.value).unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     raw::{at, text, texts},
     source::{At, Spot},
+    tls::flag,
     tree::{Entry, Node, Value},
 };
 use crate::{ApiKeys, Auth, ClaimPath, Demand, Issuer, Require, WebUrl, parse_duration};
@@ -21,6 +22,8 @@ pub(super) struct RawAuth {
     pub sound: bool,
     /// The header of API keys; nothing if they are off.
     pub keys: Option<At<Option<String>>>,
+    /// Whether a client's certificate says who it is.
+    pub certificates: Option<At<bool>>,
     pub leeway: Option<At<Duration>>,
 }
 
@@ -44,6 +47,7 @@ impl RawAuth {
             issuers: issuers.map(Node::items).unwrap_or_default().iter().filter_map(RawIssuer::of).collect(),
             sound: !node.is_broken(),
             keys: node.get("keys").and_then(keys),
+            certificates: node.get("certificates").and_then(flag),
             leeway: node.get("leeway").and_then(|node| at(node, parse_duration(&text(node)?.value).ok()?)),
         }
     }
@@ -53,6 +57,7 @@ impl RawAuth {
         Auth {
             issuers: self.issuers.iter().filter_map(RawIssuer::in_force).collect(),
             keys: header.map(|header| ApiKeys { header }),
+            certificates: self.certificates.as_ref().is_some_and(|at| at.value),
             leeway: self.leeway.as_ref().map_or(Auth::MOST_LEEWAY, |at| at.value),
         }
     }

@@ -69,6 +69,7 @@ codes! {
     NOBODY_KNOWS = "MDG-MF-037", "A client is asked who it is, and nobody can tell";
     UNKNOWN_SECRET = "MDG-MF-038", "A secret is asked for that is not kept";
     OPEN_SECRET = "MDG-MF-039", "A secret would be seen by others";
+    NO_CERTIFICATE = "MDG-MF-040", "The gateway speaks TLS and has no certificate";
 }
 
 /// One problem of a manifest, with its place.

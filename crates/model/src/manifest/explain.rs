@@ -12,10 +12,11 @@ use super::{
     rules,
     source::{At, Spot},
     telemetry::{RawForward, RawTelemetry},
+    tls::RawTls,
 };
 use crate::{
     AdminListener, Auth, ClaimPath, Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Require,
-    Scope, SystemName, Telemetry, format_duration, format_size,
+    Scope, SystemName, Telemetry, TlsVersion, format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -66,6 +67,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
     list.or_default("admin.listen", raw.admin.as_ref(), admin, admin(&AdminListener::Usual));
     list.auth(raw.auth.as_ref());
+    list.tls(raw.tls.as_ref());
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
     list.telemetry(&raw.telemetry);
     list.defaults(&raw.policy);
@@ -146,7 +148,7 @@ impl List {
     }
 
     fn auth(&mut self, auth: Option<&RawAuth>) {
-        let Some(RawAuth { issuers, keys, leeway, .. }) = auth else { return };
+        let Some(RawAuth { issuers, keys, certificates, leeway, .. }) = auth else { return };
         for (index, issuer) in issuers.iter().enumerate() {
             let key = |key: &str| format!("gateway.auth.issuers.{index}.{key}");
             self.option(key("issuer"), Some(&issuer.issuer), quoted);
@@ -165,8 +167,29 @@ impl List {
             None => "false".to_owned(),
         };
         self.or_default("gateway.auth.keys", keys.as_ref(), header, "false".to_owned());
+        let key = "gateway.auth.certificates";
+        self.or_default(key, certificates.as_ref(), bool::to_string, false.to_string());
         let time = |time: &Duration| quoted(&format_duration(*time));
         self.or_default("gateway.auth.leeway", leeway.as_ref(), time, time(&Auth::MOST_LEEWAY));
+    }
+
+    fn tls(&mut self, tls: Option<&RawTls>) {
+        let Some(tls) = tls else { return };
+        for (index, files) in tls.certificates.iter().enumerate() {
+            let key = |key: &str| format!("gateway.tls.certificates.{index}.{key}");
+            self.option(key("certificate"), Some(&files.certificate), quoted);
+            self.option(key("key"), Some(&files.key), quoted);
+        }
+        let (development, default) = (tls.development.as_ref(), false.to_string());
+        self.or_default("gateway.tls.development", development, bool::to_string, default);
+        let version = |version: &TlsVersion| quoted(&version.as_str());
+        let default = version(&TlsVersion::default());
+        self.or_default("gateway.tls.min_version", tls.min_version.as_ref(), version, default);
+        self.option("gateway.tls.redirect", tls.redirect.as_ref(), quoted);
+        let Some(authorities) = &tls.client_ca else { return };
+        self.given("gateway.tls.client_ca", &authorities.spot, quoted(&authorities.value));
+        let clients = |required: &bool| quoted(&if *required { "required" } else { "optional" });
+        self.or_default("gateway.tls.clients", tls.clients.as_ref(), clients, clients(&RawTls::REQUIRED));
     }
 
     fn require(&mut self, key: &dyn Fn(&str) -> String, required: Option<&RawRequire>) {

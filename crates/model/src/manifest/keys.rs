@@ -74,13 +74,15 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 24] = [
+pub(super) static TABLES: [&Table; 26] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
     &AUTH,
     &ISSUER,
     &API_KEYS,
+    &TLS,
+    &CERTIFICATE,
     &REQUIRE,
     &TELEMETRY,
     &FORWARD,
@@ -168,6 +170,7 @@ pub(super) static GATEWAY: Table = Table {
             Shape::Table(&AUTH),
             "Who can say who a client is. With it, each route asks, unless it or its service says otherwise by `require`.",
         ),
+        key("tls", Shape::Table(&TLS), "With it, the gateway speaks TLS and nothing else."),
     ]],
     forms: &[],
 };
@@ -185,6 +188,11 @@ pub(super) static AUTH: Table = Table {
             "keys",
             Shape::AnyOf(&[Shape::True, Shape::False, Shape::Table(&API_KEYS)]),
             "Whether the API keys that `madang key create` makes are taken. Default false.",
+        ),
+        key(
+            "certificates",
+            Shape::AnyOf(&[Shape::True, Shape::False]),
+            "Whether a client's certificate says who it is, where the request has no token and no key. Default false.",
         ),
         key(
             "leeway",
@@ -232,6 +240,62 @@ pub(super) static API_KEYS: Table = Table {
         Shape::Text(Format::Header),
         "The header that may carry a key, besides `authorization: Bearer`. Default x-api-key.",
     )]],
+    forms: &[],
+};
+
+pub(super) static TLS: Table = Table {
+    noun: "[gateway.tls]",
+    schema: "tls",
+    groups: &[&[
+        key(
+            "certificates",
+            Shape::List(&Shape::Table(&CERTIFICATE)),
+            "What it shows: to each client the one for the host that it names, or else the first. Read again when a file changes.",
+        ),
+        key(
+            "development",
+            Shape::AnyOf(&[Shape::True, Shape::False]),
+            "Whether it shows a certificate that Madang makes for this machine, by an authority of its own. Default false.",
+        ),
+        key(
+            "min_version",
+            Shape::Choice(&["1.2", "1.3"]),
+            "The oldest version of TLS that is spoken. Default 1.2.",
+        ),
+        key(
+            "redirect",
+            LISTEN,
+            "Where requests without TLS are sent on to https: an address with a port, or a port on 127.0.0.1.",
+        ),
+        key(
+            "client_ca",
+            Shape::Text(Format::Free),
+            "The file with the authorities that sign the certificates of clients, as PEM, relative to the manifest.",
+        ),
+        key(
+            "clients",
+            Shape::Choice(&["optional", "required"]),
+            "Whether nobody is let in without a certificate of these authorities. Default required.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static CERTIFICATE: Table = Table {
+    noun: "a certificate",
+    schema: "certificate",
+    groups: &[&[
+        required(
+            "certificate",
+            Shape::Text(Format::Free),
+            "The file with the certificate and those that signed it, as PEM, relative to the manifest.",
+        ),
+        required(
+            "key",
+            Shape::Text(Format::Free),
+            "The file with its private key, as PEM, relative to the manifest.",
+        ),
+    ]],
     forms: &[],
 };
 

@@ -24,6 +24,7 @@ mod source;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod variables;
 

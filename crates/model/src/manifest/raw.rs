@@ -7,6 +7,7 @@ use super::{
     format, policy,
     source::{At, Spot},
     telemetry::RawTelemetry,
+    tls::RawTls,
     tree::{Entry, Node, Value},
 };
 use crate::{
@@ -25,6 +26,9 @@ pub(super) struct RawSystem {
     pub auth: Option<RawAuth>,
     /// Whether there is an `auth`, be it a good one or not.
     pub has_auth: bool,
+    pub tls: Option<RawTls>,
+    /// Whether clients are asked for certificates, be it in a good way or not.
+    pub has_tls_clients: bool,
     pub telemetry: RawTelemetry,
     pub admin: Option<At<AdminListener>>,
     pub policy: Limits<Spot>,
@@ -128,6 +132,10 @@ impl RawSystem {
             let auth = gateway.get("auth");
             self.auth = auth.filter(|auth| matches!(auth.value, Value::Table(_))).map(RawAuth::of);
             self.has_auth = auth.is_some() || gateway.is_broken();
+            let tls = gateway.get("tls");
+            self.tls = tls.filter(|tls| matches!(tls.value, Value::Table(_))).map(RawTls::of);
+            let asks = |tls: &Node| tls.get("client_ca").is_some() || tls.is_broken();
+            self.has_tls_clients = tls.is_some_and(asks) || gateway.is_broken();
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
         }
         self.telemetry = tree.get("telemetry").map(RawTelemetry::of).unwrap_or_default();

@@ -103,7 +103,12 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         root: PathBuf::from("/"),
         files: vec![],
         secrets: PathBuf::from("/madang-secrets.toml"),
-        gateway: Gateway { listen: "127.0.0.1:0".parse().unwrap(), policy: Limits::default(), auth: None },
+        gateway: Gateway {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            policy: Limits::default(),
+            auth: None,
+            tls: None,
+        },
         telemetry: Default::default(),
         admin: AdminListener::Off,
         policy: Limits::default(),

@@ -63,6 +63,12 @@ pub struct NodeGauges {
     pub manifest_in_force: bool,
     /// Connections of the gateway and of listeners that are open.
     pub connections: u64,
+    /// Connections on which TLS was agreed, those on which it was not, and how many of these gave way to others.
+    pub handshakes: [u64; 3],
+    /// The certificates of the gateway: a host of each, and when it has ended, in seconds since 1970.
+    pub certificates: Vec<(String, u64)>,
+    /// How often their files were read again and are in force, and how often what was in force stayed.
+    pub certificate_reloads: [u64; 2],
 }
 
 /// All of it, in a format.

@@ -91,6 +91,28 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
     gauge("madang_node_manifest_in_force", help, flag(node.manifest_in_force));
     let help = "Connections that are open at the gateway and at the listeners of services.";
     gauge("madang_gateway_connections", help, node.connections as f64);
+    if !node.certificates.is_empty() {
+        tls(writer, node);
+    }
+}
+
+fn tls(writer: &mut Writer, node: &NodeGauges) {
+    let help = "When a certificate of the gateway has ended, since 1970.";
+    let mut family = writer.family("madang_gateway_certificate_end_seconds", Kind::Gauge, help);
+    for (index, (name, end)) in node.certificates.iter().enumerate() {
+        // Several may be for one host.
+        family.add(&[("certificate", &index.to_string()), ("host", name)], *end as f64);
+    }
+    let help = "How often the gateway's certificates were read again: in force, or what was in force stays.";
+    let mut family = writer.family("madang_gateway_certificate_reloads", Kind::Counter, help);
+    for (result, count) in ["applied", "failed"].iter().zip(node.certificate_reloads) {
+        family.add(&[("result", result)], count as f64);
+    }
+    let help = "Connections by whether TLS was agreed on; those that were dropped made room for others, and are among the failed.";
+    let mut family = writer.family("madang_gateway_tls_handshakes", Kind::Counter, help);
+    for (result, count) in ["agreed", "failed", "dropped"].iter().zip(node.handshakes) {
+        family.add(&[("result", result)], count as f64);
+    }
 }
 
 pub(super) fn missing(writer: &mut Writer, missing: &[Missing]) {

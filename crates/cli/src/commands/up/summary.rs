@@ -40,6 +40,13 @@ pub async fn lines(client: &Client, location: &Location, style: Style) -> Result
         lines.push(format!("  {:<9} {}", "dashboard", login.login));
     }
     lines.extend(render(&system.gateway, &services, &routes, style));
+    if let Some(authority) = &system.authority {
+        // After the gateway's own line, since it is about it.
+        let trust = format!("curl --cacert {authority} {}", system.gateway);
+        let at =
+            lines.iter().position(|line| line.contains(&system.gateway)).map_or(lines.len(), |at| at + 1);
+        lines.insert(at, format!("  {:<9} {}", "", style.paint(Paint::Faint, &trust)));
+    }
     lines.extend(left_out(&instances));
     lines.extend(by_hand(&instances, location));
     let logs = location.logs();

@@ -16,7 +16,8 @@ use crate::{
 pub(super) fn check(raw: &RawSystem, found: &mut Found) {
     if let Some(auth) = &raw.auth {
         let keys = auth.keys.as_ref().and_then(|keys| keys.value.as_ref().map(|header| (header, &keys.spot)));
-        if auth.sound && auth.issuers.is_empty() && keys.is_none() {
+        let certificates = auth.certificates.as_ref().is_some_and(|at| at.value);
+        if auth.sound && auth.issuers.is_empty() && keys.is_none() && !certificates {
             found.push(nobody(&auth.spot));
         }
         if let Some((header, spot)) = keys.filter(|(header, _)| !ApiKeys::may_be_in(header)) {

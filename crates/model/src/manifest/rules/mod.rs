@@ -11,6 +11,7 @@ mod routes;
 mod secrets;
 mod services;
 mod telemetry;
+mod tls;
 mod urls;
 
 use super::{error::Found, raw::RawSystem};
@@ -30,5 +31,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     urls::check(raw, found);
     telemetry::check(raw, found);
     auth::check(raw, found);
+    tls::check(raw, found);
     databases::check(raw, system, root, found);
 }

@@ -64,6 +64,10 @@ fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listene
         unit: None,
     };
     let mut all = vec![(address.port(), gateway)];
+    if let Some(At { value: address, spot }) = raw.tls.as_ref().and_then(|tls| tls.redirect.as_ref()) {
+        let who = "the gateway's redirect to https".into();
+        all.push((address.port(), Listener { who, ip: Some(address.ip()), spot: Some(spot), unit: None }));
+    }
     if let Some(At { value: address, spot }) = &raw.telemetry.metrics {
         let who = "Madang's listener for metrics".into();
         all.push((address.port(), Listener { who, ip: Some(address.ip()), spot: Some(spot), unit: None }));

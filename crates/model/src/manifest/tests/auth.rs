@@ -65,6 +65,7 @@ fn each_value_is_explained() {
         gateway.auth.issuers.0.jwks = "https://id.example/realms/shop/.well-known/openid-configuration" (default)
         gateway.auth.issuers.0.roles = "realm_access.roles" (madang.toml:4)
         gateway.auth.keys = { header = "x-key" } (madang.toml:3)
+        gateway.auth.certificates = false (default)
         gateway.auth.leeway = "1m" (default)
         services.users.require.scope = "users:read" (madang.toml:8)
         services.users.require.scope = "users" (madang.toml:8)

@@ -29,6 +29,7 @@ timeout = "1s"
 
 [gateway.auth]
 keys = true
+certificates = true
 leeway = "5s"
 
 [[gateway.auth.issuers]]
@@ -37,6 +38,14 @@ jwks = "https://id.example/keys"
 audience = "a"
 roles = "b"
 claims = ["c"]
+
+[gateway.tls]
+certificates = [{ certificate = "a.pem", key = "a.key" }]
+development = true
+min_version = "1.3"
+redirect = 4080
+client_ca = "clients.pem"
+clients = "optional"
 
 [admin]
 listen = 4900

@@ -7,6 +7,7 @@ mod examples;
 mod keys;
 mod policies;
 mod property;
+mod tls;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -31,7 +31,7 @@ claims = [""]
                ·    ╰── unknown key
              4 │ keys = "yes"
                ╰────
-              help: did you mean `issuers`? The keys of [gateway.auth] are `issuers`, `keys`, `leeway`
+              help: did you mean `issuers`? The keys of [gateway.auth] are `issuers`, `keys`, `certificates`, `leeway`
             MDG-MF-006
 
               × `keys` takes `true` or `false` or a table

@@ -11,6 +11,7 @@ mod routes;
 mod secrets;
 mod services;
 mod telemetry;
+mod tls;
 mod urls;
 mod values;
 

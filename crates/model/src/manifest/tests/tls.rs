@@ -1,0 +1,40 @@
+//! What the gateway speaks, as the manifest says it.
+
+use expect_test::expect;
+
+use super::loaded;
+use crate::TlsVersion;
+
+#[test]
+fn files_are_beside_the_manifest_and_whoever_names_authorities_asks_everybody() {
+    let system = loaded(
+        "[gateway.tls]\ncertificates = [{ certificate = \"certs/a.pem\", key = \"/k/a.key\" }]\nclient_ca = \"ca.pem\"\n",
+    )
+    .system;
+    let tls = system.gateway.tls.unwrap();
+    assert_eq!(tls.certificates[0].certificate, system.root.join("certs/a.pem"));
+    assert_eq!(tls.certificates[0].key.to_str(), Some("/k/a.key"));
+    let clients = tls.clients.unwrap();
+    assert_eq!((clients.authorities, clients.required), (system.root.join("ca.pem"), true));
+    assert_eq!((tls.min_version, tls.redirect, tls.development), (TlsVersion::V1_2, None, false));
+    assert!(loaded("[gateway]\nlisten = 3001\n").system.gateway.tls.is_none());
+}
+
+#[test]
+fn each_value_is_explained() {
+    let manifest = "[gateway.tls]\ndevelopment = true\nredirect = 3080\nclient_ca = \"ca.pem\"\n";
+    let lines: Vec<String> = loaded(manifest)
+        .explain()
+        .iter()
+        .filter(|line| line.key.contains("tls"))
+        .map(|line| format!("{} = {} ({})", line.key, line.value, line.place))
+        .collect();
+    expect![[r#"
+        gateway.tls.development = true (madang.toml:2)
+        gateway.tls.min_version = "1.2" (default)
+        gateway.tls.redirect = "127.0.0.1:3080" (madang.toml:3)
+        gateway.tls.client_ca = "ca.pem" (madang.toml:4)
+        gateway.tls.clients = "required" (default)
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
+}
