@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, request::Parts};
+use http::{HeaderValue, Method, Request, Response, request::Parts};
 use madang_model::ServiceName;
 use madang_wire::{Code, Hop, RequestRecord};
 use tokio::time::Instant;
@@ -121,6 +121,23 @@ impl Client {
         body: Body,
     ) -> Calling<impl Future<Output = Result<Response<Body>, CallError>> + Send + use<>> {
         let exchange = Exchange::new(self.worker.clone(), lane.clone(), policy.clone(), context, head, body);
+        Calling { answer: stack().call(exchange.clone().first()), exchange }
+    }
+
+    /// The same for a request that asks to speak another protocol from then on, named by this. If the service switches,
+    /// its answer is 101 with a [`crate::Tunnel`]; otherwise it is an answer like any other. Only services that are spoken to
+    /// over HTTP/1.1 are asked to switch.
+    pub fn call_switching(
+        &self,
+        context: Context,
+        lane: &Arc<Lane>,
+        policy: &Arc<Policy>,
+        head: Parts,
+        protocol: HeaderValue,
+    ) -> Calling<impl Future<Output = Result<Response<Body>, CallError>> + Send + use<>> {
+        let (worker, body) = (self.worker.clone(), Body::empty());
+        let exchange = Exchange::new(worker, lane.clone(), policy.clone(), context, head, body);
+        let _ = exchange.switch.set(protocol);
         Calling { answer: stack().call(exchange.clone().first()), exchange }
     }
 

@@ -47,7 +47,7 @@ async fn http1_over(
     let (sender, connection) = http1::Builder::new().writev(false).handshake::<_, Body>(stream).await?;
     let task = tokio::spawn(async move {
         // How it ended is told to whoever waits for an answer.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
         drop(slot);
     });
     Ok(Connection { sender, endpoint: endpoint.clone(), task: task.abort_handle() })

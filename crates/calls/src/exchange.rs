@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Method, Uri, Version, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, request::Parts};
 use madang_model::policy::Priority;
 use madang_wire::Fallback;
 use tokio::time::Instant;
@@ -72,6 +72,8 @@ pub(crate) struct Exchange {
     pub(crate) upload: Upload,
     pub(crate) started: Instant,
     pub(crate) trail: Trail,
+    /// What the connection is to speak once this is answered, if the request asks for it.
+    pub(crate) switch: OnceLock<HeaderValue>,
 }
 
 /// The fields of the request.
@@ -145,6 +147,7 @@ impl Exchange {
             upload,
             started,
             trail,
+            switch: OnceLock::new(),
         })
     }
 

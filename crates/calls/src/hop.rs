@@ -9,7 +9,7 @@ use std::{
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
@@ -23,6 +23,7 @@ use crate::{
     names::{ATTEMPT, CALLER, PRINCIPAL, PRIORITY, REQUEST_ID, SERVICE, TIMEOUT, TRACEPARENT, TRACESTATE},
     trace::{ascii, new_span_id, traceparent},
     transport::Outgoing,
+    tunnel,
     upload::Upload,
 };
 
@@ -89,7 +90,11 @@ where
         let this = self.project();
         let mut polled = this.inner.poll(cx);
         if let Poll::Ready(Ok(response)) = &mut polled {
-            strip(response.headers_mut());
+            if tunnel::switches(response) {
+                tunnel::keep_protocol(response, strip);
+            } else {
+                strip(response.headers_mut());
+            }
             if *this.elsewhere {
                 nothing_of_ours(response.headers_mut());
             }
@@ -123,6 +128,13 @@ fn outgoing(call: &Call) -> Request<Body> {
         target => {
             if !headers.contains_key(HOST) {
                 headers.insert(HOST, host_of(exchange));
+            }
+            if let Some(protocol) = exchange.switch.get()
+                && matches!(target, Some(Target::Remote(_)))
+            {
+                headers.remove(TE);
+                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(UPGRADE, protocol.clone());
             }
             if matches!(target, Some(Target::Local(_))) {
                 headers.remove(CONNECTION);

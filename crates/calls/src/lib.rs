@@ -91,6 +91,7 @@ mod timer;
 mod tls;
 mod trace;
 mod transport;
+mod tunnel;
 mod upload;
 mod upstream;
 mod watch;
@@ -112,4 +113,5 @@ pub use madang_model::Policy;
 #[cfg(feature = "tls")]
 pub use tls::{Trust, TrustError};
 pub use trace::{TraceContext, new_span_id};
+pub use tunnel::Tunnel;
 pub use upstream::Upstream;

@@ -18,6 +18,7 @@ use crate::{
     endpoint::Endpoint,
     exchange::{Call, Exchange, Target},
     pool::{Connection, Lease},
+    tunnel::{self, Tunnel},
 };
 
 /// A request as it goes out.
@@ -93,7 +94,7 @@ fn http1(
     let answer = connection.sender.try_send_request(request);
     Box::pin(async move {
         match answer.await {
-            Ok(response) => Ok(leased(exchange, connection, response)),
+            Ok(response) => leased(exchange, connection, response),
             Err(failure) => {
                 let request = unsent(&exchange, failure, true)?;
                 Box::pin(http1_patiently(exchange, endpoint, request, fresh, began)).await
@@ -114,15 +115,22 @@ async fn http1_patiently(
         let (mut connection, reused) = acquire(&exchange, &endpoint, fresh, began).await?;
         exchange.trail.sends(reused);
         match connection.sender.try_send_request(request).await {
-            Ok(response) => return Ok(leased(exchange, connection, response)),
+            Ok(response) => return leased(exchange, connection, response),
             Err(failure) => request = unsent(&exchange, failure, reused)?,
         }
     }
 }
 
-fn leased(exchange: Arc<Exchange>, connection: Connection, response: Response<Incoming>) -> Response<Body> {
+fn leased(
+    exchange: Arc<Exchange>,
+    connection: Connection,
+    response: Response<Incoming>,
+) -> Result<Response<Body>, CallError> {
     answers(&exchange, &connection.endpoint);
-    response.map(|body| Body::leased(body, Lease { connection, exchange }))
+    if tunnel::switches(&response) {
+        return Tunnel::carried_by(response, connection, &exchange);
+    }
+    Ok(response.map(|body| Body::leased(body, Lease { connection, exchange })))
 }
 
 async fn http2(

@@ -1,5 +1,7 @@
 //! The answers that the gateway gives itself: problems, in the form that the asker reads.
 
+use std::time::Duration;
+
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, WWW_AUTHENTICATE},
@@ -8,6 +10,9 @@ use madang_calls::{Body, CallError, Context, Form};
 use madang_wire::{Code, Problem};
 
 use crate::{auth::denied::Denied, inspect::Unfit, redirect};
+
+/// When it may be tried again to open a tunnel: some end all the time.
+const TUNNELS: Duration = Duration::from_secs(1);
 
 /// Why the gateway answers a request itself.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +26,8 @@ pub(crate) enum Refusal {
     Elsewhere(HeaderValue),
     #[error("no route of this system matches the request's host, path and headers")]
     NoRoute,
+    #[error("as many connections speak another protocol than HTTP as may")]
+    Tunnels,
     #[error("the routes for this path take {}", list(.0))]
     Method(Vec<Method>),
     #[error(transparent)]
@@ -43,12 +50,21 @@ impl Refusal {
     /// The kind of problem that this is.
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Unfit(Unfit::Tunnel | Unfit::Upgrade) => Code::NOT_SERVED,
+            Self::Unfit(Unfit::Tunnel) => Code::NOT_SERVED,
+            Self::Tunnels => Code::TOO_MANY_TUNNELS,
             Self::Unfit(_) => Code::BAD_REQUEST,
             Self::NoRoute | Self::Everything | Self::Elsewhere(_) => Code::NO_ROUTE,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
             Self::Denied(denied) => denied.code(),
             Self::Call(error) => error.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Denied(denied) => denied.retry_after(),
+            Self::Tunnels => Some(TUNNELS),
+            _ => None,
         }
     }
 
@@ -66,7 +82,7 @@ impl Refusal {
             Self::Elsewhere(location) => redirect::answer(location),
             Self::Call(error) => error.response(context, asker.form),
             _ => {
-                let retry_after = self.denied().and_then(Denied::retry_after);
+                let retry_after = self.retry_after();
                 let problem = Problem::new(self.code()).detail(self.to_string());
                 asker.form.answer(problem, context, retry_after)
             }
@@ -102,6 +118,11 @@ fn list(methods: &[Method]) -> String {
 // === impl Asker ===
 
 impl Asker {
+    /// The same, of a request that has become a call of gRPC.
+    pub(crate) fn of_grpc(self) -> Self {
+        Self { form: Form::Grpc, ..self }
+    }
+
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self { form: Form::of(request.headers()), head_only: *request.method() == Method::HEAD }
     }
@@ -109,8 +130,6 @@ impl Asker {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::header::{CONTENT_TYPE, RETRY_AFTER};
     use http_body_util::BodyExt;
 

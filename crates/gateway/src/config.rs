@@ -20,6 +20,8 @@ pub struct Config {
     pub drain_time: Duration,
     /// The size of a request's head, in bytes.
     pub head_bytes: usize,
+    /// How many requests may have become tunnels, such as WebSockets: fewer than connections, to which they must leave room.
+    pub tunnels: usize,
     /// How many clients may be about to agree on TLS at once; those that began first give way to more.
     pub handshakes: usize,
     /// How many requests an HTTP/2 connection may have in flight.
@@ -36,6 +38,7 @@ impl Default for Config {
             idle_time: Duration::from_secs(75),
             drain_time: Duration::from_secs(10),
             head_bytes: 32 * 1024,
+            tunnels: 5_000,
             handshakes: 1024,
             streams: 128,
         }

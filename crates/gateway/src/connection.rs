@@ -65,6 +65,8 @@ pub(crate) struct Connection {
     secure: OnceLock<Secure>,
     /// Whether they are about to.
     shakes_hands: AtomicBool,
+    /// Whether it speaks something else than HTTP, which is nobody's here to read.
+    tunnel: AtomicBool,
     /// Requests whose answer has not ended.
     in_flight: AtomicU32,
     /// The tick at which the last answer ended, or the connection was accepted.
@@ -134,6 +136,7 @@ impl Connection {
             address: peer.ip().to_canonical(),
             secure: OnceLock::new(),
             shakes_hands: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             quiet_since: AtomicU32::new(now),
             head_since: AtomicU32::new(0),
@@ -237,7 +240,7 @@ impl Connection {
             let serving = protocols.http2.serve_connection(io, service);
             self.until_told(serving, |serving| serving.graceful_shutdown()).await
         } else {
-            let serving = protocols.http1.serve_connection(io, service);
+            let serving = protocols.http1.serve_connection(io, service).with_upgrades();
             self.until_told(serving, |serving| serving.graceful_shutdown()).await
         };
         ended.transpose().map(drop).map_err(BoxError::from)
@@ -257,6 +260,11 @@ impl Connection {
             self.abort();
         }
         gives_way
+    }
+
+    /// From now on it carries bytes.
+    pub(crate) fn is_now_a_tunnel(&self) {
+        self.tunnel.store(true, Relaxed);
     }
 
     /// Counts a handshake out, once; whether it was one.
@@ -284,7 +292,11 @@ impl Connection {
 
     /// Runs a part of the connection. Once told to finish it calls `finish`; once told to abort it gives up. Whoever
     /// reads a head that is late finds that out by itself.
-    async fn until_told<F: Future>(&self, part: F, finish: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
+    pub(crate) async fn until_told<F: Future>(
+        &self,
+        part: F,
+        finish: impl Fn(Pin<&mut F>),
+    ) -> Option<F::Output> {
         let mut part = pin!(part);
         let mut finishing = false;
         let mut registered: Option<Waker> = None;
@@ -433,6 +445,11 @@ impl InFlight {
     pub(crate) fn connection(&self) -> &Connection {
         &self.0
     }
+
+    /// One more on the same connection.
+    pub(crate) fn another(&self) -> Self {
+        Self::begin(&self.0)
+    }
 }
 
 impl Drop for InFlight {
@@ -473,11 +490,16 @@ impl http_body::Body for AnswerBody {
 
 // === impl Sniffed ===
 
+/// Whose heads are timed, as long as there are heads.
+fn reads_heads(heads: &Option<Arc<Connection>>) -> Option<&Arc<Connection>> {
+    heads.as_ref().filter(|connection| !connection.tunnel.load(Relaxed))
+}
+
 impl<S: AsyncWrite + Unpin> Sniffed<S> {
     /// Sends a problem in place of what hyper writes although no answer is on its way: a bare refusal of a head.
     /// `None` if it writes an answer.
     fn poll_refuse(&mut self, cx: &mut Context<'_>, bare: &[u8]) -> Option<Poll<io::Result<usize>>> {
-        let connection = self.heads.as_ref()?;
+        let connection = reads_heads(&self.heads)?;
         if connection.answering.load(Relaxed) {
             return None;
         }
@@ -512,7 +534,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sniffed<S> {
         }
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, into);
-        let Some(connection) = &self.heads else { return polled };
+        let Some(connection) = reads_heads(&self.heads) else { return polled };
         if into.filled().len() > before {
             connection.bytes_came();
         } else if matches!(polled, Poll::Ready(Ok(()))) && into.remaining() > 0 && connection.is_waited_for()

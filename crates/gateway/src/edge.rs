@@ -14,9 +14,11 @@ use crate::{
     answer::{Asker, Refusal},
     auth::{guard::Admission, keyring::Waiting},
     connection::{AnswerBody, Connection, InFlight},
+    grpc_web::Web,
     inspect, redirect,
     router::{Found, Router, Target},
     snapshot::{Destination, Front, Ways},
+    tunnel::{Room, Switch},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
@@ -27,6 +29,10 @@ struct Asked<'a> {
     client: &'a Client,
     context: Context,
     request: Request<Incoming>,
+    /// What is to be spoken afterwards, if it is not HTTP.
+    switch: Option<Box<Switch>>,
+    /// How its client speaks gRPC-Web, if it does and the service speaks gRPC.
+    web: Option<Web>,
 }
 
 /// Why a request does not go on at once.
@@ -41,14 +47,27 @@ struct Pending {
     client: Client,
     context: Context,
     request: Request<Incoming>,
+    switch: Option<Box<Switch>>,
+    web: Option<Web>,
     destination: Arc<Destination>,
     waiting: Waiting,
+}
+
+/// A request after which something else is spoken.
+struct Switching {
+    client: Client,
+    context: Context,
+    request: Request<Incoming>,
+    switch: Box<Switch>,
+    destination: Arc<Destination>,
 }
 
 /// What becomes of a request.
 enum Outcome<C> {
     Calls(C),
     Waits(Box<Pending>),
+    /// It is to become a tunnel.
+    Switches(Box<Switching>),
     Refused(Box<(Refusal, Context)>),
 }
 
@@ -72,9 +91,15 @@ pub(crate) fn answer(
     let client = connection.worker.client(&front);
     let context = context(&front, &request);
 
-    let mut asked = Asked { connection, client, context, request };
-    let outcome = match compose(&mut asked, front) {
-        Ok(destination) => Outcome::Calls(asked.call(&destination)),
+    let mut asked = Asked { connection, client, context, request, switch: None, web: None };
+    let composed = compose(&mut asked, front);
+    let web = asked.web;
+    let asker = if web.is_some() { asker.of_grpc() } else { asker };
+    let outcome = match composed {
+        Ok(destination) => match asked.switch.take() {
+            None => Outcome::Calls(asked.call(&destination)),
+            Some(switch) => Outcome::Switches(asked.switching(switch, destination)),
+        },
         Err(Stop::Refused(refusal)) => Outcome::Refused(Box::new((refusal, asked.context))),
         Err(Stop::Waits(destination, waiting)) => {
             Outcome::Waits(Box::new(asked.pending(destination, waiting)))
@@ -90,12 +115,16 @@ pub(crate) fn answer(
                 (answer.unwrap_or_else(problem), context.request_id.0.clone())
             }
             // In a box, because it is rare and large.
-            Outcome::Waits(pending) => Box::pin(pending.answer(asker, in_flight.connection())).await,
+            Outcome::Waits(pending) => Box::pin(pending.answer(asker, &in_flight)).await,
+            Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight)).await,
             Outcome::Refused(refused) => {
                 let (refusal, context) = *refused;
                 (refusal.answer(asker, &context), context.request_id.0)
             }
         };
+        if let Some(web) = web {
+            response = web.answer(response);
+        }
         // It never comes again: HTTP/2 must not keep it in a table for the next answers (RFC 7541, section 7.1.3).
         request_id.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID, request_id);
@@ -108,6 +137,7 @@ pub(crate) fn answer(
 fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Stop> {
     asked.admit()?; // first: everything below sees one form of the request
     let destination = asked.route(front)?;
+    asked.translate(&destination); // before who it is, so that all who refuse say so in gRPC's terms
     asked.identify(&destination)?; // after the route, which says whether it asks for whom the request is
     // rate limit: after identity, so that it can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
@@ -117,7 +147,9 @@ fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destin
 impl Asked<'_> {
     fn admit(&mut self) -> Result<(), Refusal> {
         let admitted = inspect::admit(&mut self.request, &self.connection.sender());
-        admitted.map_err(|unfit| self.refuse(unfit))?;
+        if let Some(protocol) = admitted.map_err(|unfit| self.refuse(unfit))? {
+            self.switch = Some(Box::new(Switch::of(&mut self.request, protocol)));
+        }
         // It is for the gateway itself, and leaves no record among those of the services.
         if self.request.uri().path() == inspect::EVERYTHING { Err(Refusal::Everything) } else { Ok(()) }
     }
@@ -137,6 +169,12 @@ impl Asked<'_> {
         };
         self.context.route = Some(route.template.clone());
         Ok(route.choose(rand::random).clone())
+    }
+
+    fn translate(&mut self, destination: &Destination) {
+        if destination.speaks_grpc {
+            self.web = Web::of(&mut self.request);
+        }
     }
 
     /// Whoever names itself as the caller is known by the door only.
@@ -165,14 +203,23 @@ impl Asked<'_> {
     }
 
     fn pending(self, destination: Arc<Destination>, waiting: Waiting) -> Pending {
-        let Self { client, context, request, .. } = self;
-        Pending { client: client.clone(), context, request, destination, waiting }
+        let Self { client, context, request, switch, web, .. } = self;
+        Pending { client: client.clone(), context, request, switch, web, destination, waiting }
     }
 
     fn call(self, destination: &Destination) -> Calling<impl Answering + use<>> {
         let (head, body) = self.request.into_parts();
         let Destination { lane, policy, .. } = destination;
-        self.client.call_in(self.context, lane, policy, head, Body::incoming(body))
+        let body = match self.web {
+            None => Body::incoming(body),
+            Some(web) => web.request(Body::incoming(body)),
+        };
+        self.client.call_in(self.context, lane, policy, head, body)
+    }
+
+    fn switching(self, switch: Box<Switch>, destination: Arc<Destination>) -> Box<Switching> {
+        let Self { client, context, request, .. } = self;
+        Box::new(Switching { client: client.clone(), context, request, switch, destination })
     }
 
     fn target(&self, router: &Router) -> Target<'_> {
@@ -201,10 +248,11 @@ impl From<Refusal> for Stop {
 
 impl Pending {
     /// The rest of the way, once the key is there or is not coming.
-    async fn answer(self: Box<Self>, asker: Asker, connection: &Connection) -> (Response<Body>, HeaderValue) {
-        let Self { client, context, request, destination, waiting } = *self;
+    async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
+        let Self { client, context, request, switch, web, destination, waiting } = *self;
         let in_time = waiting.ended(context.deadline.map(|deadline| deadline.0)).await;
-        let mut asked = Asked { connection, client: &client, context, request };
+        let connection = in_flight.connection();
+        let mut asked = Asked { connection, client: &client, context, request, switch: None, web };
         let denied = match (asked.admission(&destination, true), &destination.guard) {
             (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(Waiting::late())),
             (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(Waiting::late())),
@@ -215,10 +263,34 @@ impl Pending {
             let (refusal, context) = (asked.refuse(denied), asked.context);
             return (refusal.answer(asker, &context), context.request_id.0);
         }
+        if let Some(switch) = switch {
+            return asked.switching(switch, destination).answer(asker, in_flight).await;
+        }
         let mut call = pin!(asked.call(&destination));
         let answer = call.as_mut().await;
         let context = call.context();
         let problem = |error| Refusal::from(error).answer(asker, context);
+        (answer.unwrap_or_else(problem), context.request_id.0.clone())
+    }
+}
+
+impl Switching {
+    /// What the service says to speaking something else, or why it is not asked.
+    async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
+        let Self { client, context, request, switch, destination } = *self;
+        let connection = in_flight.connection();
+        let Some(room) = Room::take(&connection.worker) else {
+            let asked = Asked { connection, client: &client, context, request, switch: None, web: None };
+            let (refusal, context) = (asked.refuse(Refusal::Tunnels), asked.context);
+            return (refusal.answer(asker, &context), context.request_id.0);
+        };
+        let Destination { lane, policy, .. } = &*destination;
+        let (head, _) = request.into_parts();
+        let mut call = pin!(client.call_switching(context, lane, policy, head, switch.protocol.clone()));
+        let answer =
+            switch.answer(room, call.as_mut(), lane.upstream().name(), in_flight, policy.idle_timeout).await;
+        let context = call.context();
+        let problem = |refusal: Refusal| refusal.answer(asker, context);
         (answer.unwrap_or_else(problem), context.request_id.0.clone())
     }
 }

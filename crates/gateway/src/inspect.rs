@@ -3,7 +3,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use madang_wire::headers;
@@ -32,10 +32,10 @@ pub(crate) enum Unfit {
     NotHttps,
     #[error("the only transfer coding of a request is `chunked`, given once")]
     TransferCoding,
-    #[error("tunnels (CONNECT) are not served")]
+    #[error("tunnels (CONNECT) are not served, but for WebSocket over HTTP/2")]
     Tunnel,
-    #[error("this protocol upgrade is not served")]
-    Upgrade,
+    #[error("a request that asks for another protocol has no body")]
+    UpgradeBody,
 }
 
 /// Whoever sent a request, as the service is told.
@@ -60,9 +60,12 @@ struct Seen {
 
 /// Brings a request into its one form, or says why it has none. Afterwards the target is a normalised path
 /// with the query as it was, there is one `Host`, and no field is left that a client may not set.
-pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<(), Unfit> {
+///
+/// Returns the protocol that the connection is to speak from then on, if the request asks for one.
+pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<Option<HeaderValue>, Unfit> {
+    let mut switch = None;
     if *request.method() == Method::CONNECT {
-        return Err(Unfit::Tunnel);
+        switch = Some(websocket_over_http2(request)?);
     }
     let seen = Seen::of(request.headers());
     if request.version() < Version::HTTP_2 {
@@ -70,7 +73,7 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
             check_coding(request.headers())?;
         }
         if seen.upgrade {
-            check_upgrade(request.headers())?;
+            switch = upgrade(request.version(), request.headers())?;
         }
     }
     // What https asks for holds only over TLS (RFC 9110, section 4.2.2), and who asks for http does not mean this server.
@@ -92,7 +95,10 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
     headers.insert(FORWARDED_HOST, host);
     let scheme = if sender.secure { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    Ok(())
+    if seen.upgrade {
+        headers.remove(UPGRADE);
+    }
+    Ok(switch)
 }
 
 impl Seen {
@@ -131,11 +137,34 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Unfit> {
     }
 }
 
-/// An offer of HTTP/2 may be ignored, and is (RFC 9110, section 7.8). Whoever asks for another protocol gets
-/// nothing useful without it.
-fn check_upgrade(headers: &HeaderMap) -> Result<(), Unfit> {
-    let other = |offer: &HeaderValue| !offer.as_bytes().eq_ignore_ascii_case(b"h2c");
-    if headers.get_all(UPGRADE).iter().any(other) { Err(Unfit::Upgrade) } else { Ok(()) }
+/// What the connection is to speak after this request (RFC 9110, section 7.8): nothing else if `Connection` does not say
+/// so or the request is older than that. An offer of HTTP/2 may be ignored, and is.
+fn upgrade(version: Version, headers: &HeaderMap) -> Result<Option<HeaderValue>, Unfit> {
+    let says_so = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let says_so =
+        says_so.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("upgrade"));
+    let offers: Vec<&[u8]> = headers.get_all(UPGRADE).iter().map(HeaderValue::as_bytes).collect();
+    if !says_so || version < Version::HTTP_11 || offers.iter().all(|offer| offer.eq_ignore_ascii_case(b"h2c"))
+    {
+        return Ok(None);
+    }
+    // What follows the head is the new protocol's, once it is agreed on, and nothing before.
+    let has_body = headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
+    if has_body {
+        return Err(Unfit::UpgradeBody);
+    }
+    Ok(HeaderValue::from_bytes(&offers.join(&b", "[..])).ok())
+}
+
+/// The only tunnel over a stream of HTTP/2 (RFC 8441), as the request that it is over HTTP/1.1.
+fn websocket_over_http2<B>(request: &mut Request<B>) -> Result<HeaderValue, Unfit> {
+    let protocol = request.extensions_mut().remove::<hyper::ext::Protocol>();
+    if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") {
+        return Err(Unfit::Tunnel);
+    }
+    *request.method_mut() = Method::GET;
+    Ok(HeaderValue::from_static("websocket"))
 }
 
 /// Leaves a normalised path and the query; returns the host that the target named.
@@ -249,7 +278,7 @@ mod tests {
             listener: &HeaderValue::from_static("127.0.0.1:3000"),
             secure,
         };
-        admit(&mut request, &sender).map(|()| request)
+        admit(&mut request, &sender).map(|_| request)
     }
 
     #[track_caller]
@@ -296,16 +325,40 @@ mod tests {
     }
 
     #[test]
-    fn tunnels_upgrades_codings_and_foreign_schemes_are_refused() {
+    fn tunnels_codings_and_foreign_schemes_are_refused() {
         let http11 = Version::HTTP_11;
         let host = ("host", "a");
         refused(http11, "https://a/", &[host], Unfit::Scheme);
-        refused(http11, "/", &[host, ("upgrade", "websocket")], Unfit::Upgrade);
         refused(http11, "/", &[host, ("transfer-encoding", "gzip, chunked")], Unfit::TransferCoding);
         let twice = [host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
         refused(http11, "/", &twice, Unfit::TransferCoding);
         assert!(admit_text(http11, "/", &[host, ("upgrade", "h2c")]).is_ok());
         assert!(admit_text(http11, "/", &[host, ("transfer-encoding", "Chunked")]).is_ok());
+    }
+
+    #[test]
+    fn another_protocol_is_asked_for_by_two_fields_and_without_a_body() {
+        let asked = |version, fields: &[(&str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            upgrade(version, &headers).map(|found| found.map(|it| it.to_str().unwrap().to_owned()))
+        };
+        let (http11, websocket) = (Version::HTTP_11, ("upgrade", "websocket"));
+        let found = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(asked(http11, &[websocket, ("connection", "Upgrade")]), found("websocket"));
+        assert_eq!(asked(http11, &[websocket, ("connection", "keep-alive, upgrade")]), found("websocket"));
+        let two = [websocket, ("upgrade", "echo/1"), ("connection", "upgrade")];
+        assert_eq!(asked(http11, &two), found("websocket, echo/1"));
+        assert_eq!(asked(http11, &[websocket]), Ok(None), "Connection does not say so");
+        assert_eq!(asked(http11, &[websocket, ("connection", "close")]), Ok(None));
+        assert_eq!(asked(Version::HTTP_10, &[websocket, ("connection", "upgrade")]), Ok(None));
+        assert_eq!(asked(http11, &[("upgrade", "H2C"), ("connection", "upgrade")]), Ok(None));
+        let both = |field| [websocket, ("connection", "upgrade"), field];
+        assert_eq!(asked(http11, &both(("content-length", "0"))), found("websocket"));
+        assert_eq!(asked(http11, &both(("content-length", "3"))), Err(Unfit::UpgradeBody));
+        assert_eq!(asked(http11, &both(("transfer-encoding", "chunked"))), Err(Unfit::UpgradeBody));
     }
 
     #[test]

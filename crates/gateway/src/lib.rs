@@ -5,7 +5,9 @@
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
 //! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a
 //! `worker`, which serves each as a `connection`; `edge` is the way of one request through `path`, `inspect` and
-//! the routes to a call, where `auth` says for whom, or to an `answer` of the gateway's own; `unread` answers what is no request. `tls`
+//! the routes to a call, where `auth` says for whom, or to an `answer` of the gateway's own; `tunnel` is
+//! what a connection becomes that switches to another protocol. `grpc_web` translates for services
+//! that speak gRPC. `unread` answers what is no request. `tls`
 //! is how the gateway's own listener proves who it is, and clients who they are.
 
 mod acceptor;
@@ -15,6 +17,7 @@ mod config;
 mod connection;
 mod edge;
 mod error;
+mod grpc_web;
 mod handle;
 mod inspect;
 mod listener;
@@ -27,6 +30,7 @@ mod snapshot;
 mod stats;
 mod template;
 mod tls;
+mod tunnel;
 mod unread;
 mod worker;
 

@@ -45,7 +45,7 @@ impl Gateway {
         let mut workers = Vec::new();
         let mut threads = Vec::new();
         for number in 0..config.worker_count() {
-            let worker = Arc::new(Worker::new());
+            let worker = Arc::new(Worker::new(&config));
             let (queue, queued) = mpsc::unbounded_channel();
             let run = worker.clone().run(config.clone(), queued);
             threads.push(Thread::start(format!("gateway-{number}"), run)?);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use madang_calls::{Directory, Lane, Origin, Policy};
-use madang_model::{Route, ServiceName, System, policy::Fault};
+use madang_model::{Protocol, Route, ServiceName, System, policy::Fault};
 use madang_wire::admin::{RouteView, TargetView};
 
 use crate::{
@@ -96,6 +96,8 @@ pub(crate) struct Destination {
     pub(crate) policy: Arc<Policy>,
     /// Absent where nobody is asked who they are.
     pub(crate) guard: Option<Arc<Guard>>,
+    /// Whether clients may speak gRPC-Web to it.
+    pub(crate) speaks_grpc: bool,
 }
 
 // === impl Snapshot ===
@@ -262,7 +264,13 @@ impl Sources<'_> {
 
     fn destination(self, origin: Origin, name: &ServiceName, mut policy: Policy) -> Destination {
         policy.faults.extend((self.faults)(&origin, name));
-        Destination { lane: self.directory.lane(origin, name), policy: Arc::new(policy), guard: None }
+        let speaks_grpc = self.system.services.get(name).is_some_and(|it| it.protocol == Protocol::Grpc);
+        Destination {
+            lane: self.directory.lane(origin, name),
+            policy: Arc::new(policy),
+            guard: None,
+            speaks_grpc,
+        }
     }
 
     fn of_call(self, caller: &ServiceName, callee: &ServiceName) -> Destination {

@@ -19,6 +19,14 @@ pub struct Stats {
     pub handshakes_failed: u64,
     /// See [`Stats::handshakes_failed`].
     pub handshakes_dropped: u64,
+    /// Requests that have become tunnels and are open now.
+    pub tunnels: u64,
+    /// Requests that asked to become tunnels.
+    pub tunnels_asked: u64,
+    /// Those of them that found no room, and those that ended because nobody said anything.
+    pub tunnels_refused: u64,
+    /// See [`Stats::tunnels_refused`].
+    pub tunnels_silent: u64,
     /// Request records dropped because nobody took them in time.
     pub records_dropped: u64,
 }
@@ -30,6 +38,9 @@ pub(crate) struct Counters {
     handshakes: AtomicU64,
     handshakes_failed: AtomicU64,
     handshakes_dropped: AtomicU64,
+    tunnels_asked: AtomicU64,
+    tunnels_refused: AtomicU64,
+    tunnels_silent: AtomicU64,
 }
 
 impl Counters {
@@ -44,6 +55,19 @@ impl Counters {
         count(if agreed { &self.handshakes } else { &self.handshakes_failed });
     }
 
+    /// Counts a request that asks to become a tunnel, and whether there is room.
+    pub(crate) fn tunnel(&self, room: bool) {
+        count(&self.tunnels_asked);
+        if !room {
+            count(&self.tunnels_refused);
+        }
+    }
+
+    /// Counts a tunnel that ended because nobody said anything.
+    pub(crate) fn tunnel_was_silent(&self) {
+        count(&self.tunnels_silent);
+    }
+
     /// Counts a handshake that gives way to another.
     pub(crate) fn gave_way(&self) {
         count(&self.handshakes_dropped);
@@ -56,6 +80,9 @@ impl Counters {
         stats.handshakes += self.handshakes.load(Relaxed);
         stats.handshakes_failed += self.handshakes_failed.load(Relaxed);
         stats.handshakes_dropped += self.handshakes_dropped.load(Relaxed);
+        stats.tunnels_asked += self.tunnels_asked.load(Relaxed);
+        stats.tunnels_refused += self.tunnels_refused.load(Relaxed);
+        stats.tunnels_silent += self.tunnels_silent.load(Relaxed);
         stats.requests = stats.by_class.iter().sum();
     }
 }

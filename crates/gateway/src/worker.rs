@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How often a worker looks at its connections, and the unit that their ages are counted in.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Where connections come in, as those connections see it.
 pub(crate) struct Port {
@@ -52,6 +52,9 @@ pub(crate) struct Worker {
     connections: AtomicUsize,
     /// How many of them are about to agree on TLS.
     handshakes: AtomicUsize,
+    /// How many requests have become tunnels, and how many may.
+    tunnels: AtomicUsize,
+    most_tunnels: usize,
     /// Records that were dropped, as far as it showed when they were taken.
     dropped: AtomicU64,
     /// The tick that the worker's last look at its connections was in.
@@ -114,13 +117,15 @@ impl Port {
 // === impl Worker ===
 
 impl Worker {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             counters: Counters::default(),
             verified: Mutex::default(),
             clients: OnceLock::new(),
             connections: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
+            most_tunnels: (config.tunnels / config.worker_count()).max(1),
             dropped: AtomicU64::new(0),
             tick: AtomicU32::new(0),
             started: Instant::now(),
@@ -161,6 +166,20 @@ impl Worker {
         self.connections.load(Relaxed)
     }
 
+    /// Counts a tunnel in, if there is room for one more.
+    pub(crate) fn tunnel_begins(&self) -> bool {
+        let room = self.tunnels.load(Relaxed) < self.most_tunnels;
+        self.counters.tunnel(room);
+        if room {
+            self.tunnels.fetch_add(1, Relaxed);
+        }
+        room
+    }
+
+    pub(crate) fn tunnel_ended(&self) {
+        self.tunnels.fetch_sub(1, Relaxed);
+    }
+
     pub(crate) fn handshake_begins(&self) {
         self.handshakes.fetch_add(1, Relaxed);
     }
@@ -186,6 +205,7 @@ impl Worker {
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         self.counters.add_to(stats);
         stats.connections += self.connections() as u64;
+        stats.tunnels += self.tunnels.load(Relaxed) as u64;
         stats.records_dropped += self.dropped.load(Relaxed);
     }
 
@@ -303,6 +323,7 @@ impl Protocols {
         http2
             .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(config.streams)
+            .enable_connect_protocol()
             .max_pending_accept_reset_streams(RESETS)
             .max_local_error_reset_streams(RESETS);
         Self { http1, http2 }

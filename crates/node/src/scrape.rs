@@ -71,6 +71,7 @@ impl Shared {
                 ready: view.ready,
                 manifest_in_force: view.manifest_error.is_none(),
                 connections: stats.connections,
+                tunnels: [stats.tunnels, stats.tunnels_asked, stats.tunnels_refused, stats.tunnels_silent],
                 handshakes: [stats.handshakes, stats.handshakes_failed, stats.handshakes_dropped],
                 certificates: self.certificates.ends().into_iter().map(|end| (end.name, end.at)).collect(),
                 certificate_reloads: [reloads.reloaded, reloads.failed],

@@ -38,10 +38,12 @@ codes! {
     METHOD_NOT_ALLOWED = "MDG-GW-002", 405, "The route does not take this method";
     /// The request is malformed or ambiguous.
     BAD_REQUEST = "MDG-GW-003", 400, "The request is malformed";
-    /// The request asks for something that the gateway does not do: a tunnel or a protocol upgrade.
+    /// The request asks for something that the gateway does not do: a tunnel to anywhere.
     NOT_SERVED = "MDG-GW-005", 501, "The gateway does not serve this kind of request";
     /// The client did not send the body of its request in time.
     STALLED = "MDG-GW-006", 408, "The body of the request did not come in time";
+    /// As many connections as may have become tunnels.
+    TOO_MANY_TUNNELS = "MDG-GW-010", 503, "Too many connections speak another protocol than HTTP";
     /// A route asks for whom the request is made, and it does not say.
     NO_CREDENTIAL = "MDG-AUTH-001", 401, "The request does not say for whom it is made";
     /// The token or key of a request is not good.

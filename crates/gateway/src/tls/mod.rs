@@ -1,11 +1,13 @@
 //! TLS at the gateway's own listener.
 //!
 //! Map: [`Tls`] is what is shown and asked there, replaced whole while connections go on. A [`Certificate`] is shown to
-//! those who ask for one of its `names`, and each is read as far as `x509` needs it; a `peer` is a client that has shown
+//! those who ask for one of its `names`, and each is read as far as `x509` needs it; `own` is how
+//! a node speaks to itself; a `peer` is a client that has shown
 //! one of [`Authorities`].
 
 mod certificate;
 mod names;
+mod own;
 pub(crate) mod peer;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -17,10 +19,12 @@ use arc_swap::ArcSwap;
 use madang_model::TlsVersion;
 use rustls::{
     ServerConfig,
+    pki_types::{CertificateDer, ServerName},
     server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use certificate::{Authorities, Certificate, Unusable};
 
@@ -35,9 +39,15 @@ pub(crate) const HTTP2: &[u8] = b"h2";
 pub struct Tls(Arc<Shared>);
 
 struct Shared {
-    config: ArcSwap<ServerConfig>,
+    shown: ArcSwap<Shown>,
     /// Kept over changes, and one for all workers: a session goes on at whichever the client comes to.
     tickets: Arc<dyn ProducesTickets>,
+}
+
+/// What is shown and asked, ready for connections.
+struct Shown {
+    config: Arc<ServerConfig>,
+    certificates: Vec<CertificateDer<'static>>,
 }
 
 /// What is shown and asked.
@@ -59,8 +69,8 @@ impl Tls {
     /// If it cannot be used.
     pub fn new(credentials: Credentials) -> Result<Self, Unusable> {
         let tickets = rustls::crypto::ring::Ticketer::new()?;
-        let config = ArcSwap::from_pointee(config(credentials, &tickets)?);
-        Ok(Self(Arc::new(Shared { config, tickets })))
+        let shown = ArcSwap::from_pointee(Shown::new(credentials, &tickets)?);
+        Ok(Self(Arc::new(Shared { shown, tickets })))
     }
 
     /// Shows and asks something else from now on; connections that are open go on.
@@ -68,13 +78,23 @@ impl Tls {
     /// # Errors
     /// If it cannot be used; then nothing has changed.
     pub fn replace(&self, credentials: Credentials) -> Result<(), Unusable> {
-        let config = config(credentials, &self.0.tickets)?;
-        self.0.config.store(Arc::new(config));
+        let shown = Shown::new(credentials, &self.0.tickets)?;
+        self.0.shown.store(Arc::new(shown));
         Ok(())
     }
 
+    /// Makes a connection to this very gateway one over TLS, for HTTP/1.1; nobody else is believed.
+    ///
+    /// # Errors
+    /// If somebody else is there, or the gateway asks for the certificate of a client.
+    pub async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let config = own::believing(self.0.shown.load().certificates.clone()).map_err(io::Error::other)?;
+        let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.0.config.load_full()
+        self.0.shown.load().config.clone()
     }
 }
 
@@ -89,6 +109,14 @@ pub(crate) async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+impl Shown {
+    fn new(credentials: Credentials, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, Unusable> {
+        let first = |certificate: &Certificate| certificate.key.cert.first().cloned();
+        let certificates = credentials.certificates.iter().filter_map(first).collect();
+        Ok(Self { config: Arc::new(config(credentials, tickets)?), certificates })
     }
 }
 

@@ -9,4 +9,6 @@ mod lifecycle;
 mod passing;
 mod routing;
 mod stage;
+mod streams;
 mod tls;
+mod tunnels;

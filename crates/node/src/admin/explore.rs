@@ -20,6 +20,7 @@ use madang_wire::{
     dashboard::{TryAnswer, TryRequest},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout},
 };
@@ -62,7 +63,7 @@ pub(super) async fn document(State(node): State<Arc<Shared>>, Path(name): Path<S
     let request = request.header(header::ACCEPT, "application/json").body(Full::default());
     let request = request.map_err(|error| none(error.to_string()))?;
     let asked = async {
-        let answer = send(address, protocol, request).await?;
+        let answer = send(connect(address).await?, address, protocol, request).await?;
         let status = answer.status();
         let (body, cut) = read(answer.into_body(), LONGEST_DOCUMENT).await?;
         Ok::<_, String>((status, body, cut))
@@ -101,7 +102,14 @@ pub(super) async fn request(
     let (request, trace_id) = request_of(asked, address)?;
     let began = Instant::now();
     let asked = async {
-        let answer = send(address, Protocol::Http, request).await?;
+        let stream = connect(address).await?;
+        let answer = match node.certificates.tls() {
+            None => send(stream, address, Protocol::Http, request).await?,
+            Some(tls) => {
+                let agreed = tls.connect(stream).await.map_err(|error| format!("no TLS with it: {error}"))?;
+                send(agreed, address, Protocol::Http, request).await?
+            }
+        };
         let (head, body) = answer.into_parts();
         let (body, cut) = read(body, SHOWN).await?;
         Ok::<_, String>((head, body, cut))
@@ -152,14 +160,17 @@ fn request_of(asked: TryRequest, gateway: SocketAddr) -> Answer<(Request<Full<By
     Ok((request.map_err(|error| Failure::parameter("path", &error.to_string()))?, trace_id))
 }
 
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    TcpStream::connect(address).await.map_err(|error| format!("it cannot be reached: {error}"))
+}
+
 /// Sends one request over a connection of its own.
 async fn send(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     address: SocketAddr,
     protocol: Protocol,
     request: Request<Full<Bytes>>,
 ) -> Result<http::Response<Incoming>, String> {
-    let stream =
-        TcpStream::connect(address).await.map_err(|error| format!("it cannot be reached: {error}"))?;
     let io = TokioIo::new(stream);
     let broken = |error: hyper::Error| format!("the connection broke: {error}");
     if protocol.is_http2() {

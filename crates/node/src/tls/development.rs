@@ -32,7 +32,7 @@ const SKEW: Duration = Duration::from_secs(60 * 60);
 const DAY: u64 = 24 * 60 * 60;
 
 /// The hosts that it is for.
-const NAMES: [&str; 4] = ["localhost", "*.localhost", "127.0.0.1", "::1"];
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// How a certificate begins in PEM.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
@@ -171,7 +171,7 @@ mod tests {
         let at = folder.path().join("tls");
         let development = Development::new(at.clone());
         let first = development.certificate(NOW).unwrap();
-        assert_eq!(first.names(), ["localhost", "*.localhost"]);
+        assert_eq!(first.names(), ["localhost"]);
         let authority = fs::read(development.authority()).unwrap();
         let shown = || fs::read(at.join("localhost.pem")).unwrap();
         let before = shown();

@@ -143,6 +143,11 @@ impl Certificates {
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How the gateway in force is spoken to over TLS, if it is.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.current().as_ref().map(|current| current.tls.clone())
+    }
+
     /// The file with the authority that signs those that are made here, if any is in force.
     pub(crate) fn authority(&self) -> Option<PathBuf> {
         let current = self.current();

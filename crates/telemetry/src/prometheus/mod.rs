@@ -63,6 +63,8 @@ pub struct NodeGauges {
     pub manifest_in_force: bool,
     /// Connections of the gateway and of listeners that are open.
     pub connections: u64,
+    /// Requests that have become tunnels and are open, that asked to, that found no room, and that ended for silence.
+    pub tunnels: [u64; 4],
     /// Connections on which TLS was agreed, those on which it was not, and how many of these gave way to others.
     pub handshakes: [u64; 3],
     /// The certificates of the gateway: a host of each, and when it has ended, in seconds since 1970.

@@ -91,6 +91,14 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
     gauge("madang_node_manifest_in_force", help, flag(node.manifest_in_force));
     let help = "Connections that are open at the gateway and at the listeners of services.";
     gauge("madang_gateway_connections", help, node.connections as f64);
+    let [open, asked, refused, silent] = node.tunnels;
+    let help = "Connections that speak another protocol than HTTP, such as WebSocket.";
+    gauge("madang_gateway_tunnels", help, open as f64);
+    let help = "Requests to speak another protocol: all, those for which there was no room, and those that ended for silence.";
+    let mut family = writer.family("madang_gateway_tunnel_requests", Kind::Counter, help);
+    for (what, count) in [("asked", asked), ("refused", refused), ("silent", silent)] {
+        family.add(&[("what", what)], count as f64);
+    }
     if !node.certificates.is_empty() {
         tls(writer, node);
     }

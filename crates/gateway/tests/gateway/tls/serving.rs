@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Authority, connect, get, reserved, shown, stage};
-use crate::stage::{Client, config, raw, until};
+use crate::stage::{Client, Stage, config, raw, until};
 
 /// What must happen does so within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,6 +126,22 @@ async fn what_comes_in_plain_is_told_so_and_a_handshake_has_its_time() {
     }
     until(|| stage.handle.stats().handshakes_failed == 4).await;
     stage.stop().await;
+}
+
+/// As the node does that runs it; whoever else is there is not believed.
+#[tokio::test]
+async fn a_node_speaks_to_its_own_gateway() {
+    let authority = Authority::new();
+    let [stage, other] = [
+        stage(config(), shown(vec![authority.certificate("shop.example")])).await,
+        stage(config(), shown(vec![authority.certificate("shop.example")])).await,
+    ];
+    let tls = stage.tls.clone().unwrap();
+    let connect = async |stage: &Stage| tls.connect(TcpStream::connect(stage.address()).await.unwrap()).await;
+    assert_eq!(get(connect(&stage).await.unwrap(), "shop.example").await.0, 200);
+    assert!(connect(&other).await.is_err());
+    stage.stop().await;
+    other.stop().await;
 }
 
 /// The scheme that a request names is that of its connection.
