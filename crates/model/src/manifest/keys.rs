@@ -584,7 +584,11 @@ const LIMITS: &[Key] = &[
     key("timeout", TIMEOUT, "The total time of a call, retries and waiting included. Default 15s."),
     key("attempt_timeout", TIMEOUT, "The time of one attempt. Default: as much as is left of `timeout`."),
     key("connect_timeout", TIMEOUT, "The time to connect, over all attempts at it. Default 5s."),
-    key("idle_timeout", TIMEOUT, "The time without a byte after which a stream, or a WebSocket, is given up. Default 5m."),
+    key(
+        "idle_timeout",
+        TIMEOUT,
+        "The time without a byte after which a stream, or a WebSocket, is given up. Default 5m.",
+    ),
     key(
         "retries",
         Shape::Whole(0, 10),
