@@ -4,10 +4,7 @@
 //! A place has the class of how long the trace took, so that slow ones are found among millions of others, and there is
 //! one more for what failed. The place of a call has the class of the call, and is one of what failed if the call did.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use madang_store::rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -91,19 +88,18 @@ impl Names {
 }
 
 /// What the places of a trace by its services and routes follow from.
-#[derive(Default)]
-pub(super) struct Stand {
+pub(super) struct Stand<'a> {
     pub(super) start: i64,
     pub(super) duration: i64,
     pub(super) failed: bool,
-    pub(super) names: BTreeSet<i64>,
+    pub(super) names: &'a [i64],
 }
 
-impl Stand {
-    fn places(&self) -> BTreeSet<(i64, i64, i64)> {
+impl Stand<'_> {
+    fn places(&self, trace: i64) -> impl Iterator<Item = [i64; 4]> {
         let classes = [Some(class(self.duration)), self.failed.then_some(FAILED)];
-        let of = |name: &i64| classes.map(|class| class.map(|class| (*name, class, self.start)));
-        self.names.iter().flat_map(of).flatten().collect()
+        let of = move |name: &i64| classes.map(|class| class.map(|class| [*name, class, self.start, trace]));
+        self.names.iter().flat_map(of).flatten()
     }
 }
 
@@ -119,10 +115,10 @@ pub(super) struct Moves {
 impl Moves {
     /// Moves a trace from where it stood to where it stands now.
     pub(super) fn trace(&mut self, trace: i64, before: &Stand, now: &Stand) {
-        let (before, now) = (before.places(), now.places());
-        let place = |(name, class, start): &(i64, i64, i64)| [*name, *class, *start, trace];
-        self.gone.extend(before.difference(&now).map(place));
-        self.come.extend(now.difference(&before).map(place));
+        // Few, and most often none.
+        let stood: Vec<[i64; 4]> = before.places(trace).collect();
+        self.gone.extend(stood.iter().filter(|place| now.places(trace).all(|other| other != **place)));
+        self.come.extend(now.places(trace).filter(|place| !stood.contains(place)));
     }
 
     /// Adds a place.

@@ -233,9 +233,9 @@ impl Row {
         Ok(Self { start: row.get(0)?, finish: row.get(1)?, spans: row.get(2)?, errors: row.get(3)?, names })
     }
 
-    fn stand(&self) -> Stand {
-        let names = self.names.iter().copied().collect();
-        Stand { start: self.start, duration: self.finish - self.start, failed: self.errors > 0, names }
+    fn stand(&self) -> Stand<'_> {
+        let (duration, failed) = (self.finish - self.start, self.errors > 0);
+        Stand { start: self.start, duration, failed, names: &self.names }
     }
 }
 
