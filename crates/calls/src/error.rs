@@ -6,7 +6,7 @@ use http::Response;
 use madang_model::ServiceName;
 use madang_wire::{Code, Problem};
 
-use crate::{Body, BoxError, Context, Form, elsewhere::Refusal, park::RETRY_AFTER};
+use crate::{Body, BoxError, Context, Form, TooLarge, elsewhere::Refusal, park::RETRY_AFTER};
 
 /// Why a call has no answer from the service.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,14 @@ pub enum CallError {
         /// Why.
         source: BoxError,
     },
+    /// The caller's own body is larger than it may be: the service is not to blame.
+    #[error("{source}")]
+    TooLarge {
+        /// The service called.
+        service: ServiceName,
+        /// How large it may be.
+        source: TooLarge,
+    },
     /// The time ran out while the service waited for more of the caller's body: the service is not to blame.
     #[error("the body of the request to {service} did not come within {after:?}")]
     Stalled {
@@ -136,6 +144,7 @@ impl CallError {
             Self::Timeout { .. } => Code::TIMEOUT,
             Self::Broken { .. } => Code::BROKEN,
             Self::Upload { .. } => Code::BAD_REQUEST,
+            Self::TooLarge { .. } => Code::BODY_TOO_LARGE,
             Self::Stalled { .. } => Code::STALLED,
             Self::Undeclared { .. } => Code::UNDECLARED,
             Self::Malformed { .. } => Code::INTERNAL,
@@ -150,6 +159,7 @@ impl CallError {
             Self::Timeout { .. }
                 | Self::Broken { .. }
                 | Self::Upload { .. }
+                | Self::TooLarge { .. }
                 | Self::Stalled { .. }
                 | Self::Panic { .. }
         )

@@ -37,14 +37,14 @@ pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 /// The code for a status, and what a deadline and a server's own failure mean besides.
 pub(crate) fn status_of(status: StatusCode) -> u16 {
     match status.as_u16() {
-        400 | 500 => 13,             // INTERNAL
-        401 => 16,                   // UNAUTHENTICATED
-        403 => 7,                    // PERMISSION_DENIED
-        404 | 405 | 501 => 12,       // UNIMPLEMENTED
-        408 | 504 => 4,              // DEADLINE_EXCEEDED
-        413 => 8,                    // RESOURCE_EXHAUSTED
-        421 | 429 | 502 | 503 => 14, // UNAVAILABLE
-        _ => 2,                      // UNKNOWN
+        400 | 500 => 13,       // INTERNAL
+        401 => 16,             // UNAUTHENTICATED
+        403 => 7,              // PERMISSION_DENIED
+        404 | 405 | 501 => 12, // UNIMPLEMENTED
+        408 | 504 => 4,        // DEADLINE_EXCEEDED
+        413 | 429 => 8,        // RESOURCE_EXHAUSTED
+        421 | 502 | 503 => 14, // UNAVAILABLE
+        _ => 2,                // UNKNOWN
     }
 }
 

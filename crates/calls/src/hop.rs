@@ -199,7 +199,8 @@ fn for_this_hop(name: &HeaderName) -> bool {
             // `expect` is answered by the server that took the request, once its body is read.
             "expect" | headers::REQUEST_ID | headers::TRACEPARENT | headers::TRACESTATE
         )
-        || name.starts_with(headers::PREFIX)
+        // A copy stays one however far it goes.
+        || (name.starts_with(headers::PREFIX) && name != headers::MIRROR)
 }
 
 fn hop_by_hop(name: &str) -> bool {

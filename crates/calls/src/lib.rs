@@ -114,4 +114,5 @@ pub use madang_model::Policy;
 pub use tls::{Trust, TrustError};
 pub use trace::{TraceContext, new_span_id};
 pub use tunnel::Tunnel;
+pub use upload::TooLarge;
 pub use upstream::Upstream;

@@ -182,9 +182,10 @@ fn unsent(
             }
             let (service, source) = (exchange.upstream().name().clone(), error.into());
             // Without the end of its body the request was given up, whoever closed the connection in the end.
-            Err(match exchange.upload.failed() {
-                true => CallError::Upload { service, source },
-                false => CallError::Broken { service, source },
+            Err(match (exchange.upload.too_large(), exchange.upload.failed()) {
+                (Some(source), _) => CallError::TooLarge { service, source },
+                (None, true) => CallError::Upload { service, source },
+                (None, false) => CallError::Broken { service, source },
             })
         }
     }

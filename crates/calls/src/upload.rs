@@ -34,6 +34,8 @@ pub(crate) struct Upload {
     last: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
+    /// How large it may be, if it turned out to be larger; 0 if it did not.
+    too_large: AtomicU64,
     /// Whether the current attempt waits for the caller to send more.
     awaited: AtomicBool,
 }
@@ -75,6 +77,16 @@ pub(crate) struct Sending {
     sent: u64,
 }
 
+/// Why a body breaks off that is larger than it may be: the call ends with [`CallError::TooLarge`].
+///
+/// [`CallError::TooLarge`]: crate::CallError::TooLarge
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body of the request has more than the {limit} bytes that it may have")]
+pub struct TooLarge {
+    /// The most, in bytes.
+    pub limit: u64,
+}
+
 /// The attempt is over, be it for another one. To HTTP/2 its stream is cancelled.
 #[derive(Debug, thiserror::Error)]
 #[error("the attempt that sent the request's body is over")]
@@ -96,6 +108,7 @@ impl Upload {
             last: AtomicU64::new(0),
             ended: AtomicBool::new(ended),
             failed: AtomicBool::new(false),
+            too_large: AtomicU64::new(0),
             awaited: AtomicBool::new(false),
         }
     }
@@ -150,6 +163,11 @@ impl Upload {
     /// Whether the caller's body broke off.
     pub(crate) fn failed(&self) -> bool {
         self.failed.load(Acquire)
+    }
+
+    /// That it is larger than it may be, if it is.
+    pub(crate) fn too_large(&self) -> Option<TooLarge> {
+        Some(TooLarge { limit: self.too_large.load(Acquire) }).filter(|it| it.limit > 0)
     }
 
     /// Whether it is the caller that everybody waits for, now that the time is over; the body has then failed.
@@ -241,8 +259,11 @@ impl Sending {
         };
         match &polled {
             Some(Ok(frame)) if !repeated => stream.keep(frame),
-            Some(Err(_)) => {
+            Some(Err(error)) => {
                 stream.give_up();
+                if let Some(TooLarge { limit }) = error.downcast_ref() {
+                    exchange.upload.too_large.store(*limit, Release);
+                }
                 exchange.upload.failed.store(true, Release);
             }
             _ => {}

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, LOCATION, WWW_AUTHENTICATE},
 };
-use madang_calls::{Body, CallError, Context, Form};
+use madang_calls::{Body, CallError, Context, Form, TooLarge};
 use madang_wire::{Code, Problem};
 
-use crate::{auth::denied::Denied, inspect::Unfit, redirect};
+use crate::{auth::denied::Denied, inspect::Unfit, policies::limit::TooMany, redirect};
 
 /// When it may be tried again to open a tunnel: some end all the time.
 const TUNNELS: Duration = Duration::from_secs(1);
@@ -28,6 +28,18 @@ pub(crate) enum Refusal {
     NoRoute,
     #[error("as many connections speak another protocol than HTTP as may")]
     Tunnels,
+    /// None: it is answered where to go instead.
+    #[error("the request is sent elsewhere")]
+    Redirected(StatusCode, HeaderValue),
+    /// None: what a browser asks before a request is answered.
+    #[error("pages of this origin may ask")]
+    Preflight(Box<HeaderMap>),
+    #[error("pages of this origin may not read the answers of this route")]
+    ForeignOrigin,
+    #[error("{0}")]
+    TooMany(#[from] TooMany),
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     #[error("the routes for this path take {}", list(.0))]
     Method(Vec<Method>),
     #[error(transparent)]
@@ -53,7 +65,14 @@ impl Refusal {
             Self::Unfit(Unfit::Tunnel) => Code::NOT_SERVED,
             Self::Tunnels => Code::TOO_MANY_TUNNELS,
             Self::Unfit(_) => Code::BAD_REQUEST,
-            Self::NoRoute | Self::Everything | Self::Elsewhere(_) => Code::NO_ROUTE,
+            Self::NoRoute
+            | Self::Everything
+            | Self::Elsewhere(_)
+            | Self::Redirected(..)
+            | Self::Preflight(_) => Code::NO_ROUTE,
+            Self::ForeignOrigin => Code::FOREIGN_ORIGIN,
+            Self::TooMany(_) => Code::RATE_LIMITED,
+            Self::TooLarge(_) => Code::BODY_TOO_LARGE,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
             Self::Denied(denied) => denied.code(),
             Self::Call(error) => error.code(),
@@ -64,6 +83,7 @@ impl Refusal {
         match self {
             Self::Denied(denied) => denied.retry_after(),
             Self::Tunnels => Some(TUNNELS),
+            Self::TooMany(too_many) => Some(too_many.retry_after),
             _ => None,
         }
     }
@@ -80,11 +100,12 @@ impl Refusal {
         let mut response = match self {
             Self::Everything => abilities(),
             Self::Elsewhere(location) => redirect::answer(location),
+            Self::Redirected(status, location) => redirected(*status, location),
+            Self::Preflight(fields) => preflight(fields),
             Self::Call(error) => error.response(context, asker.form),
             _ => {
-                let retry_after = self.retry_after();
                 let problem = Problem::new(self.code()).detail(self.to_string());
-                asker.form.answer(problem, context, retry_after)
+                asker.form.answer(problem, context, self.retry_after())
             }
         };
         if let Some(challenge) = self.denied().and_then(Denied::challenge) {
@@ -95,9 +116,7 @@ impl Refusal {
         {
             response.headers_mut().insert(ALLOW, methods);
         }
-        if asker.head_only {
-            *response.body_mut() = Body::empty();
-        }
+        asker.trim(&mut response);
         response
     }
 }
@@ -108,6 +127,20 @@ fn abilities() -> Response<Body> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
     response.headers_mut().insert(ALLOW, methods);
+    response
+}
+
+fn redirected(status: StatusCode, location: &HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, location.clone());
+    response
+}
+
+fn preflight(fields: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = fields.clone();
     response
 }
 
@@ -125,6 +158,18 @@ impl Asker {
 
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self { form: Form::of(request.headers()), head_only: *request.method() == Method::HEAD }
+    }
+
+    /// Whether it understands `application/problem+json`.
+    pub(crate) fn reads_problems(self) -> bool {
+        self.form == Form::Problem
+    }
+
+    /// Leaves the head of an answer if that alone was asked for.
+    pub(crate) fn trim(self, response: &mut Response<Body>) {
+        if self.head_only {
+            *response.body_mut() = Body::empty();
+        }
     }
 }
 

@@ -12,12 +12,14 @@ use tokio::time::Instant;
 
 use crate::{
     answer::{Asker, Refusal},
-    auth::{guard::Admission, keyring::Waiting},
+    auth::{guard::Admission, keyring::Waiting, sealed::Sealed},
     connection::{AnswerBody, Connection, InFlight},
     grpc_web::Web,
-    inspect, redirect,
+    inspect,
+    policies::{Passage, cors},
+    redirect,
     router::{Found, Router, Target},
-    snapshot::{Destination, Front, Ways},
+    snapshot::{Destination, Destinations, Front, Table, Ways},
     tunnel::{Room, Switch},
 };
 
@@ -33,6 +35,10 @@ struct Asked<'a> {
     switch: Option<Box<Switch>>,
     /// How its client speaks gRPC-Web, if it does and the service speaks gRPC.
     web: Option<Web>,
+    /// Whose it is, where that is asked.
+    known: Option<Arc<Sealed>>,
+    /// Absent where the gateway does nothing itself.
+    passage: Option<Box<Passage>>,
 }
 
 /// Why a request does not go on at once.
@@ -51,6 +57,7 @@ struct Pending {
     web: Option<Web>,
     destination: Arc<Destination>,
     waiting: Waiting,
+    passage: Option<Box<Passage>>,
 }
 
 /// A request after which something else is spoken.
@@ -91,13 +98,15 @@ pub(crate) fn answer(
     let client = connection.worker.client(&front);
     let context = context(&front, &request);
 
-    let mut asked = Asked { connection, client, context, request, switch: None, web: None };
+    let mut asked = Asked::new(connection, client, context, request);
     let composed = compose(&mut asked, front);
+    let waits = matches!(composed, Err(Stop::Waits(..)));
+    let passage = if waits { None } else { asked.passage.take() };
     let web = asked.web;
     let asker = if web.is_some() { asker.of_grpc() } else { asker };
     let outcome = match composed {
         Ok(destination) => match asked.switch.take() {
-            None => Outcome::Calls(asked.call(&destination)),
+            None => Outcome::Calls(asked.call(&destination, passage.as_deref())),
             Some(switch) => Outcome::Switches(asked.switching(switch, destination)),
         },
         Err(Stop::Refused(refusal)) => Outcome::Refused(Box::new((refusal, asked.context))),
@@ -112,14 +121,27 @@ pub(crate) fn answer(
                 let answer = call.as_mut().await;
                 let context = call.context();
                 let problem = |error| Refusal::from(error).answer(asker, context);
-                (answer.unwrap_or_else(problem), context.request_id.0.clone())
+                let mut answer = answer.unwrap_or_else(problem);
+                if let Some(passage) = passage {
+                    if passage.remakes(&answer, asker) {
+                        // In a box, because it is rare and large.
+                        answer = Box::pin(passage.remade(answer, asker, context)).await;
+                    }
+                    answer = passage.finish(answer, context);
+                }
+                (answer, context.request_id.0.clone())
             }
             // In a box, because it is rare and large.
             Outcome::Waits(pending) => Box::pin(pending.answer(asker, &in_flight)).await,
             Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight)).await,
             Outcome::Refused(refused) => {
                 let (refusal, context) = *refused;
-                (refusal.answer(asker, &context), context.request_id.0)
+                let answer = refusal.answer(asker, &context);
+                let answer = match passage {
+                    Some(passage) => passage.finish(answer, &context),
+                    None => answer,
+                };
+                (answer, context.request_id.0)
             }
         };
         if let Some(web) = web {
@@ -139,12 +161,21 @@ fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destin
     let destination = asked.route(front)?;
     asked.translate(&destination); // before who it is, so that all who refuse say so in gRPC's terms
     asked.identify(&destination)?; // after the route, which says whether it asks for whom the request is
-    // rate limit: after identity, so that it can be per principal; a refusal here costs no upstream
+    asked.pass()?; // after identity, so that a rate limit can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
     Ok(destination) // breaker, retries, balance, faults, time limits: the layers of the call that follows
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn new(
+        connection: &'a Connection,
+        client: &'a Client,
+        context: Context,
+        request: Request<Incoming>,
+    ) -> Self {
+        Self { connection, client, context, request, switch: None, web: None, known: None, passage: None }
+    }
+
     fn admit(&mut self) -> Result<(), Refusal> {
         let admitted = inspect::admit(&mut self.request, &self.connection.sender());
         if let Some(protocol) = admitted.map_err(|unfit| self.refuse(unfit))? {
@@ -162,13 +193,54 @@ impl Asked<'_> {
             Front::Gateway(table) => table,
             Front::Redirect(port) => return Err(redirect::to_https(&self.request, *port)),
         };
+        if let Some(answer) = self.preflight(table) {
+            return Err(answer);
+        }
         let route = match table.router.find(self.target(&table.router)) {
             Found::Route(index) => &table.routes[index],
             Found::OtherMethods(methods) => return Err(self.refuse(Refusal::Method(methods))),
             Found::Nothing => return Err(self.refuse(Refusal::NoRoute)),
         };
         self.context.route = Some(route.template.clone());
-        Ok(route.choose(rand::random).clone())
+        if let Some(elsewhere) = &route.elsewhere {
+            let location = elsewhere.location(self.request.uri());
+            return Err(Refusal::Redirected(elsewhere.status(), location));
+        }
+        self.enter_edge(route)
+    }
+
+    fn enter_edge(&mut self, route: &Destinations) -> Result<Arc<Destination>, Refusal> {
+        let address = self.connection.visitor().address;
+        let (destination, cookie) = match &route.sticky {
+            None => (route.choose(rand::random), None),
+            Some(sticky) => {
+                let (at, cookie) = sticky.choose(address, self.request.headers(), rand::random);
+                (route.at(at), cookie)
+            }
+        };
+        if let Some(edge) = &destination.edge {
+            let passage = Passage::new(edge, &self.request, address, cookie);
+            let entered = passage.enter(&mut self.request);
+            self.passage = Some(passage);
+            entered.map_err(|refusal| self.refuse(refusal))?;
+        }
+        Ok(destination.clone())
+    }
+
+    /// The answer to what a browser asks before a request: before anybody is asked who they are.
+    fn preflight(&mut self, table: &Table) -> Option<Refusal> {
+        let method = cors::asked_about(self.request.method(), self.request.headers())?;
+        let target = Target { method: &method, ..self.target(&table.router) };
+        let Found::Route(index) = table.router.find(target) else { return None };
+        let route = &table.routes[index];
+        let cors = route.first()?.edge.as_ref()?.cors.as_ref()?;
+        match cors.preflight(self.request.headers()) {
+            Some(answer) => Some(Refusal::Preflight(Box::new(answer))),
+            None => {
+                self.context.route = Some(route.template.clone());
+                Some(self.refuse(Refusal::ForeignOrigin))
+            }
+        }
     }
 
     fn translate(&mut self, destination: &Destination) {
@@ -196,24 +268,37 @@ impl Asked<'_> {
     fn admission(&mut self, destination: &Destination, last: bool) -> Option<Admission> {
         let guard = destination.guard.as_ref()?;
         let admission = guard.admit(self.request.headers_mut(), self.connection.visitor(), last);
-        if let Admission::As(principal) = &admission {
-            self.context.principal = Some(principal.clone());
+        if let Admission::As(known) = &admission {
+            self.context.principal = Some(known.principal.clone());
+            self.known = Some(known.clone());
         }
         Some(admission)
     }
 
-    fn pending(self, destination: Arc<Destination>, waiting: Waiting) -> Pending {
-        let Self { client, context, request, switch, web, .. } = self;
-        Pending { client: client.clone(), context, request, switch, web, destination, waiting }
+    /// What the gateway itself does, once it is known whose the request is.
+    fn pass(&mut self) -> Result<(), Refusal> {
+        let Some(passage) = &mut self.passage else { return Ok(()) };
+        let who = self.known.as_ref().map(|known| &known.who);
+        let passed = passage.pass(&mut self.request, who, &self.context);
+        passed.map_err(|refusal| self.refuse(refusal))
     }
 
-    fn call(self, destination: &Destination) -> Calling<impl Answering + use<>> {
+    fn pending(self, destination: Arc<Destination>, waiting: Waiting) -> Pending {
+        let Self { client, context, request, switch, web, passage, .. } = self;
+        Pending { client: client.clone(), context, request, switch, web, destination, waiting, passage }
+    }
+
+    fn call(self, destination: &Destination, passage: Option<&Passage>) -> Calling<impl Answering + use<>> {
         let (head, body) = self.request.into_parts();
         let Destination { lane, policy, .. } = destination;
-        let body = match self.web {
+        let mut body = match self.web {
             None => Body::incoming(body),
             Some(web) => web.request(Body::incoming(body)),
         };
+        if let Some(passage) = passage {
+            let mirror_client = || self.connection.worker.mirror_client();
+            body = passage.send(mirror_client, &self.context, &head, body);
+        }
         self.client.call_in(self.context, lane, policy, head, body)
     }
 
@@ -249,28 +334,43 @@ impl From<Refusal> for Stop {
 impl Pending {
     /// The rest of the way, once the key is there or is not coming.
     async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
-        let Self { client, context, request, switch, web, destination, waiting } = *self;
+        let Self { client, context, request, switch, web, destination, waiting, passage } = *self;
         let in_time = waiting.ended(context.deadline.map(|deadline| deadline.0)).await;
         let connection = in_flight.connection();
-        let mut asked = Asked { connection, client: &client, context, request, switch: None, web };
+        let mut asked = Asked { web, passage, ..Asked::new(connection, &client, context, request) };
         let denied = match (asked.admission(&destination, true), &destination.guard) {
             (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(Waiting::late())),
             (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(Waiting::late())),
             (Some(Admission::Not(denied)), _) => Some(denied),
             _ => None,
         };
-        if let Some(denied) = denied {
-            let (refusal, context) = (asked.refuse(denied), asked.context);
-            return (refusal.answer(asker, &context), context.request_id.0);
+        let passed = match denied {
+            Some(denied) => Err(asked.refuse(denied)),
+            None => asked.pass(),
+        };
+        let passage = asked.passage.take();
+        if let Err(refusal) = passed {
+            let mut answer = refusal.answer(asker, &asked.context);
+            if let Some(passage) = passage {
+                answer = passage.finish(answer, &asked.context);
+            }
+            return (answer, asked.context.request_id.0);
         }
         if let Some(switch) = switch {
             return asked.switching(switch, destination).answer(asker, in_flight).await;
         }
-        let mut call = pin!(asked.call(&destination));
+        let mut call = pin!(asked.call(&destination, passage.as_deref()));
         let answer = call.as_mut().await;
         let context = call.context();
         let problem = |error| Refusal::from(error).answer(asker, context);
-        (answer.unwrap_or_else(problem), context.request_id.0.clone())
+        let mut answer = answer.unwrap_or_else(problem);
+        if let Some(passage) = passage {
+            if passage.remakes(&answer, asker) {
+                answer = passage.remade(answer, asker, context).await;
+            }
+            answer = passage.finish(answer, context);
+        }
+        (answer, context.request_id.0.clone())
     }
 }
 
@@ -280,7 +380,7 @@ impl Switching {
         let Self { client, context, request, switch, destination } = *self;
         let connection = in_flight.connection();
         let Some(room) = Room::take(&connection.worker) else {
-            let asked = Asked { connection, client: &client, context, request, switch: None, web: None };
+            let asked = Asked::new(connection, &client, context, request);
             let (refusal, context) = (asked.refuse(Refusal::Tunnels), asked.context);
             return (refusal.answer(asker, &context), context.request_id.0);
         };

@@ -8,7 +8,10 @@ use std::{
 use madang_wire::{RequestRecord, admin::RouteView};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::{Error, Listener, Snapshot, Stats, acceptor::Opened, listeners::Listeners, worker::Worker};
+use crate::{
+    Error, LimitStats, Listener, MirrorStats, Snapshot, Stats, acceptor::Opened, listeners::Listeners,
+    policies::Kept, worker::Worker,
+};
 
 /// A running gateway. Cloning it is cheap and gives the same one.
 #[derive(Clone)]
@@ -50,6 +53,7 @@ impl Handle {
     }
 
     pub(crate) async fn change(&self, snapshot: Snapshot, given: Vec<Listener>) -> Result<(), Error> {
+        snapshot.kept.adopt(&self.kept());
         self.shared.listeners.lock().await.change(&snapshot.fronts, given).await?;
         snapshot.is_in_force();
         *self.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
@@ -66,6 +70,20 @@ impl Handle {
         let mut records = Vec::new();
         self.shared.workers.iter().for_each(|worker| worker.take_records(&mut records));
         records
+    }
+
+    /// What each rate limit in force did since it began to count, by its scope and name.
+    pub fn limits(&self) -> Vec<LimitStats> {
+        self.kept().limits()
+    }
+
+    /// What became of the copies of requests, by the service that gets them.
+    pub fn mirrors(&self) -> Vec<MirrorStats> {
+        self.kept().mirrors()
+    }
+
+    fn kept(&self) -> Arc<Kept> {
+        self.shared.snapshot.read().unwrap_or_else(PoisonError::into_inner).kept.clone()
     }
 
     /// What it has done since it started.

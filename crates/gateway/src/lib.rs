@@ -5,10 +5,10 @@
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
 //! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a
 //! `worker`, which serves each as a `connection`; `edge` is the way of one request through `path`, `inspect` and
-//! the routes to a call, where `auth` says for whom, or to an `answer` of the gateway's own; `tunnel` is
-//! what a connection becomes that switches to another protocol. `grpc_web` translates for services
-//! that speak gRPC. `unread` answers what is no request. `tls`
-//! is how the gateway's own listener proves who it is, and clients who they are.
+//! the routes to a call, where `auth` says for whom and `policies` is what the gateway itself does, or to an
+//! `answer` of its own; `tunnel` is what a connection becomes that switches to another protocol. `grpc_web`
+//! translates for services that speak gRPC. `unread` answers what is no request. `tls` is how the gateway's own
+//! listener proves who it is, and clients who they are.
 
 mod acceptor;
 mod answer;
@@ -23,6 +23,7 @@ mod inspect;
 mod listener;
 mod listeners;
 mod path;
+mod policies;
 mod redirect;
 mod router;
 mod service;
@@ -39,6 +40,7 @@ pub use config::Config;
 pub use error::Error;
 pub use handle::Handle;
 pub use listener::Listener;
+pub use policies::{LimitStats, MirrorStats};
 pub use service::Gateway;
 pub use snapshot::{Door, Faults, Snapshot};
 pub use stats::Stats;

@@ -13,6 +13,7 @@ use crate::{
         guard::{Gatekeeper, Guard},
         identity::guard,
     },
+    policies::{Edge, Kept, Policies, redirect::Elsewhere, sticky::Sticky},
     router::Router,
     tls::Tls,
 };
@@ -24,6 +25,7 @@ pub struct Snapshot {
     views: Arc<[RouteView]>,
     identity: Identity,
     gatekeeper: Option<Arc<Gatekeeper>>,
+    pub(crate) kept: Arc<Kept>,
 }
 
 /// Where the services of a unit call one other.
@@ -47,6 +49,7 @@ struct Sources<'a> {
     directory: &'a Directory,
     faults: Faults<'a>,
     gatekeeper: Option<&'a Arc<Gatekeeper>>,
+    policies: &'a Policies,
 }
 
 /// What a listener does with a request.
@@ -88,6 +91,10 @@ pub(crate) struct Destinations {
     /// Each destination with the end of its share of `0..total`.
     shares: Box<[(u64, Arc<Destination>)]>,
     total: u64,
+    /// By what a client gets the same again.
+    pub(crate) sticky: Option<Sticky>,
+    /// Where whoever asks is sent, in place of asking a service.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 /// A service and the limits of calls to it.
@@ -98,6 +105,8 @@ pub(crate) struct Destination {
     pub(crate) guard: Option<Arc<Guard>>,
     /// Whether clients may speak gRPC-Web to it.
     pub(crate) speaks_grpc: bool,
+    /// Absent where the gateway does nothing itself.
+    pub(crate) edge: Option<Arc<Edge>>,
 }
 
 // === impl Snapshot ===
@@ -115,15 +124,18 @@ impl Snapshot {
         identity: &Identity,
     ) -> Result<Self, Error> {
         let gatekeeper = identity.gatekeeper(system);
-        let sources = Sources { system, directory, faults, gatekeeper: gatekeeper.as_ref() };
+        let policies = Policies::default();
+        let gatekeeper_now = gatekeeper.as_ref();
+        let sources = Sources { system, directory, faults, gatekeeper: gatekeeper_now, policies: &policies };
         let table = Table::compile(sources)?;
-        let views = table.router.order().iter().map(|&i| view(&system.routes[i])).collect();
+        let views = table.router.order().iter().map(|&i| view(system, &system.routes[i])).collect();
         let services = system.services.values().filter_map(|service| {
             let listen = service.listen?;
             let mut destination = sources.of_route(&service.name, None);
             // One of this machine is for the system's own services, which are not asked.
             if listen.ip().is_loopback() {
                 destination.guard = None;
+                destination.edge = None;
             }
             Some((listen, Arc::new(Front::Service(Arc::new(destination)))))
         });
@@ -133,8 +145,8 @@ impl Snapshot {
         });
         let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
         let fronts = doors.chain(services).chain([gateway]).collect();
-        let identity = identity.clone();
-        Ok(Self { fronts, views, identity, gatekeeper })
+        let (identity, kept) = (identity.clone(), Arc::new(policies.ready()));
+        Ok(Self { fronts, views, identity, gatekeeper, kept })
     }
 
     /// The same, with TLS at the gateway's own listener, and the one that sends on to it if the system has it.
@@ -161,7 +173,7 @@ impl Snapshot {
     }
 }
 
-fn view(route: &Route) -> RouteView {
+fn view(system: &System, route: &Route) -> RouteView {
     RouteView {
         host: route.host.clone(),
         path: route.path.clone(),
@@ -172,6 +184,8 @@ fn view(route: &Route) -> RouteView {
             .iter()
             .map(|t| TargetView { service: t.service.to_string(), weight: t.weight })
             .collect(),
+        redirect: route.redirect.as_ref().map(|redirect| format!("{} {}", redirect.status, redirect.to)),
+        edge: system.edge_names(route).into_iter().map(str::to_owned).collect(),
         place: route.place.to_string(),
     }
 }
@@ -233,10 +247,22 @@ impl Destinations {
             let destination = sources.of_route(&target.service, Some(route));
             shares.push((total, Arc::new(destination)));
         }
-        if shares.is_empty() {
+        let elsewhere = route.redirect.as_ref().map(|redirect| Elsewhere::new(redirect, &route.path));
+        if shares.is_empty() && elsewhere.is_none() {
             return Err(Error::NoTarget { place: route.place.to_string() });
         }
-        Ok(Self { template: route.path.as_str().into(), shares: shares.into(), total })
+        let sticky = Sticky::new(route);
+        Ok(Self { template: route.path.as_str().into(), shares: shares.into(), total, sticky, elsewhere })
+    }
+
+    /// The first of the destinations; a redirect has none.
+    pub(crate) fn first(&self) -> Option<&Arc<Destination>> {
+        self.shares.first().map(|(_, destination)| destination)
+    }
+
+    /// That of the target at this place, of those with a weight.
+    pub(crate) fn at(&self, place: usize) -> &Arc<Destination> {
+        &self.shares[place].1
     }
 
     /// One of the destinations, each as likely as its weight; draws only if there is a choice.
@@ -259,6 +285,7 @@ impl Sources<'_> {
         let origin = route.map_or(Origin::Listener, |route| Origin::Route(route.identity().into()));
         let mut destination = self.destination(origin, name, self.system.policy_of_route(route, name));
         destination.guard = guard(self.gatekeeper, self.system, route, name);
+        destination.edge = self.policies.edge(self.system, self.directory, route, name);
         destination
     }
 
@@ -270,6 +297,7 @@ impl Sources<'_> {
             policy: Arc::new(policy),
             guard: None,
             speaks_grpc,
+            edge: None,
         }
     }
 

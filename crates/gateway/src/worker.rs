@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     /// The tokens and keys that it has verified. Only its own requests lock it.
     pub(crate) verified: Mutex<Cache>,
     clients: OnceLock<Clients>,
+    /// With connections of its own, and records that nobody reads. Made for the first copy of a request.
+    mirror: OnceLock<Client>,
     connections: AtomicUsize,
     /// How many of them are about to agree on TLS.
     handshakes: AtomicUsize,
@@ -122,6 +124,7 @@ impl Worker {
             counters: Counters::default(),
             verified: Mutex::default(),
             clients: OnceLock::new(),
+            mirror: OnceLock::new(),
             connections: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
@@ -218,6 +221,12 @@ impl Worker {
 
     fn all_clients(&self) -> impl Iterator<Item = &Client> {
         self.clients.get().into_iter().flat_map(|clients| [&clients.gateway, &clients.door])
+    }
+
+    /// What copies of requests are sent with, which are in nobody's way. To be asked for by requests of this worker.
+    pub(crate) fn mirror_client(&self) -> Client {
+        let config = || ClientConfig { records: 1, ..ClientConfig::new(Hop::Gateway) };
+        self.mirror.get_or_init(|| Client::new(config())).clone()
     }
 
     /// What calls are made with that come in at such a front.

@@ -5,6 +5,7 @@
 
 mod auth;
 mod duration;
+pub mod edge;
 mod limits;
 pub mod manifest;
 mod name;
@@ -19,6 +20,7 @@ mod url;
 
 pub use auth::{ApiKeys, Auth, ClaimPath, Demand, Issuer, Require};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
+pub use edge::{Edge, EdgeRules, Redirect};
 pub use limits::{ExplainedLimit, Limits, Scope, inline};
 pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;

@@ -10,8 +10,10 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    Auth, DomainName, ExplainedLimit, GatewayTls, Limits, Policy, Require, Scope, ServiceName, SystemName,
-    Telemetry, UnitName, Url, limits::Layers,
+    Auth, DomainName, Edge, EdgeRules, ExplainedLimit, GatewayTls, Limits, Policy, Redirect, Require, Scope,
+    ServiceName, SystemName, Telemetry, UnitName, Url,
+    edge::{EdgeLayers, Sticky},
+    limits::Layers,
 };
 
 /// A whole system, as its manifest describes it: every name resolves and every rule holds.
@@ -52,9 +54,27 @@ impl System {
         self.call_layers(caller, callee).policy()
     }
 
-    /// Every setting of [`Self::policy_of_route`], with who says so.
+    /// What the gateway itself does with requests from outside to this service, over this route.
+    pub fn edge_of_route(&self, route: Option<&Route>, service: &ServiceName) -> Edge {
+        self.edge_layers(route, service).edge()
+    }
+
+    /// The rules by which the gateway itself does something with requests over this route, by their keys.
+    pub fn edge_names(&self, route: &Route) -> Vec<&'static str> {
+        let mut names: Vec<_> = crate::edge::NAMES.into();
+        let layers: Vec<_> = route.to.iter().map(|to| self.edge_layers(Some(route), &to.service)).collect();
+        let says =
+            |layers: &EdgeLayers<'_>, name| layers.origin(name).is_some_and(|(_, rule)| rule.said.is_some());
+        names.retain(|name| layers.iter().any(|layers| says(layers, name)));
+        names.extend(route.sticky.as_ref().map(|_| "sticky"));
+        names
+    }
+
+    /// Every setting of [`Self::policy_of_route`] and [`Self::edge_of_route`], with who says so.
     pub fn explain_route(&self, route: Option<&Route>, service: &ServiceName) -> Vec<ExplainedLimit> {
-        self.route_layers(route, service).explain()
+        let mut explained = self.route_layers(route, service).explain();
+        explained.extend(self.edge_layers(route, service).explain());
+        explained
     }
 
     /// Every setting of [`Self::policy_of_call`], with who says so.
@@ -80,6 +100,13 @@ impl System {
         Layers(layers)
     }
 
+    fn edge_layers<'a>(&'a self, route: Option<&'a Route>, service: &ServiceName) -> EdgeLayers<'a> {
+        let mut layers = vec![(Scope::Gateway, &self.gateway.edge)];
+        layers.extend(self.services.get(service).map(|service| (Scope::Service, &service.edge)));
+        layers.extend(route.map(|route| (Scope::Route, &route.edge)));
+        EdgeLayers(layers)
+    }
+
     fn call_layers<'a>(&'a self, caller: &ServiceName, callee: &ServiceName) -> Layers<'a> {
         let call = self.services.get(caller).and_then(|caller| caller.calls.get(callee));
         let mut layers = vec![(Scope::Default, &self.policy)];
@@ -96,6 +123,8 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// What holds for requests from outside unless a service or route says otherwise.
     pub policy: Limits,
+    /// What it does itself unless a service or route says otherwise.
+    pub edge: EdgeRules,
     /// Who can say who a client is; without it nobody is asked.
     pub auth: Option<Auth>,
     /// How it speaks TLS; it speaks plain HTTP if absent.
@@ -143,6 +172,8 @@ pub struct Service {
     pub database: Option<Database>,
     /// What holds for calls to it unless the caller or the route says otherwise.
     pub policy: Limits,
+    /// What the gateway does itself with requests for it unless the route says otherwise.
+    pub edge: EdgeRules,
     /// What is asked of whoever calls it from outside, unless the route says otherwise.
     pub require: Option<Require>,
 }
@@ -274,10 +305,16 @@ pub struct Route {
     pub methods: Vec<String>,
     /// Headers that the request must carry.
     pub headers: Vec<HeaderMatch>,
-    /// Where it leads, in proportion to the weights; at least one.
+    /// Where it leads, in proportion to the weights; at least one, unless it is a redirect.
     pub to: Vec<Target>,
+    /// Where the gateway sends whoever asks, in place of asking a service.
+    pub redirect: Option<Redirect>,
+    /// By what a client gets the same of several targets again.
+    pub sticky: Option<Sticky>,
     /// What holds for requests over this route.
     pub policy: Limits,
+    /// What the gateway does itself with them.
+    pub edge: EdgeRules,
     /// What is asked of whoever makes them.
     pub require: Option<Require>,
     /// The line that declares it.

@@ -59,6 +59,8 @@ impl Shared {
             system.services.keys().map(|name| of_service(name.as_str(), &instances, &health)).collect();
         let view = self.system_view();
         let (stats, reloads) = (self.gateway.stats(), self.certificates.counts());
+        let limits = self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded]));
+        let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
         Scrape {
             calls: self.metrics.totals(),
             services,
@@ -75,6 +77,8 @@ impl Shared {
                 handshakes: [stats.handshakes, stats.handshakes_failed, stats.handshakes_dropped],
                 certificates: self.certificates.ends().into_iter().map(|end| (end.name, end.at)).collect(),
                 certificate_reloads: [reloads.reloaded, reloads.failed],
+                limits: limits.collect(),
+                mirrors: mirrors.collect(),
             },
             missing: self.missing(),
         }

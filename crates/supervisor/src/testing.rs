@@ -37,6 +37,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
+        edge: Default::default(),
         require: None,
     };
     System {
@@ -47,6 +48,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
         gateway: Gateway {
             listen: "127.0.0.1:0".parse().unwrap(),
             policy: Limits::default(),
+            edge: Default::default(),
             auth: None,
             tls: None,
         },

@@ -323,6 +323,12 @@ pub struct RouteView {
     pub headers: Vec<String>,
     /// Where it leads: service and weight.
     pub to: Vec<TargetView>,
+    /// Where the gateway sends whoever asks, in place of asking a service: `308 /new/{rest}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<String>,
+    /// What the gateway itself does with its requests, by the keys of the manifest: `cors`, `rate_limit`, `sticky`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edge: Vec<String>,
     /// The file and line that declare it.
     pub place: String,
 }

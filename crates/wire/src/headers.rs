@@ -20,6 +20,8 @@ pub const PRINCIPAL: &str = "madang-principal";
 pub const PRIORITY: &str = "madang-priority";
 /// In an answer: what it stands in for a failure as, `static` or `last-good`.
 pub const FALLBACK: &str = "madang-fallback";
+/// That this is a copy of a request, whose answer nobody sees.
+pub const MIRROR: &str = "madang-mirror";
 /// The id of the request from outside; the same over all calls made on its behalf.
 pub const REQUEST_ID: &str = "x-request-id";
 /// W3C Trace Context: the caller's span.

@@ -44,6 +44,14 @@ codes! {
     STALLED = "MDG-GW-006", 408, "The body of the request did not come in time";
     /// As many connections as may have become tunnels.
     TOO_MANY_TUNNELS = "MDG-GW-010", 503, "Too many connections speak another protocol than HTTP";
+    /// A rate limit of the gateway has nothing left for whoever asks.
+    RATE_LIMITED = "MDG-GW-020", 429, "Too many requests";
+    /// The body is larger than the gateway takes.
+    BODY_TOO_LARGE = "MDG-GW-021", 413, "The body of the request is too large";
+    /// A page of another origin asks whether it may ask.
+    FOREIGN_ORIGIN = "MDG-GW-022", 403, "Pages of this origin may not ask";
+    /// A service answered with an error that is not a problem yet.
+    SERVICE_ERROR = "MDG-GW-023", 502, "The service answered with an error";
     /// A route asks for whom the request is made, and it does not say.
     NO_CREDENTIAL = "MDG-AUTH-001", 401, "The request does not say for whom it is made";
     /// The token or key of a request is not good.

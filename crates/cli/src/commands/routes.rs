@@ -21,14 +21,15 @@ pub async fn run(client: &Client, output: &Output) -> Result<(), Failure> {
 
 /// The routes as a table.
 pub fn table(routes: &[RouteView]) -> Table {
-    let mut table = Table::new(&["PATH", "METHODS", "HOST", "HEADERS", "TO", "PLACE"]);
+    let mut table = Table::new(&["PATH", "METHODS", "HOST", "HEADERS", "TO", "EDGE", "PLACE"]);
     for route in routes {
         table.row([
             Cell::new(&route.path),
             any(&route.methods.join(",")),
             any(route.host.as_deref().unwrap_or_default()),
             Cell::maybe((!route.headers.is_empty()).then(|| route.headers.join(", "))),
-            Cell::new(targets(&route.to)),
+            Cell::new(route.redirect.clone().unwrap_or_else(|| targets(&route.to))),
+            Cell::maybe((!route.edge.is_empty()).then(|| route.edge.join(", "))),
             Cell::new(&route.place).paint(Paint::Faint),
         ]);
     }

@@ -47,8 +47,8 @@ async fn a_bad_one_is_refused_with_the_line() {
                    ·   ╰── unknown key
                    ╰────
                   help: did you mean `routes`? The keys of a service are `owner`, `domain`, `url`, `listen`,
-                        `protocol`, `timeout`, `policy`, `calls`, `database`, `require`, `routes`, `run`, `build`,
-                        `health`, `port`, `replicas`, `env`, `depends_on`, `requires`
+                        `protocol`, `timeout`, `policy`, `edge`, `calls`, `database`, `require`, `routes`, `run`,
+                        `build`, `health`, `port`, `replicas`, `env`, `depends_on`, `requires`
 
                 the manifest has a problem
             "#]],

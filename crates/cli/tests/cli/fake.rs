@@ -266,6 +266,8 @@ pub fn route(path: &str, to: &[(&str, u32)]) -> RouteView {
         methods: Vec::new(),
         headers: Vec::new(),
         to: to.iter().map(target).collect(),
+        redirect: None,
+        edge: Vec::new(),
         place: "madang.toml:7".into(),
     }
 }

@@ -36,6 +36,8 @@ impl Asked {
             methods: Vec::new(),
             headers: Vec::new(),
             to: Vec::<TargetView>::new(),
+            redirect: None,
+            edge: Vec::new(),
             place: String::new(),
         }
     }

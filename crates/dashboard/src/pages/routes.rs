@@ -22,7 +22,8 @@ fn table(routes: &[RouteView]) -> Markup {
                 caption.hidden { "Routes in the order of precedence" }
                 thead { tr {
                     th.number scope="col" { "#" } th scope="col" { "Methods" } th scope="col" { "Host" } th scope="col" { "Path" }
-                    th scope="col" { "Headers" } th scope="col" { "Leads to" } th scope="col" { "Declared in" } th scope="col" { "Traces" }
+                    th scope="col" { "Headers" } th scope="col" { "Leads to" } th scope="col" { "At the edge" }
+                    th scope="col" { "Declared in" } th scope="col" { "Traces" }
                 } }
                 tbody { @for (number, route) in routes.iter().enumerate() { (row(number + 1, route)) } }
             }
@@ -46,7 +47,9 @@ fn row(number: usize, route: &RouteView) -> Markup {
                     @if route.to.len() > 1 { " " span.muted { (percent(target.weight, all)) } }
                     " "
                 }
+                @if let Some(redirect) = &route.redirect { code { (redirect) } }
             }
+            td { (route.edge.join(", ")) }
             td.muted { (route.place) }
             td { (format::traces(&route.path)) }
         }

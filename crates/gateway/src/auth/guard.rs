@@ -7,7 +7,6 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName};
-use madang_calls::Principal;
 use madang_model::{Auth, ClaimPath, Demand};
 
 use super::{
@@ -56,7 +55,7 @@ pub(crate) struct Visitor<'a> {
 
 /// Whether a request is let in.
 pub(crate) enum Admission {
-    As(Principal),
+    As(Arc<Sealed>),
     /// Its key is being fetched.
     Wait(Waiting),
     Not(Denied),
@@ -76,7 +75,7 @@ impl Guard {
             return Admission::Not(self.denied(reason));
         }
         Credential::strip(headers, self.gatekeeper.key_header.as_ref());
-        Admission::As(known.principal.clone())
+        Admission::As(known)
     }
 
     pub(crate) fn denied(&self, reason: Reason) -> Denied {

@@ -24,7 +24,7 @@ pub(crate) mod sealed;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod who;
+pub(crate) mod who;
 
 pub use api_keys::ApiKey;
 pub use identity::Identity;

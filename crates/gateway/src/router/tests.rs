@@ -25,6 +25,9 @@ fn route(text: &str) -> Route {
             .collect(),
         to: Vec::new(),
         policy: Limits::default(),
+        redirect: None,
+        sticky: None,
+        edge: Default::default(),
         require: None,
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }

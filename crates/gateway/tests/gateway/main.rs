@@ -2,6 +2,7 @@
 
 mod changes;
 mod doors;
+mod edge;
 mod framing;
 mod grpc;
 mod identity;

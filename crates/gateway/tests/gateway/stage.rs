@@ -78,7 +78,10 @@ pub fn route(text: &str) -> Route {
             .map(|(name, value)| HeaderMatch { name: name.into(), value: value.into() })
             .collect(),
         to: to.split(',').map(target).collect(),
+        redirect: None,
+        sticky: None,
         policy: Limits::default(),
+        edge: Default::default(),
         require: None,
         place: Place { file: PathBuf::from("madang.toml"), line: 1 },
     }
@@ -101,6 +104,7 @@ fn service(name: &ServiceName) -> Service {
         calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
         database: None,
         policy: Limits::default(),
+        edge: Default::default(),
         require: None,
     }
 }
@@ -114,7 +118,13 @@ pub fn system(routes: &[&str]) -> System {
         root: PathBuf::from("/"),
         files: Vec::new(),
         secrets: "/madang-secrets.toml".into(),
-        gateway: FrontDoor { listen: ANY, policy: timeout(Duration::from_secs(5)), auth: None, tls: None },
+        gateway: FrontDoor {
+            listen: ANY,
+            policy: timeout(Duration::from_secs(5)),
+            edge: Default::default(),
+            auth: None,
+            tls: None,
+        },
         telemetry: Default::default(),
         admin: Default::default(),
         policy: Limits::default(),

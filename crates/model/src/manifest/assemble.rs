@@ -14,8 +14,8 @@ use super::{
     source::Spot,
 };
 use crate::{
-    Gateway, HeaderMatch, Limits, Placement, PortRule, Route, Service, ServiceName, System, SystemName,
-    Target, Unit, UnitName,
+    EdgeRules, Gateway, HeaderMatch, Limits, Placement, PortRule, Route, Service, ServiceName, System,
+    SystemName, Target, Unit, UnitName,
 };
 
 /// Builds the system. Nothing can fail any more, except that a unit without a command would be left out: the
@@ -47,6 +47,7 @@ pub(super) fn system(
         gateway: Gateway {
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
             policy: limits(&raw.gateway_policy),
+            edge: rules_of_edge(&raw.gateway_edge),
             auth: raw.auth.as_ref().map(RawAuth::in_force),
             tls: raw.tls.as_ref().map(|tls| tls.in_force(root)),
         },
@@ -81,11 +82,16 @@ fn service(
         calls_at: declares_calls.map_or(&service.name.spot, |key| &key.spot).place(),
         database: rules::database(service, raw, system.as_str(), root),
         policy: limits(&service.policy),
+        edge: rules_of_edge(&service.edge),
         require: service.require.as_ref().map(|it| it.value.clone()),
     }
 }
 
 fn limits(said: &Limits<Spot>) -> Limits {
+    said.placed(Spot::place)
+}
+
+fn rules_of_edge(said: &EdgeRules<Spot>) -> EdgeRules {
     said.placed(Spot::place)
 }
 
@@ -118,7 +124,10 @@ fn route(raw: &RawRoute) -> Route {
             .map(|(name, value)| HeaderMatch { name: name.clone(), value: value.value.clone() })
             .collect(),
         to: to.map(|to| Target { service: to.service.value.clone(), weight: to.weight.value }).collect(),
+        redirect: raw.redirect.as_ref().map(|at| at.value.clone()),
+        sticky: raw.sticky.as_ref().map(|at| at.value.clone()),
         policy: limits(&raw.policy),
+        edge: rules_of_edge(&raw.edge),
         require: raw.require.as_ref().map(|it| it.value.clone()),
         place: raw.spot.place(),
     }

@@ -70,6 +70,12 @@ codes! {
     UNKNOWN_SECRET = "MDG-MF-038", "A secret is asked for that is not kept";
     OPEN_SECRET = "MDG-MF-039", "A secret would be seen by others";
     NO_CERTIFICATE = "MDG-MF-040", "The gateway speaks TLS and has no certificate";
+    OWN_HEADER = "MDG-MF-045", "A header is changed that the gateway goes by";
+    BAD_REDIRECT = "MDG-MF-046", "A redirect leads nowhere, or anywhere";
+    NO_CHOICE = "MDG-MF-047", "A choice is kept where there is none";
+    BAD_MIRROR = "MDG-MF-048", "Requests are copied to where they go anyway";
+    OPEN_CORS = "MDG-MF-049", "Every page could act for whoever is logged in";
+    COMPRESSED_SECRETS = "MDG-MF-050", "Secrets would be compressed beside what others choose";
 }
 
 /// One problem of a manifest, with its place.

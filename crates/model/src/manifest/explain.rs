@@ -15,8 +15,8 @@ use super::{
     tls::RawTls,
 };
 use crate::{
-    AdminListener, Auth, ClaimPath, Database, ForwardProtocol, Limits, Place, PortRule, Protocol, Require,
-    Scope, SystemName, Telemetry, TlsVersion, format_duration, format_size,
+    AdminListener, Auth, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Place, PortRule, Protocol,
+    Require, Scope, SystemName, Telemetry, TlsVersion, format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -69,6 +69,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     list.auth(raw.auth.as_ref());
     list.tls(raw.tls.as_ref());
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
+    list.edge("gateway.edge", &raw.gateway_edge);
     list.telemetry(&raw.telemetry);
     list.defaults(&raw.policy);
     for service in plan::services(raw).into_values() {
@@ -217,6 +218,7 @@ impl List {
         self.option(key("listen"), service.listen.as_ref(), quoted);
         self.or_default(key("protocol"), service.protocol.as_ref(), protocol, protocol(&Protocol::default()));
         self.limits(&key("policy"), &service.policy, Scope::Service);
+        self.edge(&key("edge"), &service.edge);
         self.require(&key, service.require.as_ref());
         for call in &service.calls {
             let key = key(&format!("calls.{}", call.to.value));
@@ -272,8 +274,22 @@ impl List {
         for RawTarget { service, weight } in &route.to {
             self.given(key(&format!("to.{}", service.value)), &service.spot, weight.value.to_string());
         }
+        if let Some(At { value, spot }) = &route.redirect {
+            self.given(key("redirect"), spot, crate::inline(&serde_json::json!(value)));
+        }
+        if let Some(At { value, spot }) = &route.sticky {
+            self.given(key("sticky"), spot, crate::inline(&serde_json::json!(value)));
+        }
         self.limits(&key("policy"), &route.policy, Scope::Route);
+        self.edge(&key("edge"), &route.edge);
         self.require(&key, route.require.as_ref());
+    }
+
+    /// What a scope says of what the gateway itself does.
+    fn edge(&mut self, prefix: &str, rules: &EdgeRules<Spot>) {
+        for rule in &rules.0 {
+            self.given(format!("{prefix}.{}", rule.name), &rule.place, crate::inline(&rule.value()));
+        }
     }
 
     /// What a scope says of calls.

@@ -7,6 +7,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue};
 
+mod edge;
+
 use super::{error::Code, pattern, variables};
 use crate::{
     Auth, BaseUrl, ParseUrlError, ServiceName, Url, WebUrl, nearest, parse_duration, parse_size,
@@ -68,6 +70,25 @@ pub(super) enum Format {
     Glob,
     /// `java`, `./bin/tool`.
     Program,
+    /// `100/m`.
+    Rate,
+    /// `address`, `header:x-tenant`.
+    Per,
+    /// `64KiB`, of a body.
+    Bytes,
+    /// `https://shop.example`, of a page.
+    Origin,
+    /// `/api`.
+    Prefix,
+    /// The name of a header that a manifest may change.
+    EditName,
+    /// `{address}`, and text around it.
+    EditValue,
+    /// `/new/{rest}`, `https://new.example{path}`.
+    RedirectTo,
+    CookieName,
+    /// `text/*`.
+    MediaRange,
 }
 
 /// The methods that a route can be for.
@@ -137,6 +158,16 @@ impl Format {
             Self::Json => json(text),
             Self::Glob => glob(text),
             Self::Program => program(text),
+            Self::Rate => edge::rate(text),
+            Self::Per => edge::per(text),
+            Self::Bytes => edge::bytes(text),
+            Self::Origin => edge::origin(text),
+            Self::Prefix => edge::prefix(text),
+            Self::EditName => edge::edit_name(text),
+            Self::EditValue => edge::edit_value(text),
+            Self::RedirectTo => edge::redirect_to(text),
+            Self::CookieName => edge::cookie_name(text),
+            Self::MediaRange => edge::media_range(text),
         }
     }
 
@@ -153,6 +184,7 @@ impl Format {
                 | Self::Issuer
                 | Self::Keys
                 | Self::HeaderValue
+                | Self::EditValue
         )
     }
 
@@ -161,12 +193,17 @@ impl Format {
         Some(match self {
             Self::Name => "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
             Self::Duration | Self::Leeway => "^[0-9]+(ms|s|m|h|d)$",
-            Self::Size => "^[0-9]+(KiB|MiB|GiB|TiB)$",
+            Self::Size | Self::Bytes => "^[0-9]+(KiB|MiB|GiB|TiB)$",
+            Self::Rate => "^[0-9]+/[0-9]*(s|m|h|d)$",
+            Self::Per => "^(address|principal|key|all|header:.+)$",
+            Self::Origin => "^[a-z][a-z0-9+.-]*://",
+            Self::Prefix => "^/",
+            Self::MediaRange => "^[^/]+/[^/]+$",
             Self::Hedge => "^([0-9]+(ms|s|m|h|d)|p[5-9][0-9])$",
             Self::Requests => "^([A-Z]+( /.*)?|/.*)$",
             Self::Path | Self::Health => "^/",
             Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
-            Self::Header => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+            Self::Header | Self::EditName | Self::CookieName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
             Self::Database => "^(sqlite|postgres|sqlite:.+|postgres(ql)?://.+)$",
             Self::PostgresServer => "^postgres(ql)?://",
             Self::Program => "^[^ \\t]+$",
@@ -274,6 +311,13 @@ fn health(text: &str) -> Result<(), Unfit> {
         "it is not a path of a URL",
         "write the path that answers 2xx when ready, such as \"/healthz\"",
     )
+}
+
+/// A path of unreserved characters (RFC 3986, section 2.3) in its one form: what it means cannot change on the way.
+fn is_plain_path(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let dots = |segment: &str| matches!(segment, "." | "..");
+    text.starts_with('/') && text.bytes().all(plain) && !text.split('/').any(dots)
 }
 
 fn method(text: &str) -> Result<(), Unfit> {

@@ -3,6 +3,10 @@
 //! This is the only list of them. The checks, the hints for a misspelt or misplaced key and the JSON Schema
 //! are all made from it.
 
+mod edge;
+
+pub(super) use edge::*;
+
 use super::format::Format;
 
 /// A table of the manifest.
@@ -74,7 +78,7 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 26] = [
+pub(super) static TABLES: [&Table; 36] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
@@ -101,6 +105,16 @@ pub(super) static TABLES: [&Table; 26] = [
     &CONCURRENCY,
     &FALLBACK,
     &FAULT,
+    &EDGE,
+    &RATE_LIMIT,
+    &CORS,
+    &PATH_EDIT,
+    &HEADER_EDITS,
+    &MIRROR,
+    &COMPRESS,
+    &PROBLEMS,
+    &REDIRECT,
+    &STICKY,
 ];
 
 /// `madang.toml` itself.
@@ -164,6 +178,11 @@ pub(super) static GATEWAY: Table = Table {
             "timeout",
             TIMEOUT,
             "The total time of a request unless its service or route says otherwise. Default: that of [policy].",
+        ),
+        key(
+            "edge",
+            Shape::Table(&EDGE),
+            "What the gateway itself does with requests unless their service or route says otherwise.",
         ),
         key(
             "auth",
@@ -444,6 +463,11 @@ const SERVICE_KEYS: &[Key] = &[
         "What holds for calls to it, whoever makes them, unless the caller or the route says otherwise.",
     ),
     key(
+        "edge",
+        Shape::Table(&EDGE),
+        "What the gateway itself does with requests for it, unless the route says otherwise; calls of other services pass none of it.",
+    ),
+    key(
         "calls",
         CALLS,
         "The services it may call: names, or a table from names to limits. It says nothing about the order of starting.",
@@ -515,36 +539,50 @@ pub(super) static UNIT: Table = Table {
 pub(super) static ROUTE: Table = Table {
     noun: "a route",
     schema: "route",
-    groups: &[&[
-        required(
-            "path",
-            Shape::Text(Format::Path),
-            "The path: `/users/{id}`, `/users/*/orders`; `/users/**` matches `/users` and all below it.",
-        ),
-        key(
-            "host",
-            Shape::Text(Format::Host),
-            "The host it is for, as `shop.example` or `*.shop.example`; any if absent.",
-        ),
-        key("methods", Shape::List(&Shape::Text(Format::Method)), "The methods it is for; any if absent."),
-        key(
-            "headers",
-            Shape::Map(Format::Header, &Shape::Text(Format::HeaderValue)),
-            "Headers that the request must carry, with their exact values.",
-        ),
-        key(
-            "to",
-            Shape::AnyOf(&[Shape::Text(Format::Name), Shape::Map(Format::Name, &Shape::Whole(0, 1_000_000))]),
-            "Where it leads: a service, or a table from services to weights. Within a service it leads to that service if absent.",
-        ),
-        key("timeout", TIMEOUT, "The total time of a request over this route; short for that of `policy`."),
-        key("policy", Shape::Table(&ROUTE_POLICY), "What holds for requests over this route."),
-        key(
-            "require",
-            REQUIRED,
-            "What is asked of whoever makes the requests: \"none\", \"principal\" for whoever is known, or what must hold of them. Default: what their service says.",
-        ),
-    ]],
+    groups: &[
+        &[
+            required(
+                "path",
+                Shape::Text(Format::Path),
+                "The path: `/users/{id}`, `/users/*/orders`; `/users/**` matches `/users` and all below it.",
+            ),
+            key(
+                "host",
+                Shape::Text(Format::Host),
+                "The host it is for, as `shop.example` or `*.shop.example`; any if absent.",
+            ),
+            key(
+                "methods",
+                Shape::List(&Shape::Text(Format::Method)),
+                "The methods it is for; any if absent.",
+            ),
+            key(
+                "headers",
+                Shape::Map(Format::Header, &Shape::Text(Format::HeaderValue)),
+                "Headers that the request must carry, with their exact values.",
+            ),
+            key(
+                "to",
+                Shape::AnyOf(&[
+                    Shape::Text(Format::Name),
+                    Shape::Map(Format::Name, &Shape::Whole(0, 1_000_000)),
+                ]),
+                "Where it leads: a service, or a table from services to weights. Within a service it leads to that service if absent.",
+            ),
+            key(
+                "timeout",
+                TIMEOUT,
+                "The total time of a request over this route; short for that of `policy`.",
+            ),
+            key("policy", Shape::Table(&ROUTE_POLICY), "What holds for requests over this route."),
+            key(
+                "require",
+                REQUIRED,
+                "What is asked of whoever makes the requests: \"none\", \"principal\" for whoever is known, or what must hold of them. Default: what their service says.",
+            ),
+        ],
+        edge::OF_ROUTE,
+    ],
     forms: &[],
 };
 

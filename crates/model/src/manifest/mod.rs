@@ -8,6 +8,7 @@
 mod assemble;
 mod auth;
 mod check;
+mod edge;
 mod error;
 mod explain;
 mod files;

@@ -4,14 +4,15 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     auth::{RawAuth, RawRequire},
-    format, policy,
+    edge, format, policy,
     source::{At, Spot},
     telemetry::RawTelemetry,
     tls::RawTls,
     tree::{Entry, Node, Value},
 };
 use crate::{
-    AdminListener, DomainName, Limits, PortRule, Protocol, Scope, ServiceName, SystemName, UnitName, Url,
+    AdminListener, DomainName, EdgeRules, Limits, PortRule, Protocol, Redirect, Scope, ServiceName,
+    SystemName, UnitName, Url, edge::Sticky,
 };
 
 /// All files of a manifest.
@@ -33,6 +34,7 @@ pub(super) struct RawSystem {
     pub admin: Option<At<AdminListener>>,
     pub policy: Limits<Spot>,
     pub gateway_policy: Limits<Spot>,
+    pub gateway_edge: EdgeRules<Spot>,
     pub services: Vec<RawService>,
     pub units: Vec<RawUnit>,
     pub routes: Vec<RawRoute>,
@@ -56,6 +58,7 @@ pub(super) struct RawService {
     pub listen: Option<At<SocketAddr>>,
     pub protocol: Option<At<Protocol>>,
     pub policy: Limits<Spot>,
+    pub edge: EdgeRules<Spot>,
     pub calls: Vec<RawCall>,
     pub require: Option<RawRequire>,
     pub database: Option<At<String>>,
@@ -104,7 +107,12 @@ pub(super) struct RawRoute {
     pub to: Vec<RawTarget>,
     /// The place of a `to` without any weight above zero, or of a route that leads nowhere.
     pub nowhere: Option<Spot>,
+    /// Whether there is a `to`.
+    pub has_to: bool,
+    pub redirect: Option<At<Redirect>>,
+    pub sticky: Option<At<Sticky>>,
     pub policy: Limits<Spot>,
+    pub edge: EdgeRules<Spot>,
     pub require: Option<RawRequire>,
     /// Whether nothing in it was refused: only then is it known what it matches.
     pub sound: bool,
@@ -137,6 +145,7 @@ impl RawSystem {
             let asks = |tls: &Node| tls.get("client_ca").is_some() || tls.is_broken();
             self.has_tls_clients = tls.is_some_and(asks) || gateway.is_broken();
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
+            self.gateway_edge = edge::of(gateway);
         }
         self.telemetry = tree.get("telemetry").map(RawTelemetry::of).unwrap_or_default();
         self.admin = tree.get("admin").and_then(|admin| admin.get("listen")).and_then(admin_listener);
@@ -176,6 +185,7 @@ fn service(name: At<ServiceName>, node: &Node) -> RawService {
         listen: node.get("listen").and_then(address),
         protocol: node.get("protocol").and_then(protocol),
         policy: policy::of(node, Scope::Service),
+        edge: edge::of(node),
         calls: node.get("calls").map(calls).unwrap_or_default(),
         require: node.get("require").and_then(RawRequire::of),
         database: node.get("database").and_then(text),
@@ -229,8 +239,11 @@ fn routes(list: &Node, of: Option<&At<ServiceName>>) -> Vec<RawRoute> {
 fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
     let path = text(node).or_else(|| node.get("path").and_then(text))?;
     let headers = node.get("headers").map(Node::entries).unwrap_or_default();
+    let redirect = node.get("redirect").and_then(edge::redirect);
     let (to, nowhere) = match (node.get("to"), of) {
         (Some(to), _) => targets(to),
+        // Nobody is asked; whether it is a good one is another question.
+        (None, _) if node.get("redirect").is_some() => (Vec::new(), None),
         (None, Some(of)) => {
             let to = At { value: of.value.clone(), spot: path.spot.clone() };
             (vec![RawTarget { service: to, weight: At { value: 1, spot: path.spot.clone() } }], None)
@@ -248,7 +261,11 @@ fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
         headers: headers.iter().filter_map(|e| Some((e.key.to_ascii_lowercase(), text(&e.node)?))).collect(),
         to,
         nowhere,
+        has_to: node.get("to").is_some(),
+        redirect,
+        sticky: node.get("sticky").and_then(edge::sticky),
         policy: policy::of(node, Scope::Route),
+        edge: edge::of(node),
         require: node.get("require").and_then(RawRequire::of),
         sound: !node.is_broken(),
     })

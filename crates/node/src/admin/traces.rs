@@ -124,6 +124,8 @@ mod tests {
             methods: Vec::new(),
             headers: Vec::new(),
             to: Vec::new(),
+            redirect: None,
+            edge: Vec::new(),
             place: String::new(),
         };
         let routes = [view("/orders/**"), view("/users/**")];

@@ -71,6 +71,10 @@ pub struct NodeGauges {
     pub certificates: Vec<(String, u64)>,
     /// How often their files were read again and are in force, and how often what was in force stayed.
     pub certificate_reloads: [u64; 2],
+    /// What its rate limits did, by their scope and name: requests refused, and counted together with others'.
+    pub limits: Vec<(String, [u64; 2])>,
+    /// What became of copies of requests, by the service that gets them: sent, and left out.
+    pub mirrors: Vec<(String, [u64; 2])>,
 }
 
 /// All of it, in a format.

@@ -99,6 +99,7 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
     for (what, count) in [("asked", asked), ("refused", refused), ("silent", silent)] {
         family.add(&[("what", what)], count as f64);
     }
+    edge(writer, node);
     if !node.certificates.is_empty() {
         tls(writer, node);
     }
@@ -121,6 +122,26 @@ fn tls(writer: &mut Writer, node: &NodeGauges) {
     for (result, count) in ["agreed", "failed", "dropped"].iter().zip(node.handshakes) {
         family.add(&[("result", result)], count as f64);
     }
+}
+
+/// What the gateway itself did with requests.
+fn edge(writer: &mut Writer, node: &NodeGauges) {
+    let mut family = |name: &str, help: &str, label: &str, all: &[(String, [u64; 2])], at: usize| {
+        if all.is_empty() {
+            return;
+        }
+        let mut family = writer.family(name, Kind::Counter, help);
+        all.iter().for_each(|(of, counts)| family.add(&[(label, of)], counts[at] as f64));
+    };
+    let help = "Requests that a rate limit refused.";
+    family("madang_gateway_rate_limited", help, "limit", &node.limits, 0);
+    let help =
+        "Requests that a rate limit counted with others', because more clients owed than are told apart.";
+    family("madang_gateway_rate_limit_crowded", help, "limit", &node.limits, 1);
+    let help = "Copies of requests that were sent.";
+    family("madang_gateway_mirrored", help, "service", &node.mirrors, 0);
+    let help = "Requests that were not copied: too many copies under way, or too large a body.";
+    family("madang_gateway_mirror_left_out", help, "service", &node.mirrors, 1);
 }
 
 pub(super) fn missing(writer: &mut Writer, missing: &[Missing]) {

@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// The keys of a service that say something of how it is called; all others are about a program that runs here.
-const OF_CALLS: &[&str] =
-    &["name", "owner", "domain", "url", "listen", "protocol", "timeout", "policy", "require", "routes"];
+const OF_CALLS: &[&str] = &[
+    "name", "owner", "domain", "url", "listen", "protocol", "timeout", "policy", "edge", "require", "routes",
+];
 /// Those that a service may have besides that others start: its instances may ask for the services they call.
 const OF_JOINING: &[&str] = &["run", "calls"];
 
@@ -81,10 +82,10 @@ fn keys(service: &RawService, says: &Spot, found: &mut Found) {
     let names: Vec<_> = own.iter().map(|key| format!("`{}`", key.value)).collect();
     let help = match service.has_url {
         true => {
-            "remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `require` and `routes`"
+            "remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `edge`, `require` and `routes`"
         }
         false => {
-            "write the command in `run` if Madang is to run it; otherwise keep of the keys of a service only `run`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `require`, `calls` and `routes`"
+            "write the command in `run` if Madang is to run it; otherwise keep of the keys of a service only `run`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `edge`, `require`, `calls` and `routes`"
         }
     };
     let mut error = ManifestError::new(

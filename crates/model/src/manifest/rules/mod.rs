@@ -2,6 +2,7 @@
 
 mod auth;
 mod databases;
+mod edge;
 mod elsewhere;
 mod env;
 mod order;
@@ -32,5 +33,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     telemetry::check(raw, found);
     auth::check(raw, found);
     tls::check(raw, found);
+    edge::check(raw, found);
     databases::check(raw, system, root, found);
 }

@@ -180,8 +180,8 @@ fn an_error_in_an_overlay_is_shown_there() {
              6 │ [policy]
                ╰────
               help: did you mean `replicas`? The keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`,
-                    `timeout`, `policy`, `calls`, `database`, `require`, `routes`, `run`, `build`, `health`, `port`,
-                    `replicas`, `env`, `depends_on`, `requires`
+                    `timeout`, `policy`, `edge`, `calls`, `database`, `require`, `routes`, `run`, `build`, `health`,
+                    `port`, `replicas`, `env`, `depends_on`, `requires`
             MDG-MF-033
 
               × `attempt_timeout` is more than `timeout`: "11s" and "10s"

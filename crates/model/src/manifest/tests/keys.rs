@@ -27,6 +27,17 @@ postgres = "postgres://db"
 listen = 4000
 timeout = "1s"
 
+[gateway.edge]
+rate_limit = [{ rate = "100/m", burst = 7, per = "header:x-a", name = "many" }, "5/s"]
+max_body = "1MiB"
+cors = { origins = ["https://shop.example"], methods = ["GET"], headers = ["x-a"], expose = ["etag"], credentials = true, max_age = "1h" }
+path = { strip = "/api", add = "/v2" }
+request_headers = { remove = ["x-a"], set = { x-b = "{address}" }, add = { x-c = "1" } }
+answer_headers = { remove = ["server"] }
+mirror = { to = "m", percent = 5, methods = ["POST"], max_body = "1KiB", at_once = 3 }
+compress = { with = ["gzip"], types = ["text/html"], min = "2KiB", beside_secrets = true }
+problems = { statuses = [500], detail = true }
+
 [gateway.auth]
 keys = true
 certificates = true
@@ -155,6 +166,7 @@ faults = [{ hang = true }]
 
 [services.m]
 url = "https://mail.example"
+edge = { problems = true }
 require = "none"
 
 [services.c]
@@ -167,6 +179,8 @@ host = "shop.example"
 methods = ["GET"]
 headers = { x-a = "1" }
 to = { c = 2, a = 1 }
+sticky = { cookie = "variant", max_age = "1d" }
+edge = { rate_limit = false }
 require = "principal"
 timeout = "4s"
 
@@ -201,6 +215,10 @@ scope = "a"
 role = ["b"]
 claim = { c = "d" }
 
+[[routes]]
+path = "/old/**"
+redirect = { to = "/d/{rest}{query}", status = 301 }
+
 [units.u]
 services = ["d"]
 run = "u"
@@ -233,6 +251,7 @@ protocol = "h2c"
 timeout = "2s"
 policy = { retries = 1 }
 calls = ["a"]
+edge = { compress = false }
 database = "sqlite"
 depends_on = ["e"]
 requires = ["b"]
@@ -318,6 +337,24 @@ fn every_key_is_tried() {
     assert_eq!(keys(&[&auth.get("issuers").unwrap().items()[0]]), in_schema(&keys::ISSUER));
     let required: Vec<_> = routes.iter().filter_map(|route| route.get("require")).collect();
     assert_eq!(keys(&required), in_schema(&keys::REQUIRE));
+    let edge = manifest.get("gateway").unwrap().get("edge").unwrap();
+    assert_eq!(keys(&[edge]), in_schema(&keys::EDGE));
+    assert_eq!(keys(&[&edge.get("rate_limit").unwrap().items()[0]]), in_schema(&keys::RATE_LIMIT));
+    for (key, table) in [
+        ("cors", &keys::CORS),
+        ("path", &keys::PATH_EDIT),
+        ("request_headers", &keys::HEADER_EDITS),
+        ("mirror", &keys::MIRROR),
+        ("compress", &keys::COMPRESS),
+        ("problems", &keys::PROBLEMS),
+    ] {
+        assert_eq!(keys(&[edge.get(key).unwrap()]), in_schema(table), "{key}");
+    }
+    let redirect = routes.iter().find_map(|route| route.get("redirect")).unwrap();
+    assert_eq!(keys(&[redirect]), in_schema(&keys::REDIRECT));
+    let sticky = routes.iter().find_map(|route| route.get("sticky")).unwrap();
+    let tried = keys(&[sticky]).into_iter().chain(["header".to_owned()]).collect::<BTreeSet<_>>();
+    assert_eq!(tried, in_schema(&keys::STICKY), "a header instead");
     let telemetry = manifest.get("telemetry").unwrap();
     assert_eq!(keys(&[telemetry]), in_schema(&TELEMETRY));
     assert_eq!(keys(&[telemetry.get("forward").unwrap()]), in_schema(&FORWARD));

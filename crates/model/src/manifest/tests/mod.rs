@@ -1,6 +1,7 @@
 //! A manifest in memory, and what the tests ask of it.
 
 mod auth;
+mod edge;
 mod environments;
 mod errors;
 mod examples;

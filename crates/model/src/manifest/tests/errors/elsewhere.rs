@@ -29,7 +29,7 @@ fn a_program_of_its_own() {
              7 │ typo = 1
                ╰────
               help: remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`,
-                    `domain`, `protocol`, `listen`, `timeout`, `policy`, `require` and `routes`
+                    `domain`, `protocol`, `listen`, `timeout`, `policy`, `edge`, `require` and `routes`
             MDG-MF-004
 
               × `typo` is not a key of a service
@@ -40,8 +40,8 @@ fn a_program_of_its_own() {
                ·   ╰── unknown key
                ╰────
               help: the keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`, `timeout`, `policy`,
-                    `calls`, `database`, `require`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
-                    `depends_on`, `requires`
+                    `edge`, `calls`, `database`, `require`, `routes`, `run`, `build`, `health`, `port`, `replicas`,
+                    `env`, `depends_on`, `requires`
         "#]],
     );
 }
@@ -211,7 +211,8 @@ fn a_program_that_others_start() {
              4 │ calls = ["pos"]
                ╰────
               help: write the command in `run` if Madang is to run it; otherwise keep of the keys of a service only
-                    `run`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `require`, `calls` and `routes`
+                    `run`, `owner`, `domain`, `protocol`, `listen`, `timeout`, `policy`, `edge`, `require`, `calls` and
+                    `routes`
             MDG-MF-034
 
               × "pos" declares calls to itself

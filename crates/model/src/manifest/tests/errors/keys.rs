@@ -20,8 +20,8 @@ fn unknown_key() {
              4 │ colour = "red"
                ╰────
               help: did you mean `replicas`? The keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`,
-                    `timeout`, `policy`, `calls`, `database`, `require`, `routes`, `run`, `build`, `health`, `port`,
-                    `replicas`, `env`, `depends_on`, `requires`
+                    `timeout`, `policy`, `edge`, `calls`, `database`, `require`, `routes`, `run`, `build`, `health`,
+                    `port`, `replicas`, `env`, `depends_on`, `requires`
             MDG-MF-004
 
               × `colour` is not a key of a service
@@ -32,8 +32,8 @@ fn unknown_key() {
                ·    ╰── unknown key
                ╰────
               help: the keys of a service are `owner`, `domain`, `url`, `listen`, `protocol`, `timeout`, `policy`,
-                    `calls`, `database`, `require`, `routes`, `run`, `build`, `health`, `port`, `replicas`, `env`,
-                    `depends_on`, `requires`
+                    `edge`, `calls`, `database`, `require`, `routes`, `run`, `build`, `health`, `port`, `replicas`,
+                    `env`, `depends_on`, `requires`
         "#]],
     );
     refused(
@@ -50,7 +50,7 @@ fn unknown_key() {
              5 │ [services.a]
                ╰────
               help: did you mean `methods`? The keys of a route are `path`, `host`, `methods`, `headers`, `to`,
-                    `timeout`, `policy`, `require`
+                    `timeout`, `policy`, `require`, `redirect`, `sticky`, `edge`
         "#]],
     );
     refused(

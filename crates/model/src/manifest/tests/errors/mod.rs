@@ -2,6 +2,7 @@
 
 mod auth;
 mod databases;
+mod edge;
 mod elsewhere;
 mod files;
 mod keys;

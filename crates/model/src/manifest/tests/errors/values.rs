@@ -493,7 +493,7 @@ fn required_programs() {
                ·     ╰── about a program that Madang runs
                ╰────
               help: remove `url` if Madang is to run it; otherwise keep of the keys of a service only `url`, `owner`,
-                    `domain`, `protocol`, `listen`, `timeout`, `policy`, `require` and `routes`
+                    `domain`, `protocol`, `listen`, `timeout`, `policy`, `edge`, `require` and `routes`
         "#]],
     );
 }
