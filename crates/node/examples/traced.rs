@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use madang_gateway::Identity;
 use madang_telemetry::{Archive, ArchiveConfig, MetricConfig, Metrics, Records, TraceConfig, Traces};
 use mimalloc::MiMalloc;
 use tracing::subscriber::NoSubscriber;
@@ -40,7 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
     let kept = Kept::open(what, &PathBuf::from(folder)).await?;
-    let (_gateway, handle, _directory) = gateway::start(listen, upstream, "{}").await?;
+    let (_gateway, handle, _directory) =
+        gateway::start(listen, upstream, "{}", None, &Identity::new(&[1; 32])).await?;
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     loop {
         ticks.tick().await;

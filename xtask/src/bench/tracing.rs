@@ -133,7 +133,13 @@ fn in_service(options: &Options, release: &Path, folder: &Path) -> Result<bool> 
 
 /// CPU time per request in µs, by program and round.
 fn measure(options: &Options, programs: &[Running], way: Way) -> Result<Vec<Vec<f64>>> {
-    let load = |program: &Running| Load { address: program.http1, http2: false, size: 128, clients: CLIENTS };
+    let load = |program: &Running| Load {
+        address: program.http1,
+        http2: false,
+        size: 128,
+        clients: CLIENTS,
+        fields: &[],
+    };
     let mut cpu = vec![Vec::new(); programs.len()];
     for program in programs {
         load(program).count(options.requests as usize / 4)?;

@@ -7,21 +7,21 @@ use madang_gateway::{Config, Gateway, Handle, Identity, Snapshot};
 use madang_model::{InstanceId, Protocol, ServiceName, System, manifest};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 
+/// What tokens have in `iss`, where whoever asks is asked who they are.
+pub const ISSUER: &str = "https://id.example";
+
 /// Starts it; it ends when the first two are dropped.
 pub async fn start(
     listen: SocketAddr,
     upstream: SocketAddr,
     policy: &str,
+    edge: Option<&str>,
+    identity: &Identity,
 ) -> Result<(Gateway, Handle, Directory), Box<dyn Error>> {
     let service: ServiceName = "bytes".parse()?;
     let directory = Directory::default();
-    let snapshot = Snapshot::compile(
-        &system(listen, policy)?,
-        &directory,
-        &[],
-        &|_, _| Vec::new(),
-        &Identity::new(&[1; 32]),
-    )?;
+    let snapshot =
+        Snapshot::compile(&system(listen, policy, edge)?, &directory, &[], &|_, _| Vec::new(), identity)?;
     let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
     let (gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance = Endpoint {
@@ -36,13 +36,25 @@ pub async fn start(
     Ok((gateway, handle, directory))
 }
 
-fn system(listen: SocketAddr, policy: &str) -> Result<System, Box<dyn Error>> {
+fn system(listen: SocketAddr, policy: &str, edge: Option<&str>) -> Result<System, Box<dyn Error>> {
     let mut routes: Vec<String> = (0..24).map(|n| format!("/area-{n}/items/{{id}}")).collect();
     routes.insert(12, "/bytes/{n}".into());
     let routes = routes.iter().map(|path| format!("{{ path = \"{path}\", methods = [\"GET\"] }}"));
+    let asks = edge.map_or(String::new(), |edge| {
+        format!(
+            "gateway.edge = {edge}
+[[gateway.auth.issuers]]
+issuer = \"{}\"
+jwks = \"{0}/keys\"
+audience = \"bench\"
+",
+            ISSUER
+        )
+    });
     let text = format!(
         "system.name = \"bench\"
 gateway.listen = \"{listen}\"
+{asks}
 [services.bytes]
 run = false
 policy = {policy}

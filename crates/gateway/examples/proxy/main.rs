@@ -1,13 +1,16 @@
 //! A gateway before one service, as one process: what `cargo xtask bench gateway` measures.
 //!
-//! `proxy LISTEN UPSTREAM [POLICY]` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
+//! `proxy LISTEN UPSTREAM [POLICY [EDGE FILE]]` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
 //! that a node has on: counters, request records, trace context; records are taken as a node takes them. POLICY is what
-//! a manifest says of calls: the value of `policy`.
+//! a manifest says of calls: the value of `policy`. EDGE is what it says of the edge: then it also asks for whom requests
+//! are made, and writes a token that is good to FILE. `proxy --signatures` says what making and verifying one takes.
 
 mod gateway;
+mod issuer;
 
-use std::{error::Error, net::SocketAddr, time::Duration};
+use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
+use madang_gateway::Identity;
 use mimalloc::MiMalloc;
 use tracing::subscriber::NoSubscriber;
 
@@ -20,12 +23,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // As in a node, somebody listens to what libraries say, and wants none of it.
     tracing::subscriber::set_global_default(NoSubscriber::new())?;
     let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some("--signatures") {
+        let (made, verified) = issuer::signatures();
+        println!("a signature of Ed25519 is made in {made:?} and verified in {verified:?}");
+        return Ok(());
+    }
     let (Some(listen), Some(upstream)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: proxy LISTEN UPSTREAM [POLICY]".into());
+        return Err("usage: proxy LISTEN UPSTREAM [POLICY [EDGE FILE]]".into());
     };
     let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
     let policy = arguments.next().unwrap_or_else(|| "{}".into());
-    let (_gateway, handle, _directory) = gateway::start(listen, upstream, &policy).await?;
+    let edge = arguments.next().zip(arguments.next());
+    let identity = Identity::new(&[1; 32]);
+    tokio::spawn(identity.clone().run(Arc::new(issuer::Source)));
+    let said = edge.as_ref().map(|(edge, _)| edge.as_str());
+    let (_gateway, handle, _directory) = gateway::start(listen, upstream, &policy, said, &identity).await?;
+    if let Some((_, file)) = edge {
+        std::fs::write(file, issuer::token())?;
+    }
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     loop {
         ticks.tick().await;

@@ -17,13 +17,6 @@ pub struct RateLimit {
     pub burst: u32,
     /// Of whom they are counted.
     pub per: Per,
-    /// Whether all nodes that share a store count together.
-    #[serde(skip_serializing_if = "is_false")]
-    pub shared: bool,
-}
-
-fn is_false(it: &bool) -> bool {
-    !it
 }
 
 /// So many in so long: `100/m`, `5/10s`.

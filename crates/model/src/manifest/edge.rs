@@ -57,7 +57,7 @@ fn rate_limit(node: &Node) -> Option<RateLimit> {
     let per: Per = word(node, "per").and_then(|per| per.parse().ok()).unwrap_or(Per::Address);
     let name = word(node, "name").unwrap_or_else(|| per.to_string().replace(':', "-"));
     let burst = node.get("burst").and_then(whole).map_or(rate.count, |at| at.value);
-    Some(RateLimit { name, rate, burst, per, shared: false })
+    Some(RateLimit { name, rate, burst, per })
 }
 
 fn cors(node: &Node) -> Option<Cors> {

@@ -26,7 +26,14 @@ pub fn count(asked: &[String], folder: &Path) -> Result<()> {
             case.count(&folder.join("bare"), |file| peers::bare(&xtask, upstream.http1, Some(file)))?;
         let madang =
             case.count(&folder.join("madang"), |file| peers::madang(&proxy, upstream.http1, Some(file)))?;
-        println!("{case}: bare hyper {bare}, Madang {madang} ({:+}) instructions a request", madang - bare);
+        let edge = case.count(&folder.join("edge"), |file| {
+            peers::madang_with_edge(&proxy, folder, upstream.http1, Some(file))
+        })?;
+        println!(
+            "{case}: bare hyper {bare}, Madang {madang} ({:+}), with the edge {edge} ({:+}) instructions a request",
+            madang - bare,
+            edge - madang
+        );
     }
     Ok(())
 }

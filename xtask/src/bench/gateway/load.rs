@@ -29,6 +29,8 @@ pub struct Load {
     pub size: usize,
     /// How many requests are in flight at once.
     pub clients: usize,
+    /// What each request says besides. It lives as long as the bench does.
+    pub fields: &'static [(String, String)],
 }
 
 /// One client with its connection.
@@ -105,8 +107,10 @@ impl Load {
             stream.set_nodelay(true)?;
             let target = format!("/bytes/{}", self.size);
             if !self.http2 {
+                let fields = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
                 let request = format!(
-                    "GET {target} HTTP/1.1\r\nhost: shop.example\r\nuser-agent: bench\r\naccept: */*\r\n\r\n"
+                    "GET {target} HTTP/1.1\r\nhost: shop.example\r\nuser-agent: bench\r\naccept: */*\r\n{}\r\n",
+                    fields.collect::<String>()
                 );
                 clients.push(Client::Http1 { stream, request: request.into(), came: Vec::new() });
                 continue;
@@ -115,10 +119,13 @@ impl Load {
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             for _ in 0..STREAMS.min(self.clients) {
-                let request = Request::get(format!("http://shop.example{target}"))
+                let mut request = Request::get(format!("http://shop.example{target}"))
                     .header("user-agent", "bench")
-                    .header("accept", "*/*")
-                    .body(())?;
+                    .header("accept", "*/*");
+                for (name, value) in self.fields {
+                    request = request.header(name, value);
+                }
+                let request = request.body(())?;
                 clients.push(Client::Http2 { sender: sender.clone(), request });
             }
         }

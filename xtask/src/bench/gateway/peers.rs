@@ -24,6 +24,8 @@ pub struct Running {
     pub http1: SocketAddr,
     /// Where it takes HTTP/2 by prior knowledge.
     pub http2: SocketAddr,
+    /// What each request to it says besides.
+    pub fields: &'static [(String, String)],
 }
 
 /// The core that the proxies run on; clients and the upstream have another.
@@ -66,6 +68,38 @@ pub fn madang_with_all(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
     let mut command = pinned(PROXY_CORE, proxy);
     command.args([&listen.to_string(), &upstream.to_string(), ALL]);
     Running::start("Madang, all", &mut command, listen, listen)
+}
+
+/// What the gateway does itself: a limit that is never met, pages of another origin, a largest body.
+const EDGE: &str = r#"{ rate_limit = { rate = "1000000/s", per = "principal" }, max_body = "1MiB",
+cors = { origins = ["https://shop.example"], credentials = true } }"#;
+
+/// The same with tokens that are verified, a limit, CORS and a largest body; its instructions are counted if there
+/// is a file to write them to.
+pub fn madang_with_edge(
+    proxy: &Path,
+    folder: &Path,
+    upstream: SocketAddr,
+    profile: Option<&Path>,
+) -> Result<Running> {
+    let (listen, token) = (free_address()?, folder.join("token"));
+    let mut command = counted(proxy, profile);
+    command.args([&listen.to_string(), &upstream.to_string(), "{}", EDGE]).arg(&token);
+    let mut running = Running::start("Madang, edge", &mut command, listen, listen)?;
+    let until = Instant::now() + Duration::from_secs(10);
+    let token = loop {
+        match fs::read_to_string(&token) {
+            Ok(token) if !token.is_empty() => break token,
+            _ if Instant::now() > until => bail!("the proxy gives no token"),
+            _ => sleep(Duration::from_millis(10)),
+        }
+    };
+    let fields =
+        [("authorization", format!("Bearer {token}")), ("origin", "https://shop.example".to_owned())];
+    // As long as the bench runs, which ends with the program.
+    let fields = Vec::leak(fields.map(|(name, value)| (name.to_owned(), value)).into());
+    running.fields = fields;
+    Ok(running)
 }
 
 /// Another build of Madang's gateway.
@@ -174,7 +208,7 @@ impl Running {
     ) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
-        let mut running = Self { child, name, http1, http2 };
+        let mut running = Self { child, name, http1, http2, fields: &[] };
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(http1).and_then(|_| TcpStream::connect(http2)).is_err() {
             if let Some(status) = running.child.try_wait()? {

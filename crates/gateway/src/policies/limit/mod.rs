@@ -246,7 +246,7 @@ mod tests {
     fn limiter(rate: &str, burst: u32, per: &str) -> Arc<Limiter> {
         let per: Per = per.parse().unwrap();
         let name = per.to_string().replace(':', "-");
-        let limit = RateLimit { name, rate: rate.parse().unwrap(), burst, per, shared: false };
+        let limit = RateLimit { name, rate: rate.parse().unwrap(), burst, per };
         Arc::new(Limiter::new(Scope::Gateway, "", &limit))
     }
 

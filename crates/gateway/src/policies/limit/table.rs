@@ -88,12 +88,12 @@ impl Table {
         }
     }
 
-    /// The time, in nanoseconds since it began.
-    pub(crate) fn now(&self) -> u64 {
+    #[cfg(test)]
+    fn now(&self) -> u64 {
         self.at(Instant::now())
     }
 
-    /// A time, in the same way.
+    /// A time, in nanoseconds since it began.
     pub(crate) fn at(&self, time: Instant) -> u64 {
         let since = time.saturating_duration_since(self.began);
         since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
@@ -155,16 +155,6 @@ impl Account<'_> {
     /// Gives one back that was taken for nothing.
     pub(crate) fn give_back(self, pace: Pace) {
         let _ = self.0.fetch_update(Relaxed, Relaxed, |paid| Some(paid.saturating_sub(pace.each)));
-    }
-
-    /// What was found to be owed elsewhere, too.
-    #[cfg_attr(
-        not(any(test, feature = "cluster")),
-        expect(dead_code, reason = "for counts that nodes share")
-    )]
-    pub(crate) fn owe(self, now: u64, owed: Duration) {
-        let owed = u64::try_from(owed.as_nanos()).unwrap_or(u64::MAX);
-        self.0.fetch_max(now.saturating_add(owed), Relaxed);
     }
 }
 
@@ -236,16 +226,5 @@ mod tests {
         let taken: usize = workers.collect::<Vec<_>>().into_iter().map(|worker| worker.join().unwrap()).sum();
         // Both may make a place in the first moment, of which one is never found again.
         assert!((1000..=1004).contains(&taken), "{taken}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_owed_elsewhere_counts() {
-        let table = Table::new();
-        take(&table, "a").unwrap();
-        let now = table.now();
-        table.account("a", now).owe(now, Duration::from_secs(3));
-        assert_eq!(take(&table, "a"), Err(Duration::from_secs(1)));
-        table.account("a", now).owe(now, Duration::from_secs(1));
-        assert_eq!(take(&table, "a"), Err(Duration::from_secs(1)), "what is owed here is no less");
     }
 }
