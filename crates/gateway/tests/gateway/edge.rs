@@ -82,7 +82,7 @@ async fn a_request_too_many_is_refused_and_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_limit_counts_per_principal_and_grpc_hears_it_in_its_own_terms() {
+async fn grpc_hears_of_a_limit_in_its_own_terms() {
     let text = r#"
         [services.a]
         run = false
