@@ -268,6 +268,6 @@ mod tests {
             .into_iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        assert_eq!(status(&trailers), b"\x80\0\0\0\x17grpc-status:0\r\nx-a:b\r\n"[..]);
+        assert_eq!(status(&trailers), b"\x80\0\0\0\x16grpc-status:0\r\nx-a:b\r\n"[..]);
     }
 }
