@@ -115,7 +115,8 @@ Whoever has the token may join the service, and ask where the services are that 
 .madang folder is kept. For example, at the url that `--format json` prints too:
   curl -X PUT -H \"authorization: Bearer $(madang token orders)\" \\
     $URL/v1/services/orders/instances/mine -d '{\"address\": \"127.0.0.1:4001\", \"lease\": \"30s\"}'
-The answer says how often to repeat it; DELETE leaves at once.")]
+The answer says how often to repeat it; DELETE leaves at once. It prints too what the program verifies by for whom
+requests are made: MADANG_PRINCIPAL_KEYS is its principal_keys.")]
     Token {
         /// The service.
         service: ServiceName,

@@ -12,10 +12,16 @@ use tokio::time::Instant;
 
 use crate::{
     answer::{Asker, Refusal},
-    auth::{guard::Admission, keyring::Waiting, sealed::Sealed},
+    auth::{
+        denied::{Denied, Reason},
+        guard::{Admission, Pause},
+        keyring::Waiting,
+        sealed::Sealed,
+    },
     connection::{AnswerBody, Connection, InFlight},
     grpc_web::Web,
     inspect,
+    login::{origin, renewal::Renewed, visit::Visit},
     policies::{Passage, cors},
     redirect,
     router::{Found, Router, Target},
@@ -44,11 +50,13 @@ struct Asked<'a> {
 /// Why a request does not go on at once.
 enum Stop {
     Refused(Refusal),
-    /// Its token can be verified only by a key that is being fetched.
-    Waits(Arc<Destination>, Waiting),
+    /// Who it is for is known only after that.
+    Waits(Arc<Destination>, Pause),
+    /// It is for the gateway itself, on somebody's way in or out.
+    Visits(Box<Visit>),
 }
 
-/// A request that waits for a key.
+/// A request that waits until it is known who it is for.
 struct Pending {
     client: Client,
     context: Context,
@@ -56,7 +64,7 @@ struct Pending {
     switch: Option<Box<Switch>>,
     web: Option<Web>,
     destination: Arc<Destination>,
-    waiting: Waiting,
+    pause: Pause,
     passage: Option<Box<Passage>>,
 }
 
@@ -75,6 +83,7 @@ enum Outcome<C> {
     Waits(Box<Pending>),
     /// It is to become a tunnel.
     Switches(Box<Switching>),
+    Visits(Box<(Visit, Context)>),
     Refused(Box<(Refusal, Context)>),
 }
 
@@ -110,9 +119,8 @@ pub(crate) fn answer(
             Some(switch) => Outcome::Switches(asked.switching(switch, destination)),
         },
         Err(Stop::Refused(refusal)) => Outcome::Refused(Box::new((refusal, asked.context))),
-        Err(Stop::Waits(destination, waiting)) => {
-            Outcome::Waits(Box::new(asked.pending(destination, waiting)))
-        }
+        Err(Stop::Waits(destination, pause)) => Outcome::Waits(Box::new(asked.pending(destination, pause))),
+        Err(Stop::Visits(visit)) => Outcome::Visits(Box::new((*visit, asked.context))),
     };
     async move {
         let (mut response, mut request_id) = match outcome {
@@ -134,6 +142,7 @@ pub(crate) fn answer(
             // In a box, because it is rare and large.
             Outcome::Waits(pending) => Box::pin(pending.answer(asker, &in_flight)).await,
             Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight)).await,
+            Outcome::Visits(visit) => Box::pin(visited(*visit, asker)).await,
             Outcome::Refused(refused) => {
                 let (refusal, context) = *refused;
                 let answer = refusal.answer(asker, &context);
@@ -161,6 +170,7 @@ fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destin
     let destination = asked.route(front)?;
     asked.translate(&destination); // before who it is, so that all who refuse say so in gRPC's terms
     asked.identify(&destination)?; // after the route, which says whether it asks for whom the request is
+    asked.keep_session(&destination); // before anything is passed on or copied
     asked.pass()?; // after identity, so that a rate limit can be per principal; a refusal here costs no upstream
     // cache: after both, so that a hit is still authorised and counted
     Ok(destination) // breaker, retries, balance, faults, time limits: the layers of the call that follows
@@ -186,27 +196,35 @@ impl<'a> Asked<'a> {
     }
 
     /// Lets go of the front, which must not be held while the service is waited for.
-    fn route(&mut self, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Refusal> {
+    fn route(&mut self, front: Guard<Arc<Front>>) -> Result<Arc<Destination>, Stop> {
         let table = match &**front {
             Front::Service(destination) => return Ok(destination.clone()),
             Front::Door(ways) => return Ok(self.enter(ways)),
+            Front::Gateway(table) if table.hides(self.request.uri().path()) => {
+                return Err(self.refuse(Refusal::NoRoute).into());
+            }
             Front::Gateway(table) => table,
-            Front::Redirect(port) => return Err(redirect::to_https(&self.request, *port)),
+            Front::Redirect(port) => return Err(redirect::to_https(&self.request, *port).into()),
         };
+        if let Some(login) = &table.login
+            && self.request.uri().path().starts_with(madang_model::Login::PATH)
+        {
+            return Err(self.visits(Visit::of(login, &self.request)));
+        }
         if let Some(answer) = self.preflight(table) {
-            return Err(answer);
+            return Err(answer.into());
         }
         let route = match table.router.find(self.target(&table.router)) {
             Found::Route(index) => &table.routes[index],
-            Found::OtherMethods(methods) => return Err(self.refuse(Refusal::Method(methods))),
-            Found::Nothing => return Err(self.refuse(Refusal::NoRoute)),
+            Found::OtherMethods(methods) => return Err(self.refuse(Refusal::Method(methods)).into()),
+            Found::Nothing => return Err(self.refuse(Refusal::NoRoute).into()),
         };
         self.context.route = Some(route.template.clone());
         if let Some(elsewhere) = &route.elsewhere {
             let location = elsewhere.location(self.request.uri());
-            return Err(Refusal::Redirected(elsewhere.status(), location));
+            return Err(Refusal::Redirected(elsewhere.status(), location).into());
         }
-        self.enter_edge(route)
+        Ok(self.enter_edge(route)?)
     }
 
     fn enter_edge(&mut self, route: &Destinations) -> Result<Arc<Destination>, Refusal> {
@@ -258,21 +276,37 @@ impl<'a> Asked<'a> {
 
     fn identify(&mut self, destination: &Arc<Destination>) -> Result<(), Stop> {
         match self.admission(destination, false) {
-            Some(Admission::Wait(waiting)) => Err(Stop::Waits(destination.clone(), waiting)),
+            Some(Admission::Wait(pause)) => Err(Stop::Waits(destination.clone(), pause)),
+            Some(Admission::Not(Denied { reason: Reason::Nobody, .. }))
+                if let Some(login) = &destination.login
+                    && origin::is_navigation(self.request.method(), self.request.headers()) =>
+            {
+                Err(Stop::Visits(Box::new(Visit::asked(login, &self.request))))
+            }
             Some(Admission::Not(denied)) => Err(self.refuse(denied).into()),
-            Some(Admission::As(_)) | None => Ok(()),
+            Some(Admission::As(_) | Admission::Nobody) | None => Ok(()),
         }
     }
 
     /// Nothing where nobody is asked who they are.
     fn admission(&mut self, destination: &Destination, last: bool) -> Option<Admission> {
         let guard = destination.guard.as_ref()?;
-        let admission = guard.admit(self.request.headers_mut(), self.connection.visitor(), last);
+        // Any page can open a WebSocket to anywhere, with the cookies of there: it is as good as a request that changes
+        // something.
+        let method = if self.switch.is_some() { Method::CONNECT } else { self.request.method().clone() };
+        let admission = guard.admit(&method, self.request.headers_mut(), self.connection.visitor(), last);
         if let Admission::As(known) = &admission {
             self.context.principal = Some(known.principal.clone());
             self.known = Some(known.clone());
         }
         Some(admission)
+    }
+
+    /// Nobody behind the gateway sees the session of a browser.
+    fn keep_session(&mut self, destination: &Destination) {
+        if let Some(login) = &destination.login {
+            login.strip(self.request.headers_mut());
+        }
     }
 
     /// What the gateway itself does, once it is known whose the request is.
@@ -283,9 +317,18 @@ impl<'a> Asked<'a> {
         passed.map_err(|refusal| self.refuse(refusal))
     }
 
-    fn pending(self, destination: Arc<Destination>, waiting: Waiting) -> Pending {
+    /// What is none of the paths for it is no route, and what is asked by another method is told so.
+    fn visits(&self, visit: Visit) -> Stop {
+        match visit.nothing() {
+            None => Stop::Visits(Box::new(visit)),
+            Some(None) => self.refuse(Refusal::NoRoute).into(),
+            Some(Some(method)) => self.refuse(Refusal::Method(vec![method])).into(),
+        }
+    }
+
+    fn pending(self, destination: Arc<Destination>, pause: Pause) -> Pending {
         let Self { client, context, request, switch, web, passage, .. } = self;
-        Pending { client: client.clone(), context, request, switch, web, destination, waiting, passage }
+        Pending { client: client.clone(), context, request, switch, web, destination, pause, passage }
     }
 
     fn call(self, destination: &Destination, passage: Option<&Passage>) -> Calling<impl Answering + use<>> {
@@ -332,18 +375,36 @@ impl From<Refusal> for Stop {
 }
 
 impl Pending {
-    /// The rest of the way, once the key is there or is not coming.
+    /// The rest of the way, once it is known who it is for or is not going to be.
     async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
-        let Self { client, context, request, switch, web, destination, waiting, passage } = *self;
-        let in_time = waiting.ended(context.deadline.map(|deadline| deadline.0)).await;
+        let Self { client, context, mut request, switch, web, destination, pause, passage } = *self;
+        let due = context.deadline.map(|deadline| deadline.0);
+        let (in_time, renewed) = match pause {
+            Pause::Key(waiting) => (waiting.ended(due).await, None),
+            Pause::Session(login, renewing) => {
+                let renewed = renewing.ended(due).await;
+                renewed.put_into(request.headers_mut(), &login);
+                (!matches!(renewed, Renewed::Trouble), Some(renewed))
+            }
+        };
+        let fields = renewed.as_ref().map(Renewed::fields).unwrap_or_default();
+        let late = || if renewed.is_some() { Reason::NoIssuer } else { Waiting::late() };
         let connection = in_flight.connection();
         let mut asked = Asked { web, passage, ..Asked::new(connection, &client, context, request) };
         let denied = match (asked.admission(&destination, true), &destination.guard) {
-            (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(Waiting::late())),
-            (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(Waiting::late())),
+            (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(late())),
+            (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(late())),
             (Some(Admission::Not(denied)), _) => Some(denied),
             _ => None,
         };
+        if let (Some(Denied { reason: Reason::Nobody, .. }), Some(login)) = (&denied, &destination.login)
+            && origin::is_navigation(asked.request.method(), asked.request.headers())
+        {
+            let visit = Visit::asked(login, &asked.request);
+            let (response, request_id) = visited((visit, asked.context), asker).await;
+            return (told(response, fields), request_id);
+        }
+        asked.keep_session(&destination);
         let passed = match denied {
             Some(denied) => Err(asked.refuse(denied)),
             None => asked.pass(),
@@ -354,10 +415,11 @@ impl Pending {
             if let Some(passage) = passage {
                 answer = passage.finish(answer, &asked.context);
             }
-            return (answer, asked.context.request_id.0);
+            return (told(answer, fields), asked.context.request_id.0);
         }
         if let Some(switch) = switch {
-            return asked.switching(switch, destination).answer(asker, in_flight).await;
+            let (response, request_id) = asked.switching(switch, destination).answer(asker, in_flight).await;
+            return (told(response, fields), request_id);
         }
         let mut call = pin!(asked.call(&destination, passage.as_deref()));
         let answer = call.as_mut().await;
@@ -370,7 +432,7 @@ impl Pending {
             }
             answer = passage.finish(answer, context);
         }
-        (answer, context.request_id.0.clone())
+        (told(answer, fields), context.request_id.0.clone())
     }
 }
 
@@ -393,6 +455,21 @@ impl Switching {
         let problem = |refusal: Refusal| refusal.answer(asker, context);
         (answer.unwrap_or_else(problem), context.request_id.0.clone())
     }
+}
+
+/// The answer of the gateway itself to somebody on their way in or out.
+async fn visited((visit, context): (Visit, Context), asker: Asker) -> (Response<Body>, HeaderValue) {
+    let answer = visit.answer().await;
+    let response = answer.unwrap_or_else(|denied| Refusal::from(denied).answer(asker, &context));
+    (response, context.request_id.0)
+}
+
+/// An answer with what the browser is to keep or to forget besides.
+fn told(mut response: Response<Body>, fields: &[HeaderValue]) -> Response<Body> {
+    for field in fields {
+        response.headers_mut().append(http::header::SET_COOKIE, field.clone());
+    }
+    response
 }
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a

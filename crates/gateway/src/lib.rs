@@ -5,10 +5,10 @@
 //! Map: [`Snapshot`] is what the manifest says, compiled (`template`, `router`); [`Gateway`] and [`Handle`] are
 //! the running engine, `listeners` what they have open; `acceptor` hands connections of a [`Listener`] to a
 //! `worker`, which serves each as a `connection`; `edge` is the way of one request through `path`, `inspect` and
-//! the routes to a call, where `auth` says for whom and `policies` is what the gateway itself does, or to an
-//! `answer` of its own; `tunnel` is what a connection becomes that switches to another protocol. `grpc_web`
-//! translates for services that speak gRPC. `unread` answers what is no request. `tls` is how the gateway's own
-//! listener proves who it is, and clients who they are.
+//! the routes to a call, where `auth` says for whom (browsers `login` for that) and `policies` is what the gateway
+//! itself does, or to an `answer` of its own; `tunnel` is what a connection becomes that switches to another protocol.
+//! `grpc_web` translates for services that speak gRPC. `unread` answers what is no request. `tls` is how the gateway's
+//! own listener proves who it is, and clients who they are.
 
 mod acceptor;
 mod answer;
@@ -22,6 +22,7 @@ mod handle;
 mod inspect;
 mod listener;
 mod listeners;
+mod login;
 mod path;
 mod policies;
 mod redirect;
@@ -35,11 +36,12 @@ mod tunnel;
 mod unread;
 mod worker;
 
-pub use auth::{ApiKey, Identity, KeySource};
+pub use auth::{ApiKey, Identity, IdentityCounts, KeySource};
 pub use config::Config;
 pub use error::Error;
 pub use handle::Handle;
 pub use listener::Listener;
+pub use login::{Ask, Provider, Reply};
 pub use policies::{LimitStats, MirrorStats};
 pub use service::Gateway;
 pub use snapshot::{Door, Faults, Snapshot};

@@ -1,9 +1,13 @@
 //! What the manifest says of listeners and routes, compiled off the request path and swapped in whole.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use madang_calls::{Directory, Lane, Origin, Policy};
-use madang_model::{Protocol, Route, ServiceName, System, policy::Fault};
+use madang_model::{Protocol, Require, Route, ServiceName, System, policy::Fault};
 use madang_wire::admin::{RouteView, TargetView};
 
 use crate::{
@@ -13,6 +17,7 @@ use crate::{
         guard::{Gatekeeper, Guard},
         identity::guard,
     },
+    login::Login,
     policies::{Edge, Kept, Policies, redirect::Elsewhere, sticky::Sticky},
     router::Router,
     tls::Tls,
@@ -82,6 +87,10 @@ pub(crate) struct Table {
     pub(crate) routes: Box<[Destinations]>,
     /// How TLS is spoken where these are; plain HTTP if absent.
     tls: Option<Tls>,
+    /// Whether the built-in issuer asks a service for passwords: nobody else does.
+    issuer: bool,
+    /// How browsers log in, below a path of the gateway's own.
+    pub(crate) login: Option<Arc<Login>>,
 }
 
 /// Where a route leads.
@@ -107,6 +116,8 @@ pub(crate) struct Destination {
     pub(crate) speaks_grpc: bool,
     /// Absent where the gateway does nothing itself.
     pub(crate) edge: Option<Arc<Edge>>,
+    /// Present where browsers may have a session: the gateway keeps that to itself.
+    pub(crate) login: Option<Arc<Login>>,
 }
 
 // === impl Snapshot ===
@@ -186,8 +197,26 @@ fn view(system: &System, route: &Route) -> RouteView {
             .collect(),
         redirect: route.redirect.as_ref().map(|redirect| format!("{} {}", redirect.status, redirect.to)),
         edge: system.edge_names(route).into_iter().map(str::to_owned).collect(),
+        require: route.to.first().and_then(|to| required(&system.require(Some(route), &to.service))),
         place: route.place.to_string(),
     }
+}
+
+/// What is asked, in words.
+fn required(require: &Require) -> Option<String> {
+    let demand = match require {
+        Require::None => return None,
+        Require::Optional => return Some("optional".to_owned()),
+        Require::Principal => return Some("principal".to_owned()),
+        Require::Of(demand) => demand,
+    };
+    let words = |words: &BTreeSet<String>, between: &str| {
+        words.iter().map(String::as_str).collect::<Vec<_>>().join(between)
+    };
+    let scope = (!demand.scope.is_empty()).then(|| format!("scope {}", words(&demand.scope, " + ")));
+    let role = (!demand.role.is_empty()).then(|| format!("role {}", words(&demand.role, " | ")));
+    let claims = demand.claim.iter().map(|(path, values)| format!("{} {}", path.0, words(values, " | ")));
+    Some(scope.into_iter().chain(role).chain(claims).collect::<Vec<_>>().join(", "))
 }
 
 // === impl Front ===
@@ -231,8 +260,18 @@ impl Table {
     fn compile(sources: Sources<'_>) -> Result<Self, Error> {
         let routes = &sources.system.routes;
         let destinations = routes.iter().map(|route| Destinations::compile(sources, route));
-        let routes_compiled = destinations.collect::<Result<_, _>>()?;
-        Ok(Self { router: Router::compile(routes)?, routes: routes_compiled, tls: None })
+        Ok(Self {
+            router: Router::compile(routes)?,
+            routes: destinations.collect::<Result<_, _>>()?,
+            tls: None,
+            issuer: sources.system.issuer.is_some(),
+            login: sources.login(),
+        })
+    }
+
+    /// Whether no route leads to a path, whatever it says: how often a password is tried is the issuer's concern.
+    pub(crate) fn hides(&self, path: &str) -> bool {
+        self.issuer && path == madang_wire::login::PATH
     }
 }
 
@@ -286,7 +325,13 @@ impl Sources<'_> {
         let mut destination = self.destination(origin, name, self.system.policy_of_route(route, name));
         destination.guard = guard(self.gatekeeper, self.system, route, name);
         destination.edge = self.policies.edge(self.system, self.directory, route, name);
+        // At the gateway alone: a service's own listener is another site.
+        destination.login = route.and(self.login());
         destination
+    }
+
+    fn login(self) -> Option<Arc<Login>> {
+        self.gatekeeper.and_then(|gatekeeper| gatekeeper.login.clone())
     }
 
     fn destination(self, origin: Origin, name: &ServiceName, mut policy: Policy) -> Destination {
@@ -298,6 +343,7 @@ impl Sources<'_> {
             guard: None,
             speaks_grpc,
             edge: None,
+            login: None,
         }
     }
 
@@ -343,6 +389,8 @@ mod tests {
         let directory = Directory::default();
         let snapshot =
             Snapshot::compile(&system, &directory, &[door], &|_, _| Vec::new(), &identity).unwrap();
+        let asked: Vec<_> = snapshot.describe().into_iter().map(|view| view.require).collect();
+        assert_eq!(asked, [Some("principal".to_owned()), None], "as `madang routes` shows it");
         let asks = |address: &str| match &*snapshot.fronts[&address.parse().unwrap()] {
             Front::Gateway(table) => {
                 table.routes.iter().map(|route| route.choose(|| 0).guard.is_some()).collect()

@@ -57,6 +57,8 @@ pub struct ClaimPath(pub String);
 pub enum Require {
     /// Nothing: nobody is asked who they are.
     None,
+    /// Nothing, but who it is made for is told if that is known.
+    Optional,
     /// Made for somebody, whoever it is.
     Principal,
     /// Made for somebody of whom all of this holds.

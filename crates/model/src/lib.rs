@@ -6,6 +6,7 @@
 mod auth;
 mod duration;
 pub mod edge;
+mod issuer;
 mod limits;
 pub mod manifest;
 mod name;
@@ -21,6 +22,7 @@ mod url;
 pub use auth::{ApiKeys, Auth, ClaimPath, Demand, Issuer, Require};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use edge::{Edge, EdgeRules, Redirect};
+pub use issuer::{Grant, Login, OauthClient, OwnIssuer};
 pub use limits::{ExplainedLimit, Limits, Scope, inline};
 pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;

@@ -10,8 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    Auth, DomainName, Edge, EdgeRules, ExplainedLimit, GatewayTls, Limits, Policy, Redirect, Require, Scope,
-    ServiceName, SystemName, Telemetry, UnitName, Url,
+    Auth, DomainName, Edge, EdgeRules, ExplainedLimit, GatewayTls, Limits, Login, OwnIssuer, Policy,
+    Redirect, Require, Scope, ServiceName, SystemName, Telemetry, UnitName, Url,
     edge::{EdgeLayers, Sticky},
     limits::Layers,
 };
@@ -31,6 +31,8 @@ pub struct System {
     pub policy: Limits,
     /// The front door.
     pub gateway: Gateway,
+    /// The issuer that Madang has itself, if the manifest wants it.
+    pub issuer: Option<OwnIssuer>,
     /// What is kept of what services say and of their requests.
     pub telemetry: Telemetry,
     /// Where the admin API and the dashboard are reached over TCP.
@@ -129,6 +131,8 @@ pub struct Gateway {
     pub auth: Option<Auth>,
     /// How it speaks TLS; it speaks plain HTTP if absent.
     pub tls: Option<GatewayTls>,
+    /// How browsers log in; without it nobody is sent anywhere.
+    pub login: Option<Login>,
 }
 
 /// Where the admin API and the dashboard are reached over TCP, beside the unix socket.

@@ -12,6 +12,7 @@ use std::{
 use madang_calls::{Directory, Killer};
 use madang_discovery::{Keeper, Registry};
 use madang_gateway::{Gateway, Identity, Snapshot};
+use madang_issuer::Issuer;
 use madang_model::{System, Telemetry, UnitName, manifest};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
@@ -41,9 +42,10 @@ use crate::{
     faults::{self, Executioner, Faults},
     forward::{self, BackEnd},
     gauges::{self, Gauges},
-    holder,
+    hex, holder,
     identity::Issuers,
     isolation::Isolation,
+    issuer::{self, Passwords},
     join,
     journal::Journal,
     left, lifetime,
@@ -54,6 +56,7 @@ use crate::{
     rotation::Switchboard,
     scrape,
     service_api::{Inbox, ServiceApi, otlp::Intake},
+    session_keys::SessionKeys,
     socket,
     stops::Stops,
     tls::{self, Certificates, Current},
@@ -123,6 +126,7 @@ impl Node {
         });
         let access = Access::open(&state, random_key()?, random_key()?, &place.socket()).await?;
         let identity = Identity::new(&principal_seed(&state).await?);
+        let session_keys = SessionKeys::open(&state, &identity).await?;
         let api_keys = Keys::open(&state, &identity).await?;
         let (audit, stops) = (Audit::open(&state).await?, Stops::open(&state).await?);
         let registry = Registry::open(&state).await?;
@@ -131,11 +135,17 @@ impl Node {
         let switchboard = Arc::new(Switchboard::new(registry.clone(), directory.clone()));
         switchboard.declare(system.services.keys().cloned());
         let keeper = Keeper::new(registry, state.clone());
+        let (system_now, system_seen) = watch::channel(system.clone());
+        let passwords = Arc::new(Passwords::new(directory.clone(), system_seen.clone()));
+        let issuer = Issuer::open(&state, passwords).await?;
+        let gateway_secret = hex::encode(&random_key()?);
+        issuer.follow(issuer::settings(&system, &gateway_secret).await.map_err(StartError::ClientSecret)?);
+        let client_secret = issuer::client_secret(&system, &gateway_secret).await;
+        identity.take_client_secret(client_secret.map_err(StartError::ClientSecret)?);
         let journal = Arc::new(Journal::new(annotations.clone()));
         if let Some(cut) = cut {
             journal.record(lifetime::killed(system.name.as_str(), &cut));
         }
-        let (system_now, system_seen) = watch::channel(system.clone());
 
         // The listener of services and their doors, where those that are left know them; then the units, whoever is
         // left of them first.
@@ -179,6 +189,7 @@ impl Node {
         let dashboard = admin::open(&system, place.isolated().is_some(), &ports).await?;
         let dashboard_url = dashboard.as_ref().and_then(|listener| listener.local_addr().ok());
         access.write_file().map_err(StartError::AdminToken)?;
+        let issuer_listener = issuer::bind(&system).await?;
         let scrapes = scrape::bind(system.telemetry.metrics).await?;
 
         let unit_events = supervisor_handle.subscribe();
@@ -221,6 +232,8 @@ impl Node {
             tokens: tokens.clone(),
             identity: identity.clone(),
             certificates,
+            issuer: issuer.clone(),
+            gateway_secret,
             api_keys,
             access: Arc::new(access),
             dashboard: dashboard_url.map(|address| format!("http://{address}")),
@@ -267,6 +280,8 @@ impl Node {
         if let (Some(forward), Some(back_end)) = (forward.clone(), back_end) {
             node.run("forwarding", endless(forward::run(shared.clone(), forward, back_end, read)));
         }
+        node.run("log-in", until(stopped.clone(), identity.clone().log_in(Arc::new(Issuers))));
+        node.run("keys of sessions", until(stopped.clone(), session_keys.run()));
         node.run("keys of issuers", {
             let stopped = stopped.clone();
             async move {
@@ -308,6 +323,9 @@ impl Node {
                 ended
             }
         });
+        if let Some(listener) = issuer_listener {
+            node.run("issuer", issuer::run(issuer, listener, shared.stopped.clone()));
+        }
         if let Some(listener) = scrapes {
             node.run("listener for metrics", scrape::run(shared.clone(), listener, shared.stopped.clone()));
         }
@@ -361,6 +379,12 @@ fn no_gateway(error: madang_gateway::Error) -> StartError {
 
 async fn endless(part: impl Future<Output = ()>) -> io::Result<()> {
     part.await;
+    Ok(())
+}
+
+/// A part that would go on for ever.
+async fn until(stopped: CancellationToken, part: impl Future<Output = ()>) -> io::Result<()> {
+    stopped.run_until_cancelled_owned(part).await;
     Ok(())
 }
 

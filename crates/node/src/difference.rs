@@ -16,6 +16,7 @@ pub(crate) fn in_words(before: &System, after: &System) -> String {
     for (name, before, after) in [
         ("gateway", plain(&before.gateway), plain(&after.gateway)),
         ("policy", plain(&before.policy), plain(&after.policy)),
+        ("issuer", plain(&before.issuer), plain(&after.issuer)),
     ] {
         if before != after {
             changes.push(format!("[{name}] changed"));

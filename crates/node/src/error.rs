@@ -45,6 +45,20 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The built-in issuer cannot listen.
+    #[error("failed to listen on {address} for the issuer")]
+    IssuerListener {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The built-in issuer cannot start.
+    #[error("failed to start the issuer")]
+    Issuer(#[from] madang_issuer::Error),
+    /// A client's secret cannot be had.
+    #[error("failed to read the secret of a client: {0}")]
+    ClientSecret(String),
     /// A port of the gateway or of a service is somebody else's.
     #[error("{0}")]
     PortTaken(String),

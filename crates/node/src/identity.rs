@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{Request, StatusCode, header::ACCEPT};
+use http::{
+    Request, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
 use madang_calls::Body;
-use madang_gateway::KeySource;
+use madang_gateway::{Ask, KeySource, Provider, Reply};
 use madang_model::{Issuer, Protocol, WebUrl};
 use serde::Deserialize;
 
-use crate::remote::Remote;
+use crate::remote::{Answer, Remote};
 
 /// How long one document may take.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -63,16 +66,39 @@ fn discovered(issuer: &Issuer, document: &[u8]) -> Result<WebUrl, String> {
 
 /// A document, whole. Nobody is followed elsewhere.
 async fn document(url: &WebUrl) -> Result<Bytes, String> {
-    let server = Remote::new(url.server.clone(), Protocol::Http, PATIENCE, LARGEST);
-    let server = server.ok_or_else(|| format!("{url} cannot be called"))?;
-    server.find().await.map_err(|error| format!("{} is not found: {error}", url.server))?;
-    let request = Request::get(&url.target).header(ACCEPT, "application/json").body(Body::empty());
-    let request = request.map_err(|error| format!("{url} cannot be asked for: {error}"))?;
-    let answer = server.call(request).await.map_err(|error| format!("{url}: {error}"))?;
+    let answer = asked(&Ask { url: url.clone(), form: None, authorization: None }).await?;
     match answer.status {
         StatusCode::OK => Ok(answer.body),
         status => Err(format!("{url} answers {status}")),
     }
+}
+
+impl Provider for Issuers {
+    fn ask<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Reply, String>> {
+        async move {
+            let Answer { status, body, .. } = asked(ask).await?;
+            Ok(Reply { status, body })
+        }
+        .boxed()
+    }
+}
+
+/// What an issuer answers, whatever it is.
+async fn asked(Ask { url, form, authorization }: &Ask) -> Result<Answer, String> {
+    let server = Remote::new(url.server.clone(), Protocol::Http, PATIENCE, LARGEST);
+    let server = server.ok_or_else(|| format!("{url} cannot be called"))?;
+    server.find().await.map_err(|error| format!("{} is not found: {error}", url.server))?;
+    let mut request = match form {
+        Some(_) => Request::post(&url.target).header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        None => Request::get(&url.target),
+    };
+    request = request.header(ACCEPT, "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    let body = form.clone().map_or_else(Body::empty, Body::from);
+    let request = request.body(body).map_err(|error| format!("{url} cannot be asked for: {error}"))?;
+    server.call(request).await.map_err(|error| format!("{url}: {error}"))
 }
 
 #[cfg(test)]

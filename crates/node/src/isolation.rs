@@ -74,6 +74,9 @@ impl Isolation {
         if let Some(redirect) = system.gateway.tls.as_mut().and_then(|tls| tls.redirect.as_mut()) {
             *redirect = self.at("redirect", *redirect, &wanted).await?;
         }
+        if let Some(issuer) = &mut system.issuer {
+            issuer.listen = self.at("issuer", issuer.listen, &wanted).await?;
+        }
         for service in system.services.values_mut() {
             if let Some(address) = service.listen {
                 service.listen = Some(self.at(&format!("listen/{}", service.name), address, &wanted).await?);

@@ -36,7 +36,7 @@ use crate::{
     gauges::Gauges,
     holder,
     isolation::{Isolation, IsolationError},
-    join,
+    issuer, join,
     journal::Journal,
     place::Place,
     ports::KeptPorts,
@@ -87,6 +87,9 @@ pub(crate) struct Shared {
     pub(crate) tokens: Tokens,
     pub(crate) identity: Identity,
     pub(crate) certificates: Certificates,
+    pub(crate) issuer: madang_issuer::Issuer,
+    /// By which the gateway proves to the built-in issuer who it is.
+    pub(crate) gateway_secret: String,
     pub(crate) api_keys: Keys,
     /// Who may speak to the admin API over TCP.
     pub(crate) access: Arc<Access>,
@@ -261,6 +264,7 @@ impl Shared {
             service: service.to_string(),
             url: format!("http://{}", self.service_api),
             token: self.tokens.issue_for(service),
+            principal_keys: self.identity.verifying_keys(),
         })
     }
 
@@ -350,7 +354,11 @@ impl Shared {
         if *before == *system {
             return Ok(Reload::Same);
         }
+        let settings = issuer::settings(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
+        let secret = issuer::client_secret(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
         let _applying = self.applying.lock().await;
+        self.issuer.follow(settings);
+        self.identity.take_client_secret(secret);
         self.open(&system, self.plan(&system).await?).await?;
         self.system.send_replace(system.clone());
         self.switchboard.declare(system.services.keys().cloned());
@@ -483,12 +491,17 @@ pub(crate) enum Reload {
 
 /// What is in the way of a manifest that is valid.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
 enum Hindrance {
+    #[error(transparent)]
     Gateway(#[from] madang_gateway::Error),
+    #[error(transparent)]
     Door(#[from] DoorError),
+    #[error(transparent)]
     Isolation(#[from] IsolationError),
+    #[error(transparent)]
     Certificate(#[from] CertificateError),
+    #[error("failed to read the secret of a client: {0}")]
+    Secret(String),
 }
 
 impl Hindrance {
@@ -496,7 +509,7 @@ impl Hindrance {
     fn in_words(&self) -> String {
         let taken = match self {
             Self::Gateway(error) => holder::taken(error),
-            Self::Door(_) | Self::Isolation(_) | Self::Certificate(_) => None,
+            Self::Door(_) | Self::Isolation(_) | Self::Certificate(_) | Self::Secret(_) => None,
         };
         taken.unwrap_or_else(|| with_causes(self))
     }

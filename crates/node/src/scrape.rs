@@ -61,6 +61,7 @@ impl Shared {
         let (stats, reloads) = (self.gateway.stats(), self.certificates.counts());
         let limits = self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded]));
         let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
+        let counts = self.identity.counts();
         Scrape {
             calls: self.metrics.totals(),
             services,
@@ -79,6 +80,8 @@ impl Shared {
                 certificate_reloads: [reloads.reloaded, reloads.failed],
                 limits: limits.collect(),
                 mirrors: mirrors.collect(),
+                refused: counts.refused,
+                keys_fetched: [counts.keys_fetched, counts.keys_failed],
             },
             missing: self.missing(),
         }

@@ -88,12 +88,16 @@ impl Prepared {
     pub fn shop() -> Self {
         let shop = repository().join("shop");
         let prepared = Self::empty();
-        for manifest in ["madang.toml", "madang.monolith.toml"] {
+        for manifest in ["madang.toml", "madang.monolith.toml", "madang.members.toml"] {
             prepared.copy(&shop.join(manifest), manifest);
         }
         for service in ["users", "catalog", "orders", "payments", "storefront"] {
             let file = format!("{service}/service.toml");
             prepared.copy(&shop.join(&file), &file);
+            let file = format!("{service}/service.members.toml");
+            if shop.join(&file).exists() {
+                prepared.copy(&shop.join(&file), &file);
+            }
         }
         prepared
     }

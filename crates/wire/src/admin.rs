@@ -174,6 +174,9 @@ pub struct TokenView {
     pub url: String,
     /// The token: `MADANG_TOKEN`.
     pub token: String,
+    /// The keys by which it verifies for whom a request is made: `MADANG_PRINCIPAL_KEYS`.
+    #[serde(default)]
+    pub principal_keys: String,
 }
 
 /// One service with all that is known of it: `GET /v1/services/{name}`.
@@ -329,6 +332,9 @@ pub struct RouteView {
     /// What the gateway itself does with its requests, by the keys of the manifest: `cors`, `rate_limit`, `sticky`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edge: Vec<String>,
+    /// What it asks of whoever makes a request: `principal`, `optional`, or what must hold; absent if nobody is asked.
+    #[serde(default)]
+    pub require: Option<String>,
     /// The file and line that declare it.
     pub place: String,
 }

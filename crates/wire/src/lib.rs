@@ -10,6 +10,7 @@ pub mod headers;
 mod ids;
 pub mod keys;
 pub mod log;
+pub mod login;
 pub mod metrics;
 pub mod otlp;
 pub mod principal;

@@ -62,6 +62,12 @@ codes! {
     TOO_MANY_BAD_TOKENS = "MDG-AUTH-004", 429, "Too many tokens of this client were not valid";
     /// The keys of an issuer cannot be had, so that its tokens cannot be verified.
     NO_KEYS = "MDG-AUTH-005", 503, "The issuer's keys cannot be had";
+    /// A request that changes something, made by a session, does not come from a page of the site.
+    FORGED = "MDG-AUTH-006", 403, "The request comes from another site";
+    /// Somebody's log-in at the gateway went wrong.
+    NOT_LOGGED_IN = "MDG-AUTH-007", 400, "The log-in did not succeed";
+    /// The issuer that logs people in cannot be asked.
+    NO_ISSUER = "MDG-AUTH-008", 503, "The issuer cannot be reached";
     /// No instance became ready in time.
     NO_INSTANCE = "MDG-CALL-001", 503, "No instance of the service is ready";
     /// The connection to an instance could not be made.

@@ -1,7 +1,7 @@
 //! The endpoints of orders.
 
 use madang::{
-    Calls, Error, Json, Path, Problem, Query, Result, Sqlite,
+    Calls, Code, Error, Json, Path, Principal, Problem, Query, Result, Sqlite,
     axum::{
         Router,
         extract::State,
@@ -75,11 +75,13 @@ fn default_limit() -> u32 {
     responses(
         (status = 200, description = "a page of orders", body = Vec<Order>,
          headers(("link" = String, description = "where the next page is (`rel=\"next\"`); absent on the last"))),
+        (status = 403, description = "they are another's than of whoever is logged in", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn list(
     Sqlite(pool): Sqlite,
+    principal: Option<Principal>,
     Query(Wanted { after, limit, user }): Query<Wanted>,
 ) -> Result<(HeaderMap, Json<Vec<Order>>)> {
     if after < 0 {
@@ -88,6 +90,11 @@ async fn list(
     if !(1..=500).contains(&limit) {
         return Err(Error::invalid("limit", "must be 1 to 500"));
     }
+    let user = match whose(principal.as_ref())? {
+        None => user,
+        Some(own) if user.is_none_or(|user| user == own) => Some(own),
+        Some(_) => return Err(not_theirs()),
+    };
     let mut orders = store::page(&pool, user, after, limit + 1).await?;
     let more = orders.len() > limit as usize;
     orders.truncate(limit as usize);
@@ -111,8 +118,27 @@ async fn list(
         (status = 404, description = "no such order", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Order>> {
-    store::find(&pool, id).await?.map(Json).ok_or_else(|| Error::not_found(format_args!("order {id}")))
+async fn one(Sqlite(pool): Sqlite, principal: Option<Principal>, Path(id): Path<i64>) -> Result<Json<Order>> {
+    let own = whose(principal.as_ref())?;
+    // That somebody else's is there is theirs to know.
+    let order = store::find(&pool, id).await?.filter(|order| own.is_none_or(|own| own == order.user));
+    order.map(Json).ok_or_else(|| Error::not_found(format_args!("order {id}")))
+}
+
+/// Whose orders a request is about, if it is made for somebody who logged in: their own. A program with a key or a client
+/// of its own says for whom it orders, and so does whoever calls from inside for nobody.
+fn whose(principal: Option<&Principal>) -> Result<Option<i64>> {
+    let Some(subject) = principal.map(Principal::subject) else { return Ok(None) };
+    if subject.starts_with("key:") || subject.starts_with("client:") {
+        return Ok(None);
+    }
+    subject.parse().map(Some).map_err(|_| not_theirs())
+}
+
+fn not_theirs() -> Error {
+    Error::problem(
+        Problem::new(Code::NOT_ALLOWED).detail("whoever is logged in sees and makes their own orders"),
+    )
 }
 
 /// Makes an order.
@@ -132,6 +158,7 @@ async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Order>> {
          headers(("location" = String, description = "where the order is"))),
         (status = 400, description = "a malformed key", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "the payment was declined and the stock released", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "it is for another than whoever is logged in", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "not enough in stock, or a request with this key is being answered", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "a bad field, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "a service that it takes could not be reached; nothing is held or paid", body = Problem, content_type = "application/problem+json"),
@@ -140,10 +167,14 @@ async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<Order>> {
 async fn create(
     Sqlite(pool): Sqlite,
     State(Shared { config, in_flight }): State<Shared>,
+    principal: Option<Principal>,
     calls: Calls,
     headers: HeaderMap,
     Json(new): Json<NewOrder>,
 ) -> Result<Response> {
+    if whose(principal.as_ref())?.is_some_and(|own| own != new.user) {
+        return Err(not_theirs());
+    }
     let key = Key::optional(&headers)?;
     let _claim = key.as_ref().map(|key| in_flight.claim(key)).transpose()?;
     let fingerprint = serde_json::to_string(&new)?;

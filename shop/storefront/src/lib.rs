@@ -29,17 +29,41 @@ pub struct Config {
     pub watchers: usize,
     /// How long the answer to the same order is waited for that another request is getting already.
     pub twice: Duration,
+    /// Who says who shops.
+    pub identity: Identity,
 }
+
+/// Who says who shops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Whoever shops says it, and is believed.
+    #[default]
+    Chosen,
+    /// The gateway, at which they log in.
+    LoggedIn,
+}
+
+/// The variable that says `gateway` where people log in.
+const IDENTITY: &str = "SHOP_IDENTITY";
 
 impl Default for Config {
     fn default() -> Self {
-        Self { look: Duration::from_millis(200), watchers: 200, twice: Duration::from_secs(10) }
+        Self {
+            look: Duration::from_millis(200),
+            watchers: 200,
+            twice: Duration::from_secs(10),
+            identity: Identity::default(),
+        }
     }
 }
 
 /// The whole service.
 pub fn service() -> madang::Service {
-    service_with(Config::default())
+    let identity = match std::env::var(IDENTITY).as_deref() {
+        Ok("gateway") => Identity::LoggedIn,
+        _ => Identity::Chosen,
+    };
+    service_with(Config { identity, ..Config::default() })
 }
 
 /// The whole service, run by this configuration.

@@ -126,6 +126,13 @@ struct NewUser<'a> {
     name: &'a str,
 }
 
+#[derive(Serialize)]
+struct NewMember<'a> {
+    name: &'a str,
+    login: &'a str,
+    password: &'a str,
+}
+
 #[derive(Deserialize)]
 struct Made {
     id: i64,
@@ -155,6 +162,11 @@ impl Peers {
     /// Adds a user.
     pub async fn add_user(&self, name: &str) -> Result<User, Trouble> {
         read("users", self.0.to("users").post("/users").json(&NewUser { name })).await
+    }
+
+    /// Adds a user who logs in by this name and password.
+    pub async fn add_member(&self, name: &str, login: &str, password: &str) -> Result<User, Trouble> {
+        read("users", self.0.to("users").post("/users").json(&NewMember { name, login, password })).await
     }
 
     /// What a user has; nothing before the first order.

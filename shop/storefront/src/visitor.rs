@@ -1,6 +1,6 @@
 //! Who looks at a page, by the cookies of the browser.
 //!
-//! There is no identity in the shop yet: the cookie says who somebody chose to be, and is believed.
+//! Where nobody logs in, a cookie says who somebody chose to be, and is believed.
 
 use std::convert::Infallible;
 

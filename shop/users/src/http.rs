@@ -5,14 +5,16 @@ use madang::{
     axum::{
         Router,
         http::{HeaderMap, HeaderValue, StatusCode, header},
-        response::IntoResponse,
-        routing::get,
+        response::{IntoResponse, Response},
+        routing::{get, post},
     },
 };
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use crate::{
+    password::{self, Password},
     store,
     user::{Name, User},
 };
@@ -24,7 +26,10 @@ pub struct ApiDoc;
 
 /// The routes of users.
 pub fn routes() -> Router {
-    Router::new().route("/users", get(list).post(create)).route("/users/{id}", get(one))
+    Router::new()
+        .route("/users", get(list).post(create))
+        .route("/users/{id}", get(one))
+        .route("/madang/login", post(log_in))
 }
 
 /// Which users to list.
@@ -86,6 +91,12 @@ struct NewUser {
     /// The name: 1 to 100 characters once trimmed.
     #[schema(example = "Carol", min_length = 1, max_length = 100)]
     name: String,
+    /// The name by which they log in: 1 to 100 characters once trimmed, nobody else's. Without it they cannot.
+    #[schema(example = "carol", min_length = 1, max_length = 100)]
+    login: Option<String>,
+    /// Their password: 8 to 256 characters.
+    #[schema(example = "correct horse", min_length = 8, max_length = 256, write_only)]
+    password: Option<String>,
 }
 
 /// Adds a user.
@@ -97,12 +108,25 @@ struct NewUser {
     responses(
         (status = 201, description = "the user", body = User,
          headers(("location" = String, description = "where the user is"))),
+        (status = 409, description = "somebody logs in by this name", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "a bad field", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn create(Sqlite(pool): Sqlite, Json(new): Json<NewUser>) -> Result<impl IntoResponse> {
     let name = Name::parse(&new.name).map_err(|why| Error::invalid("name", why))?;
-    let user = store::add(&pool, &name).await?;
+    let login = match (new.login, new.password) {
+        (Some(login), Some(password)) => {
+            let login = Name::parse(&login).map_err(|why| Error::invalid("login", why))?;
+            let password = Password::parse(&password).map_err(|why| Error::invalid("password", why))?;
+            Some((login, password.hash().await?))
+        }
+        (None, None) => None,
+        (Some(_), None) => return Err(Error::invalid("password", "is missing")),
+        (None, Some(_)) => return Err(Error::invalid("login", "is missing")),
+    };
+    let with = login.as_ref().map(|(login, hash)| (login, hash.as_str()));
+    let user = store::add(&pool, &name, with).await?;
+    let user = user.ok_or_else(|| Error::conflict("somebody logs in by this name: choose another"))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/users/{}", user.id))], Json(user)))
 }
 
@@ -119,4 +143,25 @@ async fn create(Sqlite(pool): Sqlite, Json(new): Json<NewUser>) -> Result<impl I
 )]
 async fn one(Sqlite(pool): Sqlite, Path(id): Path<i64>) -> Result<Json<User>> {
     store::find(&pool, id).await?.map(Json).ok_or_else(|| Error::not_found(format_args!("user {id}")))
+}
+
+/// What somebody typed who wants to log in.
+#[derive(Deserialize)]
+struct Attempt {
+    login: String,
+    password: String,
+}
+
+/// Says to Madang's issuer whether a password is somebody's, and whose. Whether there is nobody or the password is another
+/// takes as long, and is answered the same.
+async fn log_in(Sqlite(pool): Sqlite, Json(attempt): Json<Attempt>) -> Result<Response> {
+    let (user, hash) = store::by_login(&pool, attempt.login.trim()).await?.unzip();
+    let same = password::is(attempt.password, hash).await?;
+    Ok(match user.filter(|_| same) {
+        Some(user) => {
+            let claims = json!({ "name": user.name });
+            Json(json!({ "subject": user.id.to_string(), "claims": claims })).into_response()
+        }
+        None => StatusCode::UNAUTHORIZED.into_response(),
+    })
 }

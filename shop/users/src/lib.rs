@@ -1,8 +1,9 @@
-//! The users service: who can order.
+//! The users service: who can order, and by which password they log in.
 //!
 //! Knows nothing of orders; calls nobody.
 
 mod http;
+pub mod password;
 pub mod store;
 pub mod user;
 

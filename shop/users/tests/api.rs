@@ -82,3 +82,35 @@ async fn the_document_describes_every_route() {
     assert_eq!(paths, ["/users", "/users/{id}"]);
     assert!(document["components"]["schemas"]["Problem"].is_object());
 }
+
+#[tokio::test]
+async fn whoever_has_a_password_logs_in_by_it_over_a_restart_too() {
+    let mut app = TestApp::start(shop_users::service()).await;
+    let carol = json!({"name": "Carol", "login": " carol ", "password": "correct horse"});
+    let reply = app.post("users", "/users", carol.clone()).await;
+    assert_eq!((reply.status, reply.json()), (StatusCode::CREATED, json!({"id": 3, "name": "Carol"})));
+    assert_eq!(app.post("users", "/users", carol).await.status, StatusCode::CONFLICT);
+    assert_eq!(app.get("users", "/users").await.json().as_array().map(Vec::len), Some(3), "nobody was added");
+    app.restart().await;
+    let log_in = async |login: &str, password: &str| {
+        app.post("users", "/madang/login", json!({"login": login, "password": password})).await
+    };
+    let reply = log_in("carol", "correct horse").await;
+    assert_eq!(reply.json(), json!({"subject": "3", "claims": {"name": "Carol"}}));
+    for (login, password) in [("carol", "correct hors"), ("Alice", ""), ("nobody", "correct horse"), ("", "")]
+    {
+        let reply = log_in(login, password).await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{login}");
+    }
+    for (more, field) in [
+        (json!({"login": "dave"}), "password"),
+        (json!({"password": "correct horse"}), "login"),
+        (json!({"login": "dave", "password": "short"}), "password"),
+        (json!({"login": " ", "password": "correct horse"}), "login"),
+    ] {
+        let mut dave = json!({"name": "Dave"});
+        dave.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let reply = app.post("users", "/users", dave).await;
+        assert_eq!(reply.json()["errors"][0]["field"], field, "{}", reply.text());
+    }
+}

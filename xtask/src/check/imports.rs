@@ -49,6 +49,7 @@ const WIRE: &str = "madang-wire";
 const STORE: &str = "madang-store";
 const CALLS: &str = "madang-calls";
 const DISCOVERY: &str = "madang-discovery";
+const ISSUER: &str = "madang-issuer";
 const GATEWAY: &str = "madang-gateway";
 const TELEMETRY: &str = "madang-telemetry";
 const SUPERVISOR: &str = "madang-supervisor";
@@ -77,6 +78,7 @@ const ROOMS: &[Room] = &[
         "who runs where: registry, versions, watch",
         &[MODEL, WIRE, STORE, CALLS],
     ),
+    Room::new("crates/issuer", ISSUER, "an issuer of tokens for development", &[MODEL, WIRE, STORE]),
     Room::new("crates/gateway", GATEWAY, "listeners, workers, routes, doors", &[MODEL, WIRE, CALLS]),
     Room::new("crates/telemetry", TELEMETRY, "log files and request records", &[MODEL, WIRE, STORE]),
     Room::new(
@@ -95,7 +97,7 @@ const ROOMS: &[Room] = &[
         "crates/node",
         NODE,
         "the composition: `build` → `run`; the admin and service APIs",
-        &[MODEL, WIRE, STORE, CALLS, DISCOVERY, GATEWAY, TELEMETRY, SUPERVISOR, DASHBOARD],
+        &[MODEL, WIRE, STORE, CALLS, DISCOVERY, ISSUER, GATEWAY, TELEMETRY, SUPERVISOR, DASHBOARD],
     ),
     Room::new("crates/sdk", SDK, "what a service author imports", &[MODEL, WIRE, CALLS]),
     Room::new("crates/cli", "madang-cli", "the `madang` command", &[MODEL, WIRE, NODE]),

@@ -21,13 +21,14 @@ pub async fn run(client: &Client, output: &Output) -> Result<(), Failure> {
 
 /// The routes as a table.
 pub fn table(routes: &[RouteView]) -> Table {
-    let mut table = Table::new(&["PATH", "METHODS", "HOST", "HEADERS", "TO", "EDGE", "PLACE"]);
+    let mut table = Table::new(&["PATH", "METHODS", "HOST", "HEADERS", "ASKS FOR", "TO", "EDGE", "PLACE"]);
     for route in routes {
         table.row([
             Cell::new(&route.path),
             any(&route.methods.join(",")),
             any(route.host.as_deref().unwrap_or_default()),
             Cell::maybe((!route.headers.is_empty()).then(|| route.headers.join(", "))),
+            Cell::maybe(route.require.clone()),
             Cell::new(route.redirect.clone().unwrap_or_else(|| targets(&route.to))),
             Cell::maybe((!route.edge.is_empty()).then(|| route.edge.join(", "))),
             Cell::new(&route.place).paint(Paint::Faint),

@@ -37,8 +37,8 @@ async fn shows_all_that_is_known() {
                 calls     orders, users
                 database  sqlite:/shop/.madang/payments.db
 
-                PATH          METHODS  HOST  HEADERS  TO        EDGE  PLACE
-                /payments/**  any      any   -        payments  -     madang.toml:7
+                PATH          METHODS  HOST  HEADERS  ASKS FOR  TO        EDGE  PLACE
+                /payments/**  any      any   -        -         payments  -     madang.toml:7
 
                 NAME         UNIT      RELEASE  STATE   HEALTH         RESTARTS  PID  MEM  URL
                 payments-x1  payments  -        failed  exit status 1  5         -    -    -

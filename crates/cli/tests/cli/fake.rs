@@ -268,6 +268,7 @@ pub fn route(path: &str, to: &[(&str, u32)]) -> RouteView {
         to: to.iter().map(target).collect(),
         redirect: None,
         edge: Vec::new(),
+        require: None,
         place: "madang.toml:7".into(),
     }
 }

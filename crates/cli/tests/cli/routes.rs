@@ -12,6 +12,7 @@ async fn lists_the_routes_in_their_order() {
             methods: vec!["GET".into(), "POST".into()],
             headers: vec!["x-beta: yes".into()],
             edge: vec!["rate_limit".into(), "cors".into()],
+            require: Some("scope orders".into()),
             ..route("/orders/{id}", &[("orders", 1)])
         },
         RouteView { redirect: Some("308 /orders/{rest}".into()), ..route("/old/**", &[]) },
@@ -22,10 +23,10 @@ async fn lists_the_routes_in_their_order() {
         "routes",
         expect![[r#"
             exit 0
-            PATH          METHODS   HOST          HEADERS      TO                   EDGE              PLACE
-            /orders/{id}  GET,POST  shop.example  x-beta: yes  orders               rate_limit, cors  madang.toml:7
-            /old/**       any       any           -            308 /orders/{rest}   -                 madang.toml:7
-            /cart/**      any       any           -            legacy 95%, cart 5%  -                 madang.toml:7
+            PATH          METHODS   HOST          HEADERS      ASKS FOR      TO                   EDGE              PLACE
+            /orders/{id}  GET,POST  shop.example  x-beta: yes  scope orders  orders               rate_limit, cors  madang.toml:7
+            /old/**       any       any           -            -             308 /orders/{rest}   -                 madang.toml:7
+            /cart/**      any       any           -            -             legacy 95%, cart 5%  -                 madang.toml:7
         "#]],
     )
     .await;

@@ -38,6 +38,7 @@ impl Asked {
             to: Vec::<TargetView>::new(),
             redirect: None,
             edge: Vec::new(),
+            require: None,
             place: String::new(),
         }
     }

@@ -26,18 +26,43 @@ impl Claims {
         if self.text("typ").is_some_and(|kind| OTHER_KINDS.contains(&kind)) {
             return Err(Bad::Kind);
         }
+        let ends = self.times(now, leeway)?;
+        match self.0.get("aud") {
+            Some(audience) if self.is_for(audience, issuer)? => Ok(ends),
+            _ => Err(Bad::Audience),
+        }
+    }
+
+    /// The same of a token that says who logged in (OpenID Connect Core 1.0, section 3.1.3.7): it is for this client, with
+    /// the nonce that was sent along, where one was.
+    pub(crate) fn check_login(
+        &self,
+        client: &str,
+        nonce: Option<&str>,
+        now: u64,
+        leeway: u64,
+    ) -> Result<u64, Bad> {
+        let ends = self.times(now, leeway)?;
+        let audience = self.0.get("aud").map(words).unwrap_or_default();
+        let others = audience.iter().any(|name| *name != client);
+        let party = self.text("azp");
+        if !audience.contains(&client) || (others && party.is_none()) || party.is_some_and(|it| it != client)
+        {
+            return Err(Bad::Audience);
+        }
+        match nonce {
+            Some(nonce) if self.text("nonce") != Some(nonce) => Err(Bad::Nonce),
+            _ => Ok(ends),
+        }
+    }
+
+    fn times(&self, now: u64, leeway: u64) -> Result<u64, Bad> {
         let ends = self.moment("exp")?.ok_or(Bad::NoEnd)?;
         if ends.saturating_add(leeway) <= now {
             return Err(Bad::Expired);
         }
         let begins = self.moment("nbf")?.unwrap_or(0).max(self.moment("iat")?.unwrap_or(0));
-        if begins > now.saturating_add(leeway) {
-            return Err(Bad::Early);
-        }
-        match self.0.get("aud") {
-            Some(audience) if self.is_for(audience, issuer)? => Ok(ends),
-            _ => Err(Bad::Audience),
-        }
+        if begins > now.saturating_add(leeway) { Err(Bad::Early) } else { Ok(ends) }
     }
 
     /// Whose it is.

@@ -38,6 +38,8 @@ pub(crate) enum Bad {
     UnknownKey,
     #[error("its signature is not that of its key")]
     Signature,
+    #[error("it is of another log-in")]
+    Nonce,
     #[error("there is no such API key")]
     ApiKey,
     #[error("the certificate of the client has ended since it was shown")]
@@ -59,6 +61,12 @@ pub(crate) enum Reason {
     TooMany { retry_after: Duration },
     #[error("the keys of the token's issuer cannot be had at the moment")]
     NoKeys { retry_after: Duration },
+    #[error("what changes something is taken from pages of this site only")]
+    Forged,
+    #[error("{0}")]
+    LogIn(&'static str),
+    #[error("the issuer that logs people in cannot be reached at the moment")]
+    NoIssuer,
 }
 
 /// A refusal, and for which system.
@@ -79,6 +87,9 @@ impl Denied {
             Reason::Lacks { .. } => Code::NOT_ALLOWED,
             Reason::TooMany { .. } => Code::TOO_MANY_BAD_TOKENS,
             Reason::NoKeys { .. } => Code::NO_KEYS,
+            Reason::Forged => Code::FORGED,
+            Reason::LogIn(_) => Code::NOT_LOGGED_IN,
+            Reason::NoIssuer => Code::NO_ISSUER,
         }
     }
 
@@ -86,6 +97,7 @@ impl Denied {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self.reason {
             Reason::TooMany { retry_after } | Reason::NoKeys { retry_after } => Some(retry_after),
+            Reason::NoIssuer => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -104,7 +116,11 @@ impl Denied {
                 let named = if scopes.is_empty() { String::new() } else { format!(", scope=\"{scopes}\"") };
                 format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\"{named}")
             }
-            Reason::TooMany { .. } | Reason::NoKeys { .. } => return None,
+            Reason::TooMany { .. }
+            | Reason::NoKeys { .. }
+            | Reason::Forged
+            | Reason::LogIn(_)
+            | Reason::NoIssuer => return None,
         };
         HeaderValue::try_from(text).ok()
     }

@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 use madang_model::{Auth, ClaimPath, Demand};
+
+use crate::login::{Login, renewal::Renewing};
 
 use super::{
     cache::Cache,
@@ -34,6 +36,8 @@ pub(crate) struct Gatekeeper {
     /// The header of API keys, where they are taken.
     pub(crate) key_header: Option<HeaderName>,
     pub(crate) keyrings: BTreeMap<String, Arc<Keyring>>,
+    /// How browsers log in, if they do.
+    pub(crate) login: Option<Arc<Login>>,
 }
 
 /// What one destination asks for.
@@ -41,6 +45,8 @@ pub(crate) struct Gatekeeper {
 pub(crate) struct Guard {
     pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) demand: Demand,
+    /// Whether a request may be nobody's.
+    pub(crate) optional: bool,
 }
 
 /// Where a request comes from.
@@ -56,20 +62,62 @@ pub(crate) struct Visitor<'a> {
 /// Whether a request is let in.
 pub(crate) enum Admission {
     As(Arc<Sealed>),
-    /// Its key is being fetched.
-    Wait(Waiting),
+    /// It is nobody's, and may be.
+    Nobody,
+    Wait(Pause),
     Not(Denied),
+}
+
+/// What a request waits for.
+pub(crate) enum Pause {
+    /// The key of its token is being fetched.
+    Key(Waiting),
+    /// Its session is being had anew.
+    Session(Arc<Login>, Renewing),
+}
+
+/// Who somebody is, or why that is not known.
+enum Known {
+    Found(Arc<Sealed>),
+    Wait(Pause),
+    Refused(Reason),
+}
+
+impl From<Looked<Arc<Sealed>>> for Known {
+    fn from(looked: Looked<Arc<Sealed>>) -> Self {
+        match looked {
+            Looked::Found(known) => Self::Found(known),
+            Looked::Wait(waiting) => Self::Wait(Pause::Key(waiting)),
+            Looked::Refused(reason) => Self::Refused(reason),
+        }
+    }
+}
+
+// === impl Visitor ===
+
+impl<'a> Visitor<'a> {
+    fn cache(self) -> MutexGuard<'a, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 // === impl Guard ===
 
 impl Guard {
     /// Finds out for whom a request is, and takes what it said so by out of it. `last` is whether it has waited already.
-    pub(crate) fn admit(&self, headers: &mut HeaderMap, visitor: Visitor<'_>, last: bool) -> Admission {
-        let known = match self.gatekeeper.know(headers, visitor, last) {
-            Looked::Found(known) => known,
-            Looked::Wait(waiting) => return Admission::Wait(waiting),
-            Looked::Refused(reason) => return Admission::Not(self.denied(reason)),
+    pub(crate) fn admit(
+        &self,
+        method: &Method,
+        headers: &mut HeaderMap,
+        visitor: Visitor<'_>,
+        last: bool,
+    ) -> Admission {
+        let known = match self.gatekeeper.know(method, headers, visitor, last) {
+            Known::Found(known) => known,
+            Known::Wait(pause) => return Admission::Wait(pause),
+            // What is not good is refused here too: whoever sends it means to be somebody.
+            Known::Refused(Reason::Nobody) if self.optional => return Admission::Nobody,
+            Known::Refused(reason) => return Admission::Not(self.denied(reason)),
         };
         if let Err(reason) = known.who.meets(&self.demand) {
             return Admission::Not(self.denied(reason));
@@ -79,24 +127,31 @@ impl Guard {
     }
 
     pub(crate) fn denied(&self, reason: Reason) -> Denied {
-        Denied { realm: self.gatekeeper.realm.clone(), reason }
+        let denied = Denied { realm: self.gatekeeper.realm.clone(), reason };
+        self.gatekeeper.shared.counted.refused(&denied);
+        denied
     }
 }
 
 // === impl Gatekeeper ===
 
 impl Gatekeeper {
-    fn know(&self, headers: &HeaderMap, visitor: Visitor<'_>, last: bool) -> Looked<Arc<Sealed>> {
+    fn know(&self, method: &Method, headers: &HeaderMap, visitor: Visitor<'_>, last: bool) -> Known {
         let credential = match Credential::of(headers, self.key_header.as_ref()) {
             Ok(Some(credential)) => credential,
-            Ok(None) => return self.by_certificate(visitor.peer),
-            Err(bad) => return Looked::Refused(bad.into()),
+            Ok(None) => {
+                let known = self.by_session(method, headers, visitor, last);
+                return match known {
+                    Known::Refused(Reason::Nobody) => self.by_certificate(visitor.peer).into(),
+                    known => known,
+                };
+            }
+            Err(bad) => return Known::Refused(bad.into()),
         };
-        let now = (self.shared.clock)();
-        let by = VerifiedBy { gatekeeper: self.id, generation: self.shared.generation.load(Relaxed) };
-        let cache = || visitor.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = cache().get(credential.0, |sealed| sealed.holds(now, by)) {
-            return Looked::Found(known);
+        let (now, by) = self.now();
+        let known = visitor.cache().get(credential.0, |it| it.session.is_none() && it.holds(now, by));
+        if let Some(known) = known {
+            return Known::Found(known);
         }
         let verified = if credential.is_key() {
             self.by_key(credential.0, now)
@@ -105,14 +160,50 @@ impl Gatekeeper {
         };
         let (who, ends) = match verified {
             Looked::Found(verified) => verified,
-            Looked::Wait(waiting) => return Looked::Wait(waiting),
-            Looked::Refused(reason) => return Looked::Refused(reason),
+            Looked::Wait(waiting) => return Known::Wait(Pause::Key(waiting)),
+            Looked::Refused(reason) => return Known::Refused(reason),
         };
-        let Some(known) = self.shared.seal.seal(who, now, ends, by) else {
-            return Looked::Refused(Bad::TooLong.into());
+        let Some(known) = self.shared.seal.seal(who, now, ends, by, None) else {
+            return Known::Refused(Bad::TooLong.into());
         };
-        cache().put(credential.0, known.clone());
-        Looked::Found(known)
+        visitor.cache().put(credential.0, known.clone());
+        Known::Found(known)
+    }
+
+    /// Whoever has a session. A browser with one that is not good is nobody's: it can log in again.
+    fn by_session(&self, method: &Method, headers: &HeaderMap, visitor: Visitor<'_>, last: bool) -> Known {
+        let nobody = Known::Refused(Reason::Nobody);
+        let Some(login) = &self.login else { return nobody };
+        let Some(text) = login.session_text(headers) else { return nobody };
+        if !login.may(method, headers) {
+            return Known::Refused(Reason::Forged);
+        }
+        let (now, by) = self.now();
+        let goes_on = |it: &Sealed| it.session.as_ref().is_some_and(|id| !login.lasting.has_ended(id));
+        if let Some(known) = visitor.cache().get(&text, |it| it.holds(now, by) && goes_on(it)) {
+            return Known::Found(known);
+        }
+        let Some(session) = login.session(&text, now) else { return nobody };
+        if session.fresh <= now {
+            if session.refresh.is_none() || last {
+                return nobody;
+            }
+            return match login.renew(&text, session) {
+                Some(renewing) => Known::Wait(Pause::Session(login.clone(), renewing)),
+                None => Known::Refused(Reason::NoIssuer),
+            };
+        }
+        let (who, ends) = (Who::of_session(session.who), session.fresh.min(session.ends));
+        let Some(known) = self.shared.seal.seal(who, now, ends, by, Some(&session.id)) else {
+            return Known::Refused(Bad::TooLong.into());
+        };
+        visitor.cache().put(&text, known.clone());
+        Known::Found(known)
+    }
+
+    fn now(&self) -> (u64, VerifiedBy) {
+        let by = VerifiedBy { gatekeeper: self.id, generation: self.shared.generation.load(Relaxed) };
+        ((self.shared.clock)(), by)
     }
 
     /// Who a client is by its certificate, which the handshake has verified; remembered with the connection.
@@ -129,7 +220,8 @@ impl Gatekeeper {
         if now >= peer.ends {
             return Looked::Refused(Bad::Certificate.into());
         }
-        let Some(sealed) = self.shared.seal.seal(Who::of_peer(peer, &self.asked), now, peer.ends, by) else {
+        let Some(sealed) = self.shared.seal.seal(Who::of_peer(peer, &self.asked), now, peer.ends, by, None)
+        else {
             return Looked::Refused(Bad::TooLong.into());
         };
         *known = Some(sealed.clone());

@@ -13,9 +13,12 @@ use arc_swap::ArcSwap;
 use madang_model::{Auth, ClaimPath, Require, Route, ServiceName, System};
 use tokio::{sync::watch, task::JoinSet};
 
+use crate::login::{Lasting, Login, Provider};
+
 use super::{
     api_keys::{ApiKey, ApiKeys},
     budget::Budget,
+    counted::{Counted, IdentityCounts},
     guard::{Gatekeeper, Guard},
     keyring::{KeySource, Keyring},
     sealed::{SEED, Seal},
@@ -39,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) seal: Seal,
     pub(crate) budget: Budget,
     pub(crate) api_keys: ArcSwap<ApiKeys>,
+    pub(crate) counted: Counted,
+    login: Arc<Lasting>,
     gatekeepers: AtomicU64,
     /// Counted on when keys change: what was verified by them is verified again.
     pub(crate) generation: Arc<AtomicU64>,
@@ -54,11 +59,14 @@ impl Identity {
     }
 
     pub(crate) fn at(seed: &[u8; SEED], clock: Clock) -> Self {
+        let counted = Counted::default();
         let shared = Shared {
+            login: Arc::new(Lasting::new(clock.clone(), counted.clone())),
             clock,
             seal: Seal::new(seed),
             budget: Budget::new(),
             api_keys: ArcSwap::default(),
+            counted,
             gatekeepers: AtomicU64::new(0),
             generation: Arc::default(),
         };
@@ -74,10 +82,31 @@ impl Identity {
         self.shared.seal.keys()
     }
 
+    /// What was counted since it is there.
+    pub fn counts(&self) -> IdentityCounts {
+        self.shared.counted.counts()
+    }
+
     /// Takes these API keys and no others. It is in force when this returns.
     pub fn take_api_keys(&self, keys: impl IntoIterator<Item = ApiKey>) {
         self.shared.api_keys.store(Arc::new(ApiKeys::new(keys)));
         self.shared.generation.fetch_add(1, Relaxed);
+    }
+
+    /// Seals sessions of browsers by the first of these keys, and opens those that any of them sealed.
+    pub fn take_session_keys(&self, keys: &[[u8; 32]]) {
+        self.shared.login.take_keys(keys);
+        self.shared.generation.fetch_add(1, Relaxed);
+    }
+
+    /// Proves by this secret to the issuer that logs browsers in who the gateway is.
+    pub fn take_client_secret(&self, secret: Option<String>) {
+        self.shared.login.take_secret(secret);
+    }
+
+    /// Asks the issuer that logs browsers in for as long as it is polled.
+    pub async fn log_in(self, provider: Arc<dyn Provider>) {
+        self.shared.login.run(provider).await;
     }
 
     /// Fetches the keys of issuers for as long as it is polled.
@@ -97,7 +126,11 @@ impl Identity {
             });
             for (name, keyring) in now {
                 followed.entry(name).or_insert_with(|| {
-                    let follow = keyring.clone().follow(source.clone(), self.shared.generation.clone());
+                    let follow = keyring.clone().follow(
+                        source.clone(),
+                        self.shared.generation.clone(),
+                        self.shared.counted.clone(),
+                    );
                     (keyring, tasks.spawn(follow))
                 });
             }
@@ -116,6 +149,7 @@ impl Identity {
         if let Some(gatekeeper) = &current
             && gatekeeper.auth == *auth
             && gatekeeper.asked == asked
+            && gatekeeper.login.as_ref().map(|login| &login.declared) == system.gateway.login.as_ref()
         {
             return current;
         }
@@ -142,6 +176,12 @@ impl Identity {
             let keyring = same.cloned().unwrap_or_else(|| Keyring::new(issuer.clone()));
             (issuer.issuer.clone(), keyring)
         };
+        let keyrings: BTreeMap<_, _> = auth.issuers.iter().map(keyring).collect();
+        let login = system.gateway.login.as_ref().and_then(|declared| {
+            let keyring = keyrings.get(&declared.issuer)?.clone();
+            let (lasting, leeway) = (self.shared.login.clone(), auth.leeway.as_secs());
+            Some(Arc::new(Login::new(declared.clone(), lasting, keyring, asked.clone(), leeway)))
+        });
         Gatekeeper {
             id: self.shared.gatekeepers.fetch_add(1, Relaxed),
             shared: self.shared.clone(),
@@ -149,7 +189,8 @@ impl Identity {
             asked,
             // The manifest was checked: it is the name of a header.
             key_header: auth.keys.as_ref().and_then(|keys| keys.header.parse().ok()),
-            keyrings: auth.issuers.iter().map(keyring).collect(),
+            keyrings,
+            login,
             auth: auth.clone(),
         }
     }
@@ -161,7 +202,7 @@ fn asked(system: &System) -> BTreeSet<ClaimPath> {
     let services = system.services.values().filter_map(|service| service.require.as_ref());
     let claims = routes.chain(services).filter_map(|require| match require {
         Require::Of(demand) => Some(demand.claim.keys()),
-        Require::None | Require::Principal => None,
+        Require::None | Require::Optional | Require::Principal => None,
     });
     claims.flatten().cloned().collect()
 }
@@ -174,12 +215,13 @@ pub(crate) fn guard(
     service: &ServiceName,
 ) -> Option<Arc<Guard>> {
     let gatekeeper = gatekeeper?.clone();
-    let demand = match system.require(route, service) {
+    let (demand, optional) = match system.require(route, service) {
         Require::None => return None,
-        Require::Principal => Default::default(),
-        Require::Of(demand) => demand,
+        Require::Optional => (Default::default(), true),
+        Require::Principal => (Default::default(), false),
+        Require::Of(demand) => (demand, false),
     };
-    Some(Arc::new(Guard { gatekeeper, demand }))
+    Some(Arc::new(Guard { gatekeeper, demand, optional }))
 }
 
 fn now() -> u64 {

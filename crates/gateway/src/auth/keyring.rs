@@ -24,6 +24,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    counted::Counted,
     denied::{Bad, Reason},
     jwk::{Found, Keys},
     jws::Unverified,
@@ -167,12 +168,19 @@ impl Keyring {
     }
 
     /// Fetches for as long as it is polled. `generation` is counted on when the keys are others than before.
-    pub(crate) async fn follow(self: Arc<Self>, source: Arc<dyn KeySource>, generation: Arc<AtomicU64>) {
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        source: Arc<dyn KeySource>,
+        generation: Arc<AtomicU64>,
+        counted: Counted,
+    ) {
         let mut failures = 0u32;
         loop {
             let fetched = timeout(PATIENCE, source.fetch(&self.issuer)).await;
             let fetched = fetched.unwrap_or_else(|_| Err("it took too long".to_owned()));
-            let pause = match fetched.and_then(|document| self.take(document, &generation)) {
+            let taken = fetched.and_then(|document| self.take(document, &generation));
+            counted.fetched(taken.is_ok());
+            let pause = match taken {
                 Ok(()) => {
                     failures = 0;
                     PERIOD

@@ -42,6 +42,8 @@ pub(crate) struct Sealed {
     /// In seconds since 1970.
     until: u64,
     by: VerifiedBy,
+    /// The session that it is of, if it is of one.
+    pub(crate) session: Option<Box<str>>,
 }
 
 /// Which gatekeeper verified something, and by which generation of keys.
@@ -74,7 +76,14 @@ impl Seal {
 
     /// Signs somebody who is known until `ends`; `now` and `ends` in seconds since 1970. Nothing if there is more to say
     /// of them than a service could read.
-    pub(crate) fn seal(&self, who: Who, now: u64, ends: u64, by: VerifiedBy) -> Option<Arc<Sealed>> {
+    pub(crate) fn seal(
+        &self,
+        who: Who,
+        now: u64,
+        ends: u64,
+        by: VerifiedBy,
+        session: Option<&str>,
+    ) -> Option<Arc<Sealed>> {
         let until = ends.min(now + BELIEVED);
         let list = |words: &BTreeSet<String>| words.iter().cloned().collect::<Vec<_>>();
         let claims = PrincipalClaims {
@@ -95,7 +104,7 @@ impl Seal {
             return None;
         }
         let principal = Principal::new(HeaderValue::try_from(signed).ok()?)?;
-        Some(Arc::new(Sealed { who, principal, until, by }))
+        Some(Arc::new(Sealed { who, principal, until, by, session: session.map(Box::from) }))
     }
 }
 

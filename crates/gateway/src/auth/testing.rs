@@ -35,7 +35,7 @@ pub(crate) fn issuer(name: &str) -> Issuer {
 pub(crate) fn sealed(subject: &str) -> Arc<Sealed> {
     let claims = super::claims::Claims([("sub".to_owned(), subject.into())].into_iter().collect());
     let who = Who::of_token(&issuer("https://id.example"), &claims, &[].into()).unwrap();
-    Seal::new(&[1; 32]).seal(who, NOW, NOW + 60, Default::default()).unwrap()
+    Seal::new(&[1; 32]).seal(who, NOW, NOW + 60, Default::default(), None).unwrap()
 }
 
 /// A key that signs tokens.

@@ -79,13 +79,13 @@ impl Stage {
 
     fn ask_from(&self, client: &str, path: &str, headers: &mut HeaderMap) -> Result<PrincipalClaims, Reason> {
         let visitor = Visitor { address: client.parse::<IpAddr>().unwrap(), cache: &self.cache, peer: None };
-        match self.guard(path).unwrap().admit(headers, visitor, true) {
+        match self.guard(path).unwrap().admit(&http::Method::GET, headers, visitor, true) {
             Admission::As(known) => Ok(told(known.principal.signed().to_str().unwrap())),
             Admission::Not(Denied { realm, reason }) => {
                 assert_eq!(&*realm, "shop");
                 Err(reason)
             }
-            Admission::Wait(_) => panic!("the keys are there"),
+            Admission::Wait(_) | Admission::Nobody => panic!("the keys are there, and it asks"),
         }
     }
 }
@@ -176,7 +176,8 @@ async fn what_services_are_told_lets_nobody_in() {
     let stage = Stage::new(&[&signer]).await;
     let visitor = Visitor { address: "192.0.2.1".parse().unwrap(), cache: &stage.cache, peer: None };
     let token = signer.token(&json!({}));
-    let admitted = stage.guard("/closed").unwrap().admit(&mut bearer(&token), visitor, true);
+    let admitted =
+        stage.guard("/closed").unwrap().admit(&http::Method::GET, &mut bearer(&token), visitor, true);
     let Admission::As(known) = admitted else { panic!("a good token") };
     let replayed = known.principal.signed().to_str().unwrap();
     assert_eq!(stage.ask("/closed", &mut bearer(replayed)), Err(Bad::Kind.into()));

@@ -6,6 +6,8 @@ use madang_model::{ClaimPath, Demand, Issuer};
 use madang_wire::principal::{FROM_CERTIFICATE, FROM_KEY};
 use serde_json::Value;
 
+use crate::login::Person;
+
 use super::{
     api_keys::ApiKey,
     claims::Claims,
@@ -46,6 +48,13 @@ impl Who {
             told: told.collect(),
             asked: asked.iter().filter_map(named).collect(),
         })
+    }
+
+    /// Whoever is logged in, as tokens said when they did.
+    pub(crate) fn of_session(person: Person) -> Self {
+        let Person { subject, from, scopes, roles, told, asked } = person;
+        let asked = asked.into_iter().map(|(path, value)| (ClaimPath(path), value)).collect();
+        Self { subject, from, scopes, roles, told, asked }
     }
 
     /// Whoever has an API key.
@@ -94,6 +103,14 @@ impl Who {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl From<Who> for Person {
+    fn from(who: Who) -> Self {
+        let Who { subject, from, scopes, roles, told, asked } = who;
+        let asked = asked.into_iter().map(|(path, value)| (path.0, value)).collect();
+        Self { subject, from, scopes, roles, told, asked }
     }
 }
 

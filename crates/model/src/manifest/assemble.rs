@@ -7,15 +7,15 @@ use std::{
 
 use super::{
     DEFAULT_LISTEN,
-    auth::RawAuth,
+    issuer::{self, RawIssuerOptions},
     plan,
     raw::{RawRoute, RawService, RawSystem},
     rules,
     source::Spot,
 };
 use crate::{
-    EdgeRules, Gateway, HeaderMatch, Limits, Placement, PortRule, Route, Service, ServiceName, System,
-    SystemName, Target, Unit, UnitName,
+    Auth, EdgeRules, Gateway, HeaderMatch, Issuer, Limits, Placement, PortRule, Route, Service, ServiceName,
+    System, SystemName, Target, Unit, UnitName,
 };
 
 /// Builds the system. Nothing can fail any more, except that a unit without a command would be left out: the
@@ -48,9 +48,14 @@ pub(super) fn system(
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
             policy: limits(&raw.gateway_policy),
             edge: rules_of_edge(&raw.gateway_edge),
-            auth: raw.auth.as_ref().map(RawAuth::in_force),
+            auth: raw.auth.as_ref().map(|auth| Auth {
+                issuers: taken(raw, name).chain(auth.in_force().issuers).collect(),
+                ..auth.in_force()
+            }),
+            login: raw.login.as_ref().and_then(|login| login.in_force(raw)),
             tls: raw.tls.as_ref().map(|tls| tls.in_force(root)),
         },
+        issuer: raw.issuer.as_ref().map(RawIssuerOptions::in_force),
         telemetry: raw.telemetry.in_force(),
         admin: raw.admin.as_ref().map(|at| at.value).unwrap_or_default(),
         services: services.collect(),
@@ -60,6 +65,11 @@ pub(super) fn system(
             .collect(),
         routes: plan::routes(raw).into_iter().map(route).collect(),
     }
+}
+
+/// The built-in issuer, if its tokens are taken.
+fn taken(raw: &RawSystem, name: &SystemName) -> impl Iterator<Item = Issuer> {
+    issuer::own(raw).and(raw.issuer.as_ref()).and_then(|issuer| issuer.in_force().taken(name)).into_iter()
 }
 
 fn service(

@@ -25,6 +25,8 @@ pub(super) struct RawAuth {
     /// Whether a client's certificate says who it is.
     pub certificates: Option<At<bool>>,
     pub leeway: Option<At<Duration>>,
+    /// Whether the tokens of `[issuer]` are taken.
+    pub built_in: Option<At<bool>>,
 }
 
 /// `[[gateway.auth.issuers]]`.
@@ -48,6 +50,7 @@ impl RawAuth {
             sound: !node.is_broken(),
             keys: node.get("keys").and_then(keys),
             certificates: node.get("certificates").and_then(flag),
+            built_in: node.get("built_in").and_then(flag),
             leeway: node.get("leeway").and_then(|node| at(node, parse_duration(&text(node)?.value).ok()?)),
         }
     }
@@ -113,6 +116,7 @@ impl RawRequire {
         let mut said = Vec::new();
         let value = match &node.value {
             Value::Text(word) if word == "none" => Require::None,
+            Value::Text(word) if word == "optional" => Require::Optional,
             Value::Text(_) => Require::Principal,
             Value::Table(_) => {
                 for key in ["scope", "role"] {

@@ -146,7 +146,7 @@ impl<'a> Check<'a> {
 
     fn text(&mut self, node: &mut Node, format: Format, key: &Key) {
         let Value::Text(text) = &node.value else { return };
-        match variables::substitute(text, format == Format::Deferred, self.env) {
+        match variables::substitute(text, format.is_deferred(), self.env) {
             Err(faults) => {
                 for (written, fault) in faults {
                     self.found.push(fault_error(&node.spot, &written, fault, key));

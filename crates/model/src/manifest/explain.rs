@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{
     DEFAULT_LISTEN,
     auth::{RawAuth, RawRequire},
+    issuer::{RawClient, RawIssuerOptions, RawLogin},
     plan,
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
     rules,
@@ -15,8 +16,8 @@ use super::{
     tls::RawTls,
 };
 use crate::{
-    AdminListener, Auth, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Place, PortRule, Protocol,
-    Require, Scope, SystemName, Telemetry, TlsVersion, format_duration, format_size,
+    AdminListener, Auth, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Login, OwnIssuer, Place,
+    PortRule, Protocol, Require, Scope, SystemName, Telemetry, TlsVersion, format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -68,6 +69,8 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     list.or_default("admin.listen", raw.admin.as_ref(), admin, admin(&AdminListener::Usual));
     list.auth(raw.auth.as_ref());
     list.tls(raw.tls.as_ref());
+    list.login(raw.login.as_ref());
+    list.issuer(raw.issuer.as_ref());
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
     list.edge("gateway.edge", &raw.gateway_edge);
     list.telemetry(&raw.telemetry);
@@ -149,7 +152,8 @@ impl List {
     }
 
     fn auth(&mut self, auth: Option<&RawAuth>) {
-        let Some(RawAuth { issuers, keys, certificates, leeway, .. }) = auth else { return };
+        let Some(RawAuth { issuers, keys, certificates, leeway, built_in, .. }) = auth else { return };
+        self.option("gateway.auth.built_in".to_owned(), built_in.as_ref(), bool::to_string);
         for (index, issuer) in issuers.iter().enumerate() {
             let key = |key: &str| format!("gateway.auth.issuers.{index}.{key}");
             self.option(key("issuer"), Some(&issuer.issuer), quoted);
@@ -193,10 +197,60 @@ impl List {
         self.or_default("gateway.tls.clients", tls.clients.as_ref(), clients, clients(&RawTls::REQUIRED));
     }
 
+    fn login(&mut self, login: Option<&RawLogin>) {
+        let Some(RawLogin { issuer, client, secret, url, scope, session, .. }) = login else { return };
+        let key = |key: &str| format!("gateway.login.{key}");
+        self.option(key("issuer"), issuer.as_ref(), quoted);
+        self.option(key("client"), client.as_ref(), quoted);
+        if let Some(at) = secret {
+            self.given(key("secret"), &at.spot, at.spot.written().to_owned());
+        }
+        self.option(key("url"), url.as_ref(), quoted);
+        for scope in scope {
+            self.given(key("scope"), &scope.spot, quoted(&scope.value));
+        }
+        let time = |time: &Duration| quoted(&format_duration(*time));
+        self.or_default(key("session"), session.as_ref(), time, time(&Login::SESSION));
+    }
+
+    fn issuer(&mut self, issuer: Option<&RawIssuerOptions>) {
+        let Some(RawIssuerOptions { listen, url, users, lifetime, clients, .. }) = issuer else { return };
+        let key = |key: &str| format!("issuer.{key}");
+        self.or_default(key("listen"), listen.as_ref(), quoted, quoted(&OwnIssuer::LISTEN));
+        self.option(key("url"), url.as_ref(), quoted);
+        self.option(key("users"), users.as_ref(), quoted);
+        let time = |time: &Duration| quoted(&format_duration(*time));
+        self.or_default(key("lifetime"), lifetime.as_ref(), time, time(&OwnIssuer::LIFETIME));
+        for client in clients {
+            let key = |key: &str| format!("issuer.clients.{}.{key}", client.name.value);
+            if let Some(at) = &client.secret {
+                self.given(key("secret"), &at.spot, at.spot.written().to_owned());
+            }
+            let lists = [
+                ("redirects", &client.redirects),
+                ("after_logout", &client.after_logout),
+                ("scopes", &client.scopes),
+            ];
+            for (name, list) in lists {
+                for at in list {
+                    self.given(key(name), &at.spot, quoted(&at.value));
+                }
+            }
+            for grant in &client.grants {
+                self.given(key("grants"), &grant.spot, quoted(&grant.value.as_str()));
+            }
+            if client.grants.is_empty() {
+                let list = RawClient::GRANTS.map(|grant| quoted(&grant.as_str())).join(", ");
+                self.or_default(key("grants"), None::<&At<String>>, quoted, format!("[{list}]"));
+            }
+        }
+    }
+
     fn require(&mut self, key: &dyn Fn(&str) -> String, required: Option<&RawRequire>) {
         let Some(RawRequire { spot, value, said }) = required else { return };
         match value {
             Require::None => self.given(key("require"), spot, quoted("none")),
+            Require::Optional => self.given(key("require"), spot, quoted("optional")),
             Require::Principal => self.given(key("require"), spot, quoted("principal")),
             Require::Of(_) => {
                 for (name, word) in

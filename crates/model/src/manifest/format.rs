@@ -22,6 +22,10 @@ pub(super) enum Format {
     Free,
     /// Any text, in which `${self.…}` stays until a unit starts.
     Deferred,
+    /// `${secret.NAME}`, and nothing else.
+    Secret,
+    /// `https://app.example/callback`: where a browser is sent.
+    Redirect,
     /// The name of a system, service or unit.
     Name,
     /// `250ms`, `3s`.
@@ -131,6 +135,8 @@ impl Format {
     pub fn check(self, text: &str) -> Result<(), Unfit> {
         match self {
             Self::Free | Self::Deferred => printable(text),
+            Self::Secret => secret(text),
+            Self::Redirect => redirect(text),
             Self::Name => name(text),
             Self::Duration => duration(text),
             Self::Size => size(text),
@@ -177,6 +183,7 @@ impl Format {
             self,
             Self::Free
                 | Self::Deferred
+                | Self::Secret
                 | Self::Database
                 | Self::PostgresServer
                 | Self::Url
@@ -186,6 +193,11 @@ impl Format {
                 | Self::HeaderValue
                 | Self::EditValue
         )
+    }
+
+    /// Whether placeholders stay in it until somebody may know what they stand for.
+    pub fn is_deferred(self) -> bool {
+        matches!(self, Self::Deferred | Self::Secret)
     }
 
     /// A regular expression for editors: at least as wide as the form.
@@ -209,6 +221,8 @@ impl Format {
             Self::Program => "^[^ \\t]+$",
             Self::BaseUrl => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$",
             Self::Issuer | Self::Keys => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^#]*)?$",
+            Self::Secret => "^\\$\\{secret\\.[A-Za-z0-9_-]{1,64}\\}$",
+            Self::Redirect => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^#]*)?$",
             Self::Claim => "^[!-~]{1,200}$",
             Self::OauthScope => "^[!#-\\[\\]-~]+$",
             Self::Url => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$",
@@ -483,6 +497,30 @@ fn keys(text: &str) -> Result<WebUrl, Unfit> {
             "whoever is on the way could put keys of their own in",
             "write https://; http:// is for this machine alone, such as \"http://127.0.0.1:8080\"",
         ),
+    }
+}
+
+/// A secret in the manifest would be read by whoever reads the code.
+fn secret(text: &str) -> Result<(), Unfit> {
+    match super::issuer::secret(text) {
+        Some(_) => Ok(()),
+        None => unfit(
+            Code::BAD_VALUE,
+            "it is not the name of a kept secret",
+            "write \"${secret.NAME}\", and keep it with `madang secret set NAME`",
+        ),
+    }
+}
+
+/// What is sent there lets somebody in: nobody may read it on the way.
+fn redirect(text: &str) -> Result<(), Unfit> {
+    let help = "write the whole URL to the letter, such as \"https://app.example/callback\"; http:// is for this machine alone";
+    match text.parse::<WebUrl>() {
+        Ok(url) if url.server.is_private() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#') => {
+            Ok(())
+        }
+        Ok(_) => unfit(Code::BAD_VALUE, "whoever is on the way could read what is sent there", help),
+        Err(error) => unfit(Code::BAD_VALUE, ParseUrlError::to_string(&error), help),
     }
 }
 

@@ -78,7 +78,7 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 36] = [
+pub(super) static TABLES: [&Table; 39] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
@@ -87,6 +87,9 @@ pub(super) static TABLES: [&Table; 36] = [
     &API_KEYS,
     &TLS,
     &CERTIFICATE,
+    &LOGIN,
+    &OWN_ISSUER,
+    &OAUTH_CLIENT,
     &REQUIRE,
     &TELEMETRY,
     &FORWARD,
@@ -129,6 +132,11 @@ pub(super) static MANIFEST: Table = Table {
             "What holds for every call unless a service, a route or a call says otherwise.",
         ),
         key("gateway", Shape::Table(&GATEWAY), "The front door."),
+        key(
+            "issuer",
+            Shape::Table(&OWN_ISSUER),
+            "An issuer of tokens for development (OAuth 2.1, OpenID Connect), which Madang runs itself. Any other is named in [gateway.auth].",
+        ),
         key(
             "telemetry",
             Shape::Table(&TELEMETRY),
@@ -190,6 +198,11 @@ pub(super) static GATEWAY: Table = Table {
             "Who can say who a client is. With it, each route asks, unless it or its service says otherwise by `require`.",
         ),
         key("tls", Shape::Table(&TLS), "With it, the gateway speaks TLS and nothing else."),
+        key(
+            "login",
+            Shape::Table(&LOGIN),
+            "Browsers log in at the gateway: whoever opens a page that asks is sent to the issuer and comes back with a session.",
+        ),
     ]],
     forms: &[],
 };
@@ -212,6 +225,11 @@ pub(super) static AUTH: Table = Table {
             "certificates",
             Shape::AnyOf(&[Shape::True, Shape::False]),
             "Whether a client's certificate says who it is, where the request has no token and no key. Default false.",
+        ),
+        key(
+            "built_in",
+            Shape::AnyOf(&[Shape::True, Shape::False]),
+            "Whether the tokens of [issuer] are taken. Default false.",
         ),
         key(
             "leeway",
@@ -246,6 +264,94 @@ pub(super) static ISSUER: Table = Table {
             "claims",
             Shape::List(&Shape::Text(Format::Claim)),
             "The claims that services are told of, besides subject, scopes and roles. Default: none.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static LOGIN: Table = Table {
+    noun: "[gateway.login]",
+    schema: "login",
+    groups: &[&[
+        key(
+            "issuer",
+            Shape::Text(Format::Issuer),
+            "Who is asked: one of those whose tokens [gateway.auth] takes. Default: the only one.",
+        ),
+        key(
+            "client",
+            Shape::Text(Format::Free),
+            "The name under which the issuer knows the gateway. The built-in one needs none.",
+        ),
+        key(
+            "secret",
+            Shape::Text(Format::Secret),
+            "By which the gateway proves that: `${secret.NAME}`. A public client has none.",
+        ),
+        key(
+            "url",
+            Shape::Text(Format::Url),
+            "Where browsers see the gateway. Default: the address at which it listens.",
+        ),
+        key("scope", SCOPES, "The scopes that are asked for, besides `openid`. Default: none."),
+        key("session", TIMEOUT, "How long a session lasts at most. Default 12h."),
+    ]],
+    forms: &[],
+};
+
+pub(super) static OWN_ISSUER: Table = Table {
+    noun: "[issuer]",
+    schema: "own-issuer",
+    groups: &[&[
+        key(
+            "listen",
+            Shape::AnyOf(&[Shape::Whole(0, 65_535), Shape::Text(Format::Loopback)]),
+            "Where it listens, on loopback alone: a port on 127.0.0.1, or an address with a port. Default 127.0.0.1:3010. Read when a node starts.",
+        ),
+        key(
+            "url",
+            Shape::Text(Format::Url),
+            "Its name, where browsers reach it through something that ends TLS. Default: http:// and the address at which it listens.",
+        ),
+        key(
+            "users",
+            Shape::Text(Format::Name),
+            "The service that knows people and their passwords: it answers POST /madang/login.",
+        ),
+        key("lifetime", TIMEOUT, "How long a token is good. Default 10m."),
+        key(
+            "clients",
+            Shape::Map(Format::Name, &Shape::Table(&OAUTH_CLIENT)),
+            "Who may ask for tokens, by name. The gateway is known without.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static OAUTH_CLIENT: Table = Table {
+    noun: "a client of the issuer",
+    schema: "oauth-client",
+    groups: &[&[
+        key(
+            "secret",
+            Shape::Text(Format::Secret),
+            "By which it proves who it is: `${secret.NAME}`. A public client has none.",
+        ),
+        key(
+            "redirects",
+            Shape::List(&Shape::Text(Format::Redirect)),
+            "Where a browser may be sent back to, to the letter.",
+        ),
+        key(
+            "after_logout",
+            Shape::List(&Shape::Text(Format::Redirect)),
+            "Where a browser may be sent once logged out, to the letter.",
+        ),
+        key("scopes", Shape::List(&Shape::Text(Format::OauthScope)), "The scopes that it may ask for."),
+        key(
+            "grants",
+            Shape::List(&Shape::Choice(&["authorization_code", "client_credentials", "refresh_token"])),
+            "How it gets tokens. Default authorization_code and refresh_token.",
         ),
     ]],
     forms: &[],
@@ -338,7 +444,8 @@ pub(super) static REQUIRE: Table = Table {
 const WORDS: Shape = Shape::AnyOf(&[Shape::Text(Format::Free), Shape::List(&Shape::Text(Format::Free))]);
 const SCOPES: Shape =
     Shape::AnyOf(&[Shape::Text(Format::OauthScope), Shape::List(&Shape::Text(Format::OauthScope))]);
-const REQUIRED: Shape = Shape::AnyOf(&[Shape::Choice(&["none", "principal"]), Shape::Table(&REQUIRE)]);
+const REQUIRED: Shape =
+    Shape::AnyOf(&[Shape::Choice(&["none", "optional", "principal"]), Shape::Table(&REQUIRE)]);
 
 pub(super) static TELEMETRY: Table = Table {
     noun: "[telemetry]",
@@ -480,7 +587,7 @@ const SERVICE_KEYS: &[Key] = &[
     key(
         "require",
         REQUIRED,
-        "What is asked of whoever calls it from outside, unless the route says otherwise: \"none\", \"principal\" for whoever is known, or what must hold of them. Default: \"principal\" if there is a [gateway.auth].",
+        "What is asked of whoever calls it from outside, unless the route says otherwise: \"none\", \"optional\", \"principal\" for whoever is known, or what must hold of them. Default: \"principal\" if there is a [gateway.auth].",
     ),
     key("routes", OWN_ROUTES, "The requests from outside that are its own: paths, or tables."),
 ];
@@ -578,7 +685,7 @@ pub(super) static ROUTE: Table = Table {
             key(
                 "require",
                 REQUIRED,
-                "What is asked of whoever makes the requests: \"none\", \"principal\" for whoever is known, or what must hold of them. Default: what their service says.",
+                "What is asked of whoever makes the requests: \"none\", \"optional\", \"principal\" for whoever is known, or what must hold of them. Default: what their service says.",
             ),
         ],
         edge::OF_ROUTE,

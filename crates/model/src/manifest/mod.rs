@@ -14,6 +14,7 @@ mod explain;
 mod files;
 mod format;
 mod hint;
+mod issuer;
 mod keys;
 mod pattern;
 mod plan;

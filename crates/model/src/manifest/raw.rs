@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     auth::{RawAuth, RawRequire},
-    edge, format, policy,
+    edge, format,
+    issuer::{RawIssuerOptions, RawLogin},
+    policy,
     source::{At, Spot},
     telemetry::RawTelemetry,
     tls::RawTls,
@@ -30,6 +32,10 @@ pub(super) struct RawSystem {
     pub tls: Option<RawTls>,
     /// Whether clients are asked for certificates, be it in a good way or not.
     pub has_tls_clients: bool,
+    pub login: Option<RawLogin>,
+    pub issuer: Option<RawIssuerOptions>,
+    /// Whether there is an `issuer`, be it a good one or not.
+    pub has_issuer: bool,
     pub telemetry: RawTelemetry,
     pub admin: Option<At<AdminListener>>,
     pub policy: Limits<Spot>,
@@ -144,9 +150,15 @@ impl RawSystem {
             self.tls = tls.filter(|tls| matches!(tls.value, Value::Table(_))).map(RawTls::of);
             let asks = |tls: &Node| tls.get("client_ca").is_some() || tls.is_broken();
             self.has_tls_clients = tls.is_some_and(asks) || gateway.is_broken();
+            let login = gateway.get("login");
+            self.login = login.filter(|login| matches!(login.value, Value::Table(_))).map(RawLogin::of);
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
             self.gateway_edge = edge::of(gateway);
         }
+        let issuer = tree.get("issuer");
+        self.issuer =
+            issuer.filter(|issuer| matches!(issuer.value, Value::Table(_))).map(RawIssuerOptions::of);
+        self.has_issuer = issuer.is_some();
         self.telemetry = tree.get("telemetry").map(RawTelemetry::of).unwrap_or_default();
         self.admin = tree.get("admin").and_then(|admin| admin.get("listen")).and_then(admin_listener);
         self.policy = policy::of(tree, Scope::Default);

@@ -126,6 +126,7 @@ mod tests {
             to: Vec::new(),
             redirect: None,
             edge: Vec::new(),
+            require: None,
             place: String::new(),
         };
         let routes = [view("/orders/**"), view("/users/**")];

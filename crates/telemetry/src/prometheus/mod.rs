@@ -75,6 +75,10 @@ pub struct NodeGauges {
     pub limits: Vec<(String, [u64; 2])>,
     /// What became of copies of requests, by the service that gets them: sent, and left out.
     pub mirrors: Vec<(String, [u64; 2])>,
+    /// Requests that were not let in, by the code of the answer.
+    pub refused: Vec<(&'static str, u64)>,
+    /// Fetches of issuers' keys that gave some, and that did not.
+    pub keys_fetched: [u64; 2],
 }
 
 /// All of it, in a format.

@@ -103,6 +103,20 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
     if !node.certificates.is_empty() {
         tls(writer, node);
     }
+    if !node.refused.is_empty() {
+        identity(writer, node);
+    }
+}
+
+fn identity(writer: &mut Writer, node: &NodeGauges) {
+    let help = "Requests that were not let in, by the code of the answer.";
+    let mut family = writer.family("madang_identity_refused", Kind::Counter, help);
+    node.refused.iter().for_each(|(code, count)| family.add(&[("code", code)], *count as f64));
+    let help = "Fetches of issuers' keys.";
+    let mut family = writer.family("madang_identity_key_fetches", Kind::Counter, help);
+    for (outcome, count) in ["fetched", "failed"].iter().zip(node.keys_fetched) {
+        family.add(&[("outcome", outcome)], count as f64);
+    }
 }
 
 fn tls(writer: &mut Writer, node: &NodeGauges) {

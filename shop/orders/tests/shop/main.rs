@@ -3,6 +3,7 @@
 mod crowd;
 mod failing;
 mod faults;
+mod owning;
 mod placing;
 mod repeating;
 mod resuming;

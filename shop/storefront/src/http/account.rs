@@ -11,7 +11,13 @@ use maud::html;
 use serde::Deserialize;
 
 use super::{Looking, back, to};
-use crate::{form::Form, pages, visitor::Visitor};
+use crate::{
+    Identity,
+    form::Form,
+    pages::{self, Failed, Refused},
+    peers::Trouble,
+    visitor::Visitor,
+};
 
 /// Where to go when somebody has said who they are.
 #[derive(Deserialize)]
@@ -25,6 +31,9 @@ pub(super) async fn show(looking: Looking, Query(wanted): Query<Wanted>) -> Resp
 }
 
 async fn page(looking: Looking, going: &str, refused: Option<(&str, &str)>) -> Response {
+    if looking.identity == Identity::LoggedIn {
+        return members(looking, going, None).await;
+    }
     let (peers, user) = (looking.peers.clone(), looking.visitor.user);
     let balances = async {
         match user {
@@ -41,14 +50,37 @@ async fn page(looking: Looking, going: &str, refused: Option<(&str, &str)>) -> R
     }
 }
 
-/// Shops as a user that there is, or as nobody.
-pub(super) async fn choose(form: Form) -> Response {
+/// The page where people log in.
+async fn members(looking: Looking, going: &str, refused: Option<Refused<'_>>) -> Response {
+    let (peers, user) = (looking.peers.clone(), looking.visitor.user);
+    let balances = async {
+        match user {
+            Some(user) => Some(peers.balances(user).await),
+            None => None,
+        }
+    };
+    let (shell, balances) = looking.with(balances).await;
+    let page = pages::members(&shell, balances.as_ref(), back(going), refused.as_ref());
+    match refused {
+        Some(_) => page.with_status(StatusCode::UNPROCESSABLE_ENTITY).into_response(),
+        None => page.into_response(),
+    }
+}
+
+/// Shops as a user that there is, or as nobody; where people log in, nobody chooses.
+pub(super) async fn choose(looking: Looking, form: Form) -> Response {
+    if looking.identity == Identity::LoggedIn {
+        return Failed::not_found(&looking.context, "page of this address").into_response();
+    }
     let user = form.get("user").parse().ok().filter(|id: &i64| *id > 0);
     to(back(form.get("back")), &[Visitor::set_user(user)])
 }
 
 /// Adds a user and shops as that one.
 pub(super) async fn sign_up(looking: Looking, form: Form) -> Response {
+    if looking.identity == Identity::LoggedIn {
+        return register(looking, &form).await;
+    }
     let (name, going) = (form.get("name"), form.get("back"));
     match looking.peers.add_user(name).await {
         Ok(user) => to(back(going), &[Visitor::set_user(Some(user.id))]),
@@ -56,14 +88,33 @@ pub(super) async fn sign_up(looking: Looking, form: Form) -> Response {
             let why = trouble.problem.errors.first().map_or(trouble.detail(), |error| &error.message);
             page(looking, going, Some((name, why))).await
         }
-        Err(trouble) => {
-            let (shell, ()) = looking.with(std::future::ready(())).await;
-            let content = html! {
-                h1 { "You are not signed up" }
-                (shell.missing("The new customer is not kept", &trouble))
-                p { a.button href="/shop/account" { "Try again" } }
-            };
-            shell.page("Account", &content).with_status(StatusCode::SERVICE_UNAVAILABLE).into_response()
-        }
+        Err(trouble) => not_kept(looking, &trouble).await,
     }
+}
+
+/// Adds a user who can log in then.
+async fn register(looking: Looking, form: &Form) -> Response {
+    let (name, login, going) = (form.get("name"), form.get("login"), form.get("back"));
+    match looking.peers.add_member(name, login, form.get("password")).await {
+        Ok(user) => {
+            let (shell, ()) = looking.with(std::future::ready(())).await;
+            pages::registered(&shell, &user.name, back(going)).into_response()
+        }
+        Err(trouble) if trouble.is_refusal() => {
+            let wrong = trouble.problem.errors.first();
+            let (field, why) = wrong.map_or(("", trouble.detail()), |error| (&error.field, &error.message));
+            members(looking, going, Some(Refused { name, login, field, why })).await
+        }
+        Err(trouble) => not_kept(looking, &trouble).await,
+    }
+}
+
+async fn not_kept(looking: Looking, trouble: &Trouble) -> Response {
+    let (shell, ()) = looking.with(std::future::ready(())).await;
+    let content = html! {
+        h1 { "You are not signed up" }
+        (shell.missing("The new customer is not kept", trouble))
+        p { a.button href="/shop/account" { "Try again" } }
+    };
+    shell.page("Account", &content).with_status(StatusCode::SERVICE_UNAVAILABLE).into_response()
 }

@@ -7,10 +7,10 @@ mod catalogue;
 mod orders;
 
 use madang::{
-    Calls, Context,
+    Calls, Context, Principal,
     axum::{
-        Router,
-        extract::FromRequestParts,
+        Extension, Router,
+        extract::{FromRequestParts, OptionalFromRequestParts},
         http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
         response::{IntoResponse, Response},
         routing::{get, post},
@@ -18,7 +18,7 @@ use madang::{
 };
 
 use crate::{
-    Config,
+    Config, Identity,
     live::Live,
     pages::{Failed, Shell},
     peers::Peers,
@@ -34,6 +34,7 @@ struct Shared {
 
 /// The routes of the storefront.
 pub fn routes(config: Config) -> Router {
+    let identity = config.identity;
     let shared = Shared { live: Live::new(&config), config };
     Router::new()
         .route("/", get(catalogue::list))
@@ -48,6 +49,7 @@ pub fn routes(config: Config) -> Router {
         .route("/shop/orders/{id}/events", get(orders::events))
         .route("/shop/assets/{file}", get(assets::file))
         .route("/shop/{*rest}", get(nothing))
+        .layer(Extension(identity))
         .with_state(shared)
 }
 
@@ -60,14 +62,24 @@ struct Looking {
     visitor: Visitor,
     peers: Peers,
     context: Context,
+    identity: Identity,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Looking {
     type Rejection = madang::Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> madang::Result<Self> {
+        let identity = parts.extensions.get::<Identity>().copied().unwrap_or_default();
+        let mut visitor = Visitor::of(&parts.headers);
+        if identity == Identity::LoggedIn {
+            // What the browser says of itself is not asked.
+            let principal =
+                <Principal as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
+            visitor.user = principal.and_then(|principal| principal.subject().parse().ok());
+        }
         Ok(Self {
-            visitor: Visitor::of(&parts.headers),
+            visitor,
+            identity,
             peers: Peers::new(Calls::from_request_parts(parts, state).await?),
             context: Context::from_request_parts(parts, state).await?,
         })
@@ -84,7 +96,7 @@ impl Looking {
             }
         };
         let (user, own) = tokio::join!(user, own);
-        (Shell { visitor: self.visitor, user, context: self.context }, own)
+        (Shell { visitor: self.visitor, user, context: self.context, identity: self.identity }, own)
     }
 }
 

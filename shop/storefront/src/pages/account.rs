@@ -1,4 +1,4 @@
-//! Who shops: picked from the users or added to them, since there is no identity yet.
+//! Who shops, where nobody logs in: picked from the users or added to them.
 
 use maud::{Markup, html};
 use shop_money::Money;
@@ -58,7 +58,7 @@ pub fn account(
     shell.page("Account", &content)
 }
 
-fn holdings(balances: &[Money]) -> Markup {
+pub(super) fn holdings(balances: &[Money]) -> Markup {
     html! {
         @if balances.is_empty() {
             p { "Your account opens with your first order." }

@@ -50,7 +50,7 @@ impl IntoResponse for Failed {
             status: self.status,
             cookies: Vec::new(),
             retry: false,
-            markup: document(title, &bar, &content),
+            markup: document(title, &bar, &content, None),
         };
         page.into_response()
     }

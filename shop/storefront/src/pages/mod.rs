@@ -4,6 +4,7 @@ mod account;
 mod cart;
 mod catalogue;
 mod failed;
+mod members;
 mod money;
 mod orders;
 
@@ -17,6 +18,7 @@ use madang::{
 use maud::{DOCTYPE, Markup, html};
 
 use crate::{
+    Identity,
     form::TOKEN,
     peers::{Trouble, User},
     visitor::{SetCookie, Visitor},
@@ -26,6 +28,7 @@ pub use account::account;
 pub use cart::{Checkout, Shown, cart};
 pub use catalogue::{catalogue, product};
 pub use failed::Failed;
+pub use members::{Refused, members, registered};
 pub use orders::{order, order_missing, orders, timeline};
 
 /// What every page shows besides its own.
@@ -36,6 +39,8 @@ pub struct Shell {
     pub user: Result<Option<User>, Trouble>,
     /// The ids of the request.
     pub context: Context,
+    /// Who says who it is.
+    pub identity: Identity,
 }
 
 /// A page, ready to be answered.
@@ -59,7 +64,7 @@ impl Shell {
             status: StatusCode::OK,
             cookies: self.visitor.new_token().into_iter().collect(),
             retry: false,
-            markup: document(title, &self.header(), content),
+            markup: document(title, &self.header(), content, Some(self.identity)),
         }
     }
 
@@ -70,7 +75,7 @@ impl Shell {
             (DOCTYPE)
             html lang="en" {
                 head { (head(title)) noscript { meta http-equiv="refresh" content="2"; } }
-                (body(&header, content))
+                (body(&header, content, Some(self.identity)))
             }
         };
         Page { markup, ..self.page(title, content) }
@@ -98,6 +103,7 @@ impl Shell {
                         @match &self.user {
                             Ok(Some(user)) => { (user.name) }
                             Err(_) => { "Customer " (self.visitor.user.unwrap_or_default()) }
+                            Ok(None) if self.identity == Identity::LoggedIn => { "Log in" }
                             Ok(None) => { "Sign in" }
                         }
                     }
@@ -121,10 +127,10 @@ fn notice(what: &str, trouble: &Trouble, request: &str) -> Markup {
     }
 }
 
-fn document(title: &str, header: &Markup, content: &Markup) -> Markup {
+fn document(title: &str, header: &Markup, content: &Markup, identity: Option<Identity>) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" { head { (head(title)) } (body(header, content)) }
+        html lang="en" { head { (head(title)) } (body(header, content, identity)) }
     }
 }
 
@@ -140,12 +146,19 @@ fn head(title: &str) -> Markup {
     }
 }
 
-fn body(header: &Markup, content: &Markup) -> Markup {
+fn body(header: &Markup, content: &Markup, identity: Option<Identity>) -> Markup {
     html! {
         body {
             (header)
             main id="main" tabindex="-1" { (content) }
-            footer { "A shop of four services behind this page. There is no identity yet: whoever picks a name is that customer." }
+            footer {
+                "A shop of four services behind this page. "
+                @match identity {
+                    Some(Identity::Chosen) => { "Nobody is asked for a password: whoever picks a name is that customer." }
+                    Some(Identity::LoggedIn) => { "Who you are is asked at the gateway, and passwords are known to one of them." }
+                    None => {}
+                }
+            }
         }
     }
 }

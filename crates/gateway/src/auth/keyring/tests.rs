@@ -22,7 +22,8 @@ impl Stage {
     fn new(answer: Result<Bytes, String>) -> Self {
         let (keyring, source) = (Keyring::new(issuer("https://id.example")), Source::new(answer));
         let generation = Arc::<AtomicU64>::default();
-        let task = tokio::spawn(keyring.clone().follow(source.clone(), generation.clone()));
+        let task =
+            tokio::spawn(keyring.clone().follow(source.clone(), generation.clone(), Default::default()));
         Self { keyring, source, generation, task }
     }
 

@@ -16,8 +16,8 @@ use crate::{
 pub(super) fn check(raw: &RawSystem, found: &mut Found) {
     if let Some(auth) = &raw.auth {
         let keys = auth.keys.as_ref().and_then(|keys| keys.value.as_ref().map(|header| (header, &keys.spot)));
-        let certificates = auth.certificates.as_ref().is_some_and(|at| at.value);
-        if auth.sound && auth.issuers.is_empty() && keys.is_none() && !certificates {
+        let others = [&auth.certificates, &auth.built_in].into_iter().flatten().any(|at| at.value);
+        if auth.sound && auth.issuers.is_empty() && keys.is_none() && !others {
             found.push(nobody(&auth.spot));
         }
         if let Some((header, spot)) = keys.filter(|(header, _)| !ApiKeys::may_be_in(header)) {
@@ -32,7 +32,7 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
             {
                 found.push(empty(&required.spot));
             }
-            Require::Principal | Require::Of(_) if !raw.has_auth => {
+            Require::Optional | Require::Principal | Require::Of(_) if !raw.has_auth => {
                 found.push(unasked(&required.spot));
             }
             _ => {}

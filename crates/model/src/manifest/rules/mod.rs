@@ -5,6 +5,7 @@ mod databases;
 mod edge;
 mod elsewhere;
 mod env;
+mod issuer;
 mod order;
 mod policies;
 mod ports;
@@ -34,5 +35,6 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     auth::check(raw, found);
     tls::check(raw, found);
     edge::check(raw, found);
+    issuer::check(raw, found);
     databases::check(raw, system, root, found);
 }

@@ -72,6 +72,12 @@ fn listeners<'a>(raw: &'a RawSystem, units: &[Planned<'a>]) -> Vec<(u16, Listene
         let who = "Madang's listener for metrics".into();
         all.push((address.port(), Listener { who, ip: Some(address.ip()), spot: Some(spot), unit: None }));
     }
+    if let Some(issuer) = &raw.issuer {
+        let address = issuer.in_force().listen;
+        let (who, spot) =
+            ("the issuer".to_owned(), issuer.listen.as_ref().map_or(&issuer.spot, |at| &at.spot));
+        all.push((address.port(), Listener { who, ip: Some(address.ip()), spot: Some(spot), unit: None }));
+    }
     for (index, unit) in units.iter().enumerate() {
         if let Some(At { value: PortRule::Fixed(port), spot }) = &unit.program.port {
             let who = format!("the program of {}", unit.name);

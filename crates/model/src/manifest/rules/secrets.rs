@@ -6,6 +6,7 @@ use crate::{
     manifest::{
         Placeholder,
         error::{Code, Found, ManifestError},
+        issuer::secret,
         plan,
         raw::RawSystem,
         source::Spot,
@@ -21,6 +22,10 @@ pub(in crate::manifest) fn check(
     kept: impl FnOnce(&mut Found) -> Option<BTreeSet<String>>,
 ) {
     let units = plan::units(raw);
+    let clients = raw.issuer.iter().flat_map(|issuer| &issuer.clients).filter_map(|it| it.secret.as_ref());
+    let clients = clients.chain(raw.login.iter().filter_map(|login| login.secret.as_ref()));
+    let of_clients: Vec<_> = clients.filter_map(|at| Some((secret(&at.value)?, at.spot.clone()))).collect();
+    let of_clients = of_clients.iter().map(|(name, spot)| ("`secret`", name.as_str(), spot.clone()));
     let wanted: Vec<(&str, &str, Spot)> = units
         .iter()
         .flat_map(plan::Planned::placeholders)
@@ -28,6 +33,7 @@ pub(in crate::manifest) fn check(
             Placeholder::Secret(name) => Some((key, name, spot)),
             _ => None,
         })
+        .chain(of_clients)
         .collect();
     if wanted.is_empty() {
         return;

@@ -42,6 +42,26 @@ problems = { statuses = [500], detail = true }
 keys = true
 certificates = true
 leeway = "5s"
+built_in = true
+
+[gateway.login]
+issuer = "https://id.example"
+client = "a"
+url = "https://a.example"
+scope = "b"
+session = "1h"
+
+[issuer]
+listen = 4910
+url = "https://b.example"
+users = "a"
+lifetime = "1m"
+
+[issuer.clients.c]
+redirects = ["https://c.example/"]
+after_logout = ["https://c.example/out"]
+scopes = ["c"]
+grants = ["authorization_code"]
 
 [[gateway.auth.issuers]]
 issuer = "https://id.example"

@@ -5,6 +5,7 @@ mod edge;
 mod environments;
 mod errors;
 mod examples;
+mod issuer;
 mod keys;
 mod policies;
 mod property;

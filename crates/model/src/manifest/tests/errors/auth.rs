@@ -31,7 +31,8 @@ claims = [""]
                ·    ╰── unknown key
              4 │ keys = "yes"
                ╰────
-              help: did you mean `issuers`? The keys of [gateway.auth] are `issuers`, `keys`, `certificates`, `leeway`
+              help: did you mean `issuers`? The keys of [gateway.auth] are `issuers`, `keys`, `certificates`,
+                    `built_in`, `leeway`
             MDG-MF-006
 
               × `keys` takes `true` or `false` or a table
@@ -315,7 +316,7 @@ routes = [
                ·               ╰── not one of its values
              8 │ routes = [
                ╰────
-              help: `require` takes "none" or "principal"
+              help: `require` takes "none" or "optional" or "principal"
             MDG-MF-009
 
               × `require` names nothing that must hold
@@ -373,8 +374,8 @@ routes = [
                 ·                                ╰── this is `true`
              14 │ ]
                 ╰────
-              help: `require`: What is asked of whoever makes the requests: "none", "principal" for whoever is known, or
-                    what must hold of them. Default: what their service says
+              help: `require`: What is asked of whoever makes the requests: "none", "optional", "principal" for whoever
+                    is known, or what must hold of them. Default: what their service says
         "#]],
     );
 }

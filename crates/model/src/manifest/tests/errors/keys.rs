@@ -65,8 +65,8 @@ fn unknown_key() {
                ·    ╰── unknown key
              2 │ [services.a]
                ╰────
-              help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `telemetry`,
-                    `admin`, `services`, `units`, `routes`
+              help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `issuer`,
+                    `telemetry`, `admin`, `services`, `units`, `routes`
         "#]],
     );
     refused(
