@@ -1,13 +1,13 @@
 //! The manifest, as the commands that read it need it: loaded, or refused for a person to see why.
 
-use madang_model::manifest::{self, Errors, Loaded};
+use madang_model::manifest::{Errors, Loaded};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::{failure::Failure, locate::Location, style::Style};
 
 /// Loads the manifest of a system, with the variables of this process.
 pub fn load(location: &Location) -> Result<Loaded, Failure> {
-    manifest::load_in(location.given(), location.environment(), &|name| std::env::var(name).ok())
+    madang_node::load(location.given(), location.environment(), &|name| std::env::var(name).ok())
         .map_err(Failure::Manifest)
 }
 

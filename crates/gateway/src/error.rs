@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr};
 
+use madang_model::manifest::Errors;
+
 use crate::template::InvalidTemplate;
 
 /// Why the gateway cannot do what it is told to.
@@ -50,6 +52,9 @@ pub enum Error {
         /// What was written.
         given: String,
     },
+    /// The expressions of the compositions cannot be read.
+    #[error("{}", listed(.0))]
+    Compositions(Errors),
     /// A route leads nowhere.
     #[error("{place}: no target of the route has a weight above zero")]
     NoTarget {
@@ -63,4 +68,12 @@ impl Error {
     pub(crate) fn is_in_use(&self) -> bool {
         matches!(self, Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
     }
+}
+
+fn listed(errors: &Errors) -> String {
+    let line = |error: &madang_model::manifest::ManifestError| match error.place() {
+        Some(place) => format!("{place}: {error}"),
+        None => error.to_string(),
+    };
+    errors.iter().map(line).collect::<Vec<_>>().join("; ")
 }

@@ -9,10 +9,12 @@
 //! itself does, or to an `answer` of its own; `tunnel` is what a connection becomes that switches to another protocol.
 //! `grpc_web` translates for services that speak gRPC. `unread` answers what is no request. `tls` is how the gateway's
 //! own listener proves who it is, and clients who they are.
+//! `compositions` are services of the gateway's own, which answer from several others.
 
 mod acceptor;
 mod answer;
 mod auth;
+mod compositions;
 mod config;
 mod connection;
 mod edge;
@@ -37,6 +39,7 @@ mod unread;
 mod worker;
 
 pub use auth::{ApiKey, Identity, IdentityCounts, KeySource};
+pub use compositions::check;
 pub use config::Config;
 pub use error::Error;
 pub use handle::Handle;

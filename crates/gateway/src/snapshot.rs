@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use madang_calls::{Directory, Lane, Origin, Policy};
+use madang_calls::{Directory, Lane, LocalService, Origin, Policy};
 use madang_model::{Protocol, Require, Route, ServiceName, System, policy::Fault};
 use madang_wire::admin::{RouteView, TargetView};
 
@@ -17,6 +17,7 @@ use crate::{
         guard::{Gatekeeper, Guard},
         identity::guard,
     },
+    compositions,
     login::Login,
     policies::{Edge, Kept, Policies, redirect::Elsewhere, sticky::Sticky},
     router::Router,
@@ -31,6 +32,8 @@ pub struct Snapshot {
     identity: Identity,
     gatekeeper: Option<Arc<Gatekeeper>>,
     pub(crate) kept: Arc<Kept>,
+    directory: Directory,
+    compositions: Vec<(ServiceName, LocalService)>,
 }
 
 /// Where the services of a unit call one other.
@@ -139,6 +142,8 @@ impl Snapshot {
         let gatekeeper_now = gatekeeper.as_ref();
         let sources = Sources { system, directory, faults, gatekeeper: gatekeeper_now, policies: &policies };
         let table = Table::compile(sources)?;
+        let compositions = compositions::ready(system, &|caller, callee| sources.of_call(caller, callee));
+        let compositions = compositions.map_err(Error::Compositions)?;
         let views = table.router.order().iter().map(|&i| view(system, &system.routes[i])).collect();
         let services = system.services.values().filter_map(|service| {
             let listen = service.listen?;
@@ -157,7 +162,8 @@ impl Snapshot {
         let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
         let fronts = doors.chain(services).chain([gateway]).collect();
         let (identity, kept) = (identity.clone(), Arc::new(policies.ready()));
-        Ok(Self { fronts, views, identity, gatekeeper, kept })
+        let directory = directory.clone();
+        Ok(Self { fronts, views, identity, gatekeeper, kept, directory, compositions })
     }
 
     /// The same, with TLS at the gateway's own listener, and the one that sends on to it if the system has it.
@@ -176,6 +182,9 @@ impl Snapshot {
     /// It is in force: whoever is to be verified is, by keys that are fetched from now on.
     pub(crate) fn is_in_force(&self) {
         self.identity.follow(self.gatekeeper.clone());
+        for (name, service) in &self.compositions {
+            self.directory.host(name.clone(), service.clone());
+        }
     }
 
     /// The routes in order of precedence.
@@ -322,7 +331,12 @@ impl Destinations {
 impl Sources<'_> {
     fn of_route(self, name: &ServiceName, route: Option<&Route>) -> Destination {
         let origin = route.map_or(Origin::Listener, |route| Origin::Route(route.identity().into()));
-        let mut destination = self.destination(origin, name, self.system.policy_of_route(route, name));
+        let mut policy = self.system.policy_of_route(route, name);
+        if self.system.compositions.iter().any(|composition| composition.name == *name) {
+            // Its calls are tried again themselves; to try all of them again would multiply that.
+            (policy.attempts, policy.hedge) = (1, None);
+        }
+        let mut destination = self.destination(origin, name, policy);
         destination.guard = guard(self.gatekeeper, self.system, route, name);
         destination.edge = self.policies.edge(self.system, self.directory, route, name);
         // At the gateway alone: a service's own listener is another site.

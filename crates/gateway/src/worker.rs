@@ -24,6 +24,7 @@ use tracing::warn;
 use crate::{
     Config,
     auth::cache::Cache,
+    compositions,
     connection::{Connection, Protocols},
     snapshot::Front,
     stats::{Counters, Stats},
@@ -138,7 +139,8 @@ impl Worker {
     /// Serves connections until no more can come and those that are open have ended or had their time. Runs on
     /// the worker's own runtime.
     pub(crate) async fn run(self: Arc<Self>, config: Config, mut queue: mpsc::UnboundedReceiver<Accepted>) {
-        self.clients.get_or_init(|| Clients::new(&config));
+        let clients = self.clients.get_or_init(|| Clients::new(&config));
+        compositions::call_with(clients.door.clone());
         let mut connections = Connections::new(self.clone(), &config);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -4,6 +4,7 @@
 //! of a manifest (`manifest::load`).
 
 mod auth;
+mod composition;
 mod duration;
 pub mod edge;
 mod issuer;
@@ -20,13 +21,14 @@ mod tls;
 mod url;
 
 pub use auth::{ApiKeys, Auth, ClaimPath, Demand, Issuer, Require};
+pub use composition::{Answer, Composition, PartCall};
 pub use duration::{ParseDurationError, format_duration, parse_duration};
 pub use edge::{Edge, EdgeRules, Redirect};
 pub use issuer::{Grant, Login, OauthClient, OwnIssuer};
 pub use limits::{ExplainedLimit, Limits, Scope, inline};
 pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
-pub use pattern::path_matches;
+pub use pattern::{path_matches, unescaped};
 pub use policy::Policy;
 pub use size::{ParseSizeError, format_size, parse_size};
 pub use system::{

@@ -10,7 +10,7 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
         }
         let Some(given) = given.next() else { return false };
         let any = segment == "*" || (segment.starts_with('{') && segment.ends_with('}'));
-        let matches = if any { !given.is_empty() } else { bytes(segment).eq(bytes(given)) };
+        let matches = if any { !given.is_empty() } else { unescaped(segment).eq(unescaped(given)) };
         if !matches {
             return false;
         }
@@ -18,8 +18,8 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
     given.next().is_none()
 }
 
-/// The bytes of a segment, without its escapes.
-fn bytes(segment: &str) -> impl Iterator<Item = u8> {
+/// The bytes of a segment of a path, without its escapes.
+pub fn unescaped(segment: &str) -> impl Iterator<Item = u8> + use<'_> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let mut rest = segment.as_bytes();
     std::iter::from_fn(move || {

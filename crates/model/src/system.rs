@@ -10,8 +10,8 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    Auth, DomainName, Edge, EdgeRules, ExplainedLimit, GatewayTls, Limits, Login, OwnIssuer, Policy,
-    Redirect, Require, Scope, ServiceName, SystemName, Telemetry, UnitName, Url,
+    Auth, Composition, DomainName, Edge, EdgeRules, ExplainedLimit, GatewayTls, Limits, Login, OwnIssuer,
+    Policy, Redirect, Require, Scope, ServiceName, SystemName, Telemetry, UnitName, Url,
     edge::{EdgeLayers, Sticky},
     limits::Layers,
 };
@@ -43,6 +43,8 @@ pub struct System {
     pub units: BTreeMap<UnitName, Unit>,
     /// Routes in the order of the files; precedence is the gateway's business.
     pub routes: Vec<Route>,
+    /// What the gateway answers from several services; of each there is a route that leads to it.
+    pub compositions: Vec<Composition>,
 }
 
 impl System {

@@ -13,7 +13,7 @@ use madang_calls::{Directory, Killer};
 use madang_discovery::{Keeper, Registry};
 use madang_gateway::{Gateway, Identity, Snapshot};
 use madang_issuer::Issuer;
-use madang_model::{System, Telemetry, UnitName, manifest};
+use madang_model::{System, Telemetry, UnitName};
 use madang_store::Store;
 use madang_supervisor::Supervisor;
 use madang_telemetry::{
@@ -84,7 +84,7 @@ impl Node {
     /// # Errors
     /// If the manifest is refused, the system is already run, or something that a node needs cannot be had.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let system = manifest::load_in(&config.manifest, config.environment.as_deref(), &|name| {
+        let system = crate::manifest::load(&config.manifest, config.environment.as_deref(), &|name| {
             std::env::var(name).ok()
         })?
         .system;

@@ -305,7 +305,7 @@ impl Shared {
         let (manifest, environment) = (self.manifest.clone(), self.environment.clone());
         let loaded = tokio::task::spawn_blocking(move || {
             let loaded =
-                manifest::load_in(&manifest, environment.as_deref(), &|name| std::env::var(name).ok());
+                crate::manifest::load(&manifest, environment.as_deref(), &|name| std::env::var(name).ok());
             loaded.map(|loaded| loaded.system)
         });
         let outcome = match loaded.await {

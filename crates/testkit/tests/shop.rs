@@ -32,6 +32,29 @@ async fn a_customer_orders(shop: &TestSystem) {
     assert_eq!(read["id"], placed["id"]);
 }
 
+/// What a page of an order shows comes from one request, in a shape for whoever asks.
+async fn a_page_comes_from_one_request(shop: &TestSystem) {
+    let placed = shop.post("/orders", json!({"user": 2, "product": "Book", "quantity": 2})).await.json();
+    let path = format!("/pages/orders/{}", placed["id"]);
+    let page = shop.get(&path).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    let page = page.json();
+    assert_eq!(
+        (&page["order"], &page["total"], &page["customer"]),
+        (&placed["id"], &placed["total"], &json!("Bob"))
+    );
+    assert_eq!(page["bought"], json!([{"product": "Book", "quantity": 2}]));
+    assert!(page["paid_from"].is_array(), "{page}");
+    assert_eq!(page.get("problems"), None, "{page}");
+    let none = shop.get("/pages/orders/999999").await;
+    assert_eq!(
+        (none.status, &none.json()["status"]),
+        (StatusCode::NOT_FOUND, &json!(404)),
+        "{}",
+        none.text()
+    );
+}
+
 /// Every error is a problem that names the field and the request.
 async fn bad_input_is_named(shop: &TestSystem) {
     for (path, body, field) in [
@@ -65,6 +88,7 @@ async fn money_is_right(shop: &TestSystem) {
 async fn whole_story(placement: Placement) -> TestSystem {
     let shop = Prepared::shop().start(placement).await;
     a_customer_orders(&shop).await;
+    a_page_comes_from_one_request(&shop).await;
     bad_input_is_named(&shop).await;
     money_is_right(&shop).await;
     shop

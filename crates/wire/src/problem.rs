@@ -54,6 +54,10 @@ codes! {
     SERVICE_ERROR = "MDG-GW-023", 502, "The service answered with an error";
     /// A route asks for whom the request is made, and it does not say.
     NO_CREDENTIAL = "MDG-AUTH-001", 401, "The request does not say for whom it is made";
+    /// An answer is made of those of several services, and one of them is missing.
+    PART_MISSING = "MDG-GW-030", 502, "A part of the answer is missing";
+    /// An answer cannot be made of those of several services.
+    NOT_COMPOSED = "MDG-GW-031", 500, "The answer cannot be composed";
     /// The token or key of a request is not good.
     BAD_CREDENTIAL = "MDG-AUTH-002", 401, "The token or key is not valid";
     /// Whoever the request is made for may not do this.

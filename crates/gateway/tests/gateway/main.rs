@@ -1,6 +1,7 @@
 //! The gateway over real sockets, in front of real servers.
 
 mod changes;
+mod compositions;
 mod doors;
 mod edge;
 mod framing;

@@ -133,6 +133,7 @@ pub fn system(routes: &[&str]) -> System {
         services: names.iter().map(|name| (name.clone(), service(name))).collect(),
         units: BTreeMap::new(),
         routes,
+        compositions: Vec::new(),
     }
 }
 

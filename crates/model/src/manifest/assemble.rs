@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     DEFAULT_LISTEN,
+    composition::RawComposition,
     issuer::{self, RawIssuerOptions},
     plan,
     raw::{RawRoute, RawService, RawSystem},
@@ -64,6 +65,7 @@ pub(super) fn system(
             .filter_map(|planned| Some((planned.name.clone(), unit(planned, &hosts)?)))
             .collect(),
         routes: plan::routes(raw).into_iter().map(route).collect(),
+        compositions: raw.compositions.iter().map(RawComposition::in_force).collect(),
     }
 }
 

@@ -76,6 +76,8 @@ codes! {
     BAD_MIRROR = "MDG-MF-048", "Requests are copied to where they go anyway";
     OPEN_CORS = "MDG-MF-049", "Every page could act for whoever is logged in";
     COMPRESSED_SECRETS = "MDG-MF-050", "Secrets would be compressed beside what others choose";
+    BAD_EXPRESSION = "MDG-MF-060", "An expression cannot be read";
+    BAD_COMPOSITION = "MDG-MF-061", "A composition cannot answer";
 }
 
 /// One problem of a manifest, with its place.
@@ -216,6 +218,14 @@ impl Errors {
     /// The problems; of very many, the first hundred.
     pub fn iter(&self) -> std::slice::Iter<'_, ManifestError> {
         self.list.iter()
+    }
+}
+
+impl Errors {
+    /// These problems; nothing if there are none.
+    pub fn of(list: Vec<ManifestError>) -> Option<Self> {
+        let total = list.len();
+        (total > 0).then_some(Self { list, total })
     }
 }
 

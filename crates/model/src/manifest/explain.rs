@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{
     DEFAULT_LISTEN,
     auth::{RawAuth, RawRequire},
+    composition::RawComposition,
     issuer::{RawClient, RawIssuerOptions, RawLogin},
     plan,
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
@@ -83,6 +84,9 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     }
     for (index, route) in plan::routes(raw).into_iter().enumerate() {
         list.route(index, route);
+    }
+    for composition in &raw.compositions {
+        list.composition(composition);
     }
     list.0
 }
@@ -337,6 +341,33 @@ impl List {
         self.limits(&key("policy"), &route.policy, Scope::Route);
         self.edge(&key("edge"), &route.edge);
         self.require(&key, route.require.as_ref());
+    }
+
+    /// Whom it asks and what it answers; the rest of it is said of its route.
+    fn composition(&mut self, composition: &RawComposition) {
+        let key = |key: &str| format!("compositions.{}.{key}", composition.name.value);
+        self.given(key("name"), &composition.name.spot, quoted(&composition.name.value));
+        for header in &composition.pass {
+            self.given(key("pass"), &header.spot, quoted(&header.value));
+        }
+        for call in &composition.calls {
+            let key = |key: &str| {
+                format!("compositions.{}.calls.{}.{key}", composition.name.value, call.name.value)
+            };
+            self.given(key("to"), &call.to.spot, quoted(&call.to.value));
+            self.given(key("path"), &call.path.spot, quoted(&call.path.value));
+            for (name, at) in &call.query {
+                self.given(key(&format!("query.{name}")), &at.spot, quoted(&at.value));
+            }
+            self.option(key("optional"), call.optional.as_ref(), bool::to_string);
+            self.option(key("timeout"), call.timeout.as_ref(), |time| quoted(&format_duration(*time)));
+        }
+        for answer in &composition.answers {
+            for (name, value) in &answer.headers {
+                self.given(key(&format!("answer.headers.{name}")), &value.spot, quoted(&value.value));
+            }
+            self.given(key("answer"), &answer.shape.spot, quoted(&answer.shape.value));
+        }
     }
 
     /// What a scope says of what the gateway itself does.

@@ -70,6 +70,10 @@ pub(super) enum Format {
     /// `text/plain; charset=utf-8`.
     MediaType,
     Json,
+    /// An expression in CEL.
+    Expression,
+    /// `/users/{order.user}`.
+    CallPath,
     /// A path with `*` in it.
     Glob,
     /// `java`, `./bin/tool`.
@@ -164,6 +168,8 @@ impl Format {
             Self::Json => json(text),
             Self::Glob => glob(text),
             Self::Program => program(text),
+            Self::Expression => expression(text),
+            Self::CallPath => call_path(text),
             Self::Rate => edge::rate(text),
             Self::Per => edge::per(text),
             Self::Bytes => edge::bytes(text),
@@ -213,7 +219,7 @@ impl Format {
             Self::MediaRange => "^[^/]+/[^/]+$",
             Self::Hedge => "^([0-9]+(ms|s|m|h|d)|p[5-9][0-9])$",
             Self::Requests => "^([A-Z]+( /.*)?|/.*)$",
-            Self::Path | Self::Health => "^/",
+            Self::Path | Self::Health | Self::CallPath => "^/",
             Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
             Self::Header | Self::EditName | Self::CookieName => "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
             Self::Database => "^(sqlite|postgres|sqlite:.+|postgres(ql)?://.+)$",
@@ -235,6 +241,44 @@ impl Format {
 fn printable(text: &str) -> Result<(), Unfit> {
     if text.trim().is_empty() && !text.is_empty() || text.contains('\0') {
         return unfit(Code::BAD_VALUE, "it is blank or holds a NUL character", "write a text");
+    }
+    Ok(())
+}
+
+/// The longest expression, in bytes: what a person can still read, and a parser can do in no time.
+const LONGEST_EXPRESSION: usize = 8 * 1024;
+
+fn expression(text: &str) -> Result<(), Unfit> {
+    let help = "write an expression in CEL, such as `{\"order\": order, \"customer\": user.name}`";
+    match text.len() {
+        _ if text.trim().is_empty() => unfit(Code::BAD_EXPRESSION, "it is empty", help),
+        LONGEST_EXPRESSION.. => unfit(Code::BAD_EXPRESSION, "it is longer than 8 KiB", help),
+        _ => Ok(()),
+    }
+}
+
+fn call_path(text: &str) -> Result<(), Unfit> {
+    let help =
+        "write a path with expressions in braces, as \"/users/{order.user}\"; parameters are in `query`";
+    if !text.starts_with('/') {
+        return unfit(Code::BAD_PATH, "a path starts with `/`", format!("write \"/{text}\""));
+    }
+    let mut outside = text.split('{').enumerate().map(|(at, part)| match at {
+        0 => part,
+        _ => part.split_once('}').map_or("", |(_, after)| after),
+    });
+    let unfit_there = |part: &str| {
+        part.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '\\' | '}'))
+    };
+    if text.len() >= LONGEST_EXPRESSION || outside.any(unfit_there) {
+        return unfit(
+            Code::BAD_PATH,
+            "it holds a space, `?`, `#`, a backslash or a brace that is not opened",
+            help,
+        );
+    }
+    if text.matches('{').count() != text.matches('}').count() {
+        return unfit(Code::BAD_PATH, "a brace in it is not closed", help);
     }
     Ok(())
 }

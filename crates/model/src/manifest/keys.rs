@@ -3,8 +3,10 @@
 //! This is the only list of them. The checks, the hints for a misspelt or misplaced key and the JSON Schema
 //! are all made from it.
 
+mod composition;
 mod edge;
 
+pub(super) use composition::*;
 pub(super) use edge::*;
 
 use super::format::Format;
@@ -78,7 +80,7 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 39] = [
+pub(super) static TABLES: [&Table; 42] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
@@ -118,6 +120,9 @@ pub(super) static TABLES: [&Table; 39] = [
     &PROBLEMS,
     &REDIRECT,
     &STICKY,
+    &COMPOSITION,
+    &PART,
+    &ANSWER,
 ];
 
 /// `madang.toml` itself.
@@ -150,6 +155,11 @@ pub(super) static MANIFEST: Table = Table {
             "Which services share a process, by the unit's name.",
         ),
         key("routes", ROUTES, "Routes that belong to no service alone."),
+        key(
+            "compositions",
+            Shape::List(&Shape::Table(&COMPOSITION)),
+            "Endpoints that the gateway answers from several services.",
+        ),
     ]],
     forms: &[],
 };
@@ -529,7 +539,14 @@ pub(super) static SERVICE_FILE: Table = Table {
     noun: "a service's file",
     schema: "service-file",
     groups: &[
-        &[required("name", Shape::Text(Format::Name), "The service's name.")],
+        &[
+            required("name", Shape::Text(Format::Name), "The service's name."),
+            key(
+                "compositions",
+                Shape::List(&Shape::Table(&COMPOSITION)),
+                "Endpoints that the gateway answers from this service and others.",
+            ),
+        ],
         SERVICE_KEYS,
         SERVICE_RUN,
         PROGRAM_KEYS,

@@ -8,9 +8,11 @@
 mod assemble;
 mod auth;
 mod check;
+mod composition;
 mod edge;
 mod error;
 mod explain;
+mod expression;
 mod files;
 mod format;
 mod hint;
@@ -39,6 +41,7 @@ use std::{
 
 pub use error::{Code, Errors, ManifestError};
 pub use explain::{Explained, Origin};
+pub use expression::Expression;
 pub use files::{find, secrets};
 pub use schema::schema;
 pub use variables::{NoValue, Placeholder, all_but_secrets, is_secret, placeholders, placeholders_in};

@@ -39,6 +39,7 @@ pub(super) fn services(raw: &RawSystem) -> BTreeMap<&ServiceName, &RawService> {
 pub(super) fn routes(raw: &RawSystem) -> Vec<&RawRoute> {
     let mut routes: Vec<_> =
         raw.services.iter().flat_map(|service| &service.routes).chain(&raw.routes).collect();
+    routes.extend(raw.compositions.iter().map(|composition| &composition.route));
     routes.sort_by_key(|route| route.spot.order());
     routes
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     auth::{RawAuth, RawRequire},
+    composition::RawComposition,
     edge, format,
     issuer::{RawIssuerOptions, RawLogin},
     policy,
@@ -44,6 +45,7 @@ pub(super) struct RawSystem {
     pub services: Vec<RawService>,
     pub units: Vec<RawUnit>,
     pub routes: Vec<RawRoute>,
+    pub compositions: Vec<RawComposition>,
     /// Whether a file or a service's name could not be read: then names that seem unknown may exist.
     pub incomplete: bool,
 }
@@ -174,10 +176,17 @@ impl RawSystem {
             }
         }
         self.routes = tree.get("routes").map(|list| routes(list, None)).unwrap_or_default();
+        self.compositions(tree);
+    }
+
+    fn compositions(&mut self, tree: &Node) {
+        let compositions = tree.get("compositions").map(Node::items).unwrap_or_default();
+        self.compositions.extend(compositions.iter().filter_map(RawComposition::of));
     }
 
     /// Reads a service's own file.
     pub fn service_file(&mut self, tree: &Node) {
+        self.compositions(tree);
         match tree.get("name").and_then(parsed) {
             Some(name) => self.services.push(service(name, tree)),
             None => self.incomplete = true,
@@ -248,7 +257,7 @@ fn routes(list: &Node, of: Option<&At<ServiceName>>) -> Vec<RawRoute> {
 }
 
 /// Reads a path, or a table with one; nothing if the path is not known, since then nothing is.
-fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
+pub(super) fn route(node: &Node, of: Option<&At<ServiceName>>) -> Option<RawRoute> {
     let path = text(node).or_else(|| node.get("path").and_then(text))?;
     let headers = node.get("headers").map(Node::entries).unwrap_or_default();
     let redirect = node.get("redirect").and_then(edge::redirect);
@@ -308,7 +317,7 @@ pub(super) fn text(node: &Node) -> Option<At<String>> {
     at(node, text.clone())
 }
 
-fn parsed<T: std::str::FromStr>(node: &Node) -> Option<At<T>> {
+pub(super) fn parsed<T: std::str::FromStr>(node: &Node) -> Option<At<T>> {
     at(node, text(node)?.value.parse().ok()?)
 }
 

@@ -1,6 +1,7 @@
 //! The rules that span more than one value: each looks at the whole system and reports all that breaks it.
 
 mod auth;
+mod compositions;
 mod databases;
 mod edge;
 mod elsewhere;
@@ -34,6 +35,7 @@ pub(super) fn check(raw: &RawSystem, system: &str, root: &std::path::Path, found
     telemetry::check(raw, found);
     auth::check(raw, found);
     tls::check(raw, found);
+    compositions::check(raw, found);
     edge::check(raw, found);
     issuer::check(raw, found);
     databases::check(raw, system, root, found);

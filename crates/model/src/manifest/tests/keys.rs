@@ -239,6 +239,30 @@ claim = { c = "d" }
 path = "/old/**"
 redirect = { to = "/d/{rest}{query}", status = 301 }
 
+[[compositions]]
+name = "page"
+path = "/pages/{id}"
+host = "shop.example"
+headers = { x-a = "1" }
+timeout = "2s"
+require = "none"
+pass = ["x-b"]
+edge = { rate_limit = "9/s" }
+
+[compositions.calls.order]
+to = "c"
+path = "/orders/{id}"
+query = { full = "true" }
+optional = true
+timeout = "1s"
+
+[[compositions.answer]]
+headers = { x-client = "mobile" }
+shape = "order.id"
+
+[[compositions.answer]]
+shape = "order"
+
 [units.u]
 services = ["d"]
 run = "u"
@@ -279,6 +303,12 @@ require = { scope = "a" }
 
 [[routes]]
 path = "/b"
+
+[[compositions]]
+name = "other-page"
+path = "/other"
+answer = "a"
+calls = { a = { path = "/a" } }
 "#;
 
 /// The keys that a schema's definition has.
@@ -375,6 +405,10 @@ fn every_key_is_tried() {
     let sticky = routes.iter().find_map(|route| route.get("sticky")).unwrap();
     let tried = keys(&[sticky]).into_iter().chain(["header".to_owned()]).collect::<BTreeSet<_>>();
     assert_eq!(tried, in_schema(&keys::STICKY), "a header instead");
+    let composition = &manifest.get("compositions").unwrap().items()[0];
+    assert_eq!(keys(&[composition]), in_schema(&keys::COMPOSITION));
+    assert_eq!(keys(&[&composition.get("calls").unwrap().entries()[0].node]), in_schema(&keys::PART));
+    assert_eq!(keys(&[&composition.get("answer").unwrap().items()[0]]), in_schema(&keys::ANSWER));
     let telemetry = manifest.get("telemetry").unwrap();
     assert_eq!(keys(&[telemetry]), in_schema(&TELEMETRY));
     assert_eq!(keys(&[telemetry.get("forward").unwrap()]), in_schema(&FORWARD));

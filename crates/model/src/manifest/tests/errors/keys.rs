@@ -66,7 +66,7 @@ fn unknown_key() {
              2 │ [services.a]
                ╰────
               help: did you mean `services`? The keys of a manifest are `system`, `policy`, `gateway`, `issuer`,
-                    `telemetry`, `admin`, `services`, `units`, `routes`
+                    `telemetry`, `admin`, `services`, `units`, `routes`, `compositions`
         "#]],
     );
     refused(

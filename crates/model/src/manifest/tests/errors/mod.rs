@@ -1,6 +1,7 @@
 //! Every message, as a person sees it: one test per code, in a file per room of rules.
 
 mod auth;
+mod compositions;
 mod databases;
 mod edge;
 mod elsewhere;
