@@ -119,6 +119,7 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
         services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
         units,
         routes: vec![],
+        compositions: vec![],
     }
 }
 
