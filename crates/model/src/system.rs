@@ -86,6 +86,15 @@ impl System {
         self.call_layers(caller, callee).explain()
     }
 
+    /// The services that a service, or a composition, may call; nothing if there is no such caller.
+    pub fn callees(&self, caller: &str) -> Option<BTreeSet<&ServiceName>> {
+        if let Some(service) = self.services.get(caller) {
+            return Some(service.calls.keys().collect());
+        }
+        let composition = self.compositions.iter().find(|composition| composition.name.as_str() == caller)?;
+        Some(composition.calls.iter().map(|call| &call.to).collect())
+    }
+
     /// What is asked of whoever makes a request from outside to this service, over this route.
     pub fn require(&self, route: Option<&Route>, service: &ServiceName) -> Require {
         let said = route.and_then(|route| route.require.as_ref());

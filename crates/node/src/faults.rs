@@ -341,14 +341,15 @@ fn meets(system: &System, caller: &str, callee: &str) -> Result<(), Failure> {
             "no route leads to {callee}: no request from outside could meet the fault"
         ));
     }
-    let Some(service) = system.services.get(caller) else {
-        let known = services().chain([GATEWAY]);
+    let Some(callees) = system.callees(caller) else {
+        let compositions = system.compositions.iter().map(|composition| composition.name.as_str());
+        let known = services().chain(compositions).chain([GATEWAY]);
         return Err(unknown("service", caller, nearest(caller, known)));
     };
-    if service.calls.contains_key(callee) {
+    if callees.iter().any(|declared| declared.as_str() == callee) {
         return Ok(());
     }
-    let declared: Vec<_> = service.calls.keys().map(ServiceName::as_str).collect();
+    let declared: Vec<_> = callees.iter().map(|name| name.as_str()).collect();
     let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
     undeclared(format!(
         "{caller} does not call {callee}: add {callee} to its `calls`; those declared: {declared}"
@@ -364,6 +365,11 @@ mod tests {
         services.payments = { run = "payments" }
         services.mail = { url = "https://mail.example" }
         services.orders = { run = "orders", calls = { users = {}, mail = {} } }
+        [[compositions]]
+        name = "page"
+        path = "/page"
+        answer = "users"
+        calls = { users = { path = "/users" } }
     "#;
 
     fn system() -> System {
@@ -407,6 +413,10 @@ mod tests {
                 "403 orders does not call payments: add payments to its `calls`; those declared: mail, users",
             ),
             (
+                spec("page", "mail"),
+                "403 page does not call mail: add mail to its `calls`; those declared: users",
+            ),
+            (
                 spec("gateway", "payments"),
                 "403 no route leads to payments: no request from outside could meet the fault",
             ),
@@ -431,6 +441,7 @@ mod tests {
             assert_eq!(why(asked), expected);
         }
         assert!(checked(&system, spec("gateway", "users"), String::new()).is_ok());
+        assert!(checked(&system, spec("page", "users"), String::new()).is_ok(), "a composition calls too");
         let posts = FaultSpec { method: Some("post".into()), ..spec("orders", "users") };
         assert_eq!(checked(&system, posts, String::new()).ok().unwrap().method.unwrap(), "POST");
     }

@@ -4,7 +4,7 @@ use std::{fs::File, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use log::LevelFilter;
 use sqlx::{
-    Connection, PgConnection, PgPool, SqlitePool,
+    Connection, PgConnection, PgPool, SqliteConnection, SqlitePool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -71,10 +71,21 @@ async fn open_sqlite(url: &str, migrations: &Arc<Migrator>) -> Result<(Pool, Pre
         .max_connections(SQLITE_CONNECTIONS)
         .acquire_timeout(ACQUIRE)
         .acquire_time_level(LevelFilter::Debug) // for the telemetry of waiting
+        .after_release(|connection, _| Box::pin(is_whole(connection)))
         .connect_with(options)
         .await?;
     migrations.run(&pool).await?;
     Ok((Pool::Sqlite(pool), Preparing::Sqlite(lock)))
+}
+
+/// Whether a connection can be used again. On a full disk SQLite itself ends a transaction that cannot be committed; sqlx
+/// then takes it to be open still, and commits what comes later within it, which is to say, not at all.
+async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A transaction that was dropped is rolled back by the connection's own thread, before it answers this.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Creates the folder of a SQLite file and takes the lock beside it (`orders.db-prepare`), waiting for its turn.
@@ -174,5 +185,34 @@ impl Preparing {
         {
             tracing::warn!(%error, "failed to close the connection that held the lock for preparing");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a full disk leaves behind: SQLite has ended the transaction, and the pool's connection does not know it.
+    #[tokio::test]
+    async fn a_connection_that_takes_an_ended_transaction_to_be_open_is_not_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("x.db").display());
+        let migrations = Arc::new(Migrator::DEFAULT);
+        let (Pool::Sqlite(pool), _preparing) = open_sqlite(&url, &migrations).await.unwrap() else {
+            panic!()
+        };
+        sqlx::raw_sql("CREATE TABLE x (y)").execute(&pool).await.unwrap();
+        let dropped = pool.begin().await.unwrap();
+        drop(dropped);
+        assert!(!pool.acquire().await.unwrap().is_in_transaction(), "one that was dropped is rolled back");
+        let mut ended = pool.begin().await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut *ended).await.unwrap();
+        assert!(ended.commit().await.is_err());
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::raw_sql("INSERT INTO x VALUES (1)").execute(&mut *transaction).await.unwrap();
+        assert!(sqlx::raw_sql("BEGIN").execute(&mut *transaction).await.is_err(), "it is a whole one");
+        assert_eq!(transaction.commit().await.ok(), Some(()));
+        let connections: Vec<_> = futures_util::future::join_all((0..3).map(|_| pool.acquire())).await;
+        assert!(connections.iter().all(|connection| !connection.as_ref().unwrap().is_in_transaction()));
     }
 }

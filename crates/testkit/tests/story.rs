@@ -30,7 +30,10 @@ async fn an_error_is_followed_from_the_map_to_its_trace_its_lines_and_who_is_to_
 
     page.click(&format!("{way} .head")).await;
     page.loaded().await;
-    assert_eq!(page.eval("location.pathname + location.search").await, "/traces?service=users&error=true");
+    assert_eq!(
+        page.eval("location.pathname + location.search").await,
+        "/traces?service=users&caller=orders&error=true"
+    );
     page.picture("story-2-traces").await;
     page.click("tbody th a").await;
     page.loaded().await;

@@ -50,9 +50,8 @@ fn between(
     caller: &ServiceName,
     callee: &ServiceName,
 ) -> Result<Vec<ExplainedLimit>, Failure> {
-    known(system, caller)?;
-    let declared = |caller: &ServiceName| system.services[caller].calls.contains_key(callee);
-    if !declared(caller) {
+    let Some(callees) = system.callees(caller.as_str()) else { return Err(nobody(system, caller)) };
+    if !callees.contains(callee) {
         return Err(Failure::message(format!(
             "{caller} declares no calls to {callee}: add it to `calls` of {caller}"
         )));
@@ -74,11 +73,12 @@ fn over(system: &System, callee: &ServiceName, path: Option<&str>) -> Result<Vec
 }
 
 fn known(system: &System, name: &ServiceName) -> Result<(), Failure> {
-    if system.services.contains_key(name) {
-        return Ok(());
-    }
+    if system.services.contains_key(name) { Ok(()) } else { Err(nobody(system, name)) }
+}
+
+fn nobody(system: &System, name: &ServiceName) -> Failure {
     let names = system.services.keys().map(ServiceName::as_str);
     let hint =
         nearest(name.as_str(), names).map_or(String::new(), |near| format!(": did you mean \"{near}\"?"));
-    Err(Failure::message(format!("{} has no service \"{name}\"{hint}", system.name)))
+    Failure::message(format!("{} has no service \"{name}\"{hint}", system.name))
 }

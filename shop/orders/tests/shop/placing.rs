@@ -185,7 +185,7 @@ async fn the_document_describes_every_route() {
     assert_eq!(paths, ["/orders", "/orders/{id}"]);
     let answers: Vec<&String> =
         document["paths"]["/orders"]["post"]["responses"].as_object().unwrap().keys().collect();
-    assert_eq!(answers, ["201", "202", "400", "402", "409", "422", "503"]);
+    assert_eq!(answers, ["201", "202", "400", "402", "403", "409", "422", "503"]);
 }
 
 /// Who was shown another price is asked again before anything is written.
