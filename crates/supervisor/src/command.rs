@@ -86,10 +86,15 @@ pub(crate) fn never_ran(text: &str, code: i32) -> Option<&'static str> {
     }
 }
 
-/// Takes out of the environment what is meant for this process and no other: its own `PORT`, and whatever a
-/// node above this one said of it. `names` are those of the environment that it would inherit.
+/// Takes out of the environment what is meant for this process and no other: its own `PORT`, whatever a node above this
+/// one said of it, and which package it is of, if cargo runs it: build scripts that look at that would run again in each
+/// build here, and all that stands on them. `names` are those of the environment that it would inherit.
 pub(crate) fn without_ours(command: &mut Command, names: impl Iterator<Item = OsString>) {
-    for name in names.filter(|name| name == "PORT" || name.as_encoded_bytes().starts_with(b"MADANG_")) {
+    let ours = |name: &OsString| {
+        let begins = |with: &&str| name.as_encoded_bytes().starts_with(with.as_bytes());
+        name == "PORT" || ["MADANG_", "CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(begins)
+    };
+    for name in names.filter(ours) {
         command.env_remove(name);
     }
 }
@@ -160,10 +165,11 @@ mod tests {
     #[test]
     fn what_is_meant_for_the_node_alone_is_not_passed_on() {
         let mut command = command("true", Path::new("/"));
-        let names = ["PATH", "PORT", "MADANG_TOKEN", "EXPORT", "MADANG"].map(OsString::from);
+        let names = ["PATH", "PORT", "MADANG_TOKEN", "EXPORT", "MADANG", "CARGO_PKG_NAME", "CARGO_HOME"];
+        let names = names.map(OsString::from);
         without_ours(&mut command, names.into_iter());
         let removed: Vec<_> =
             command.get_envs().map(|(name, value)| (name.to_str().unwrap(), value)).collect();
-        assert_eq!(removed, [("MADANG_TOKEN", None), ("PORT", None)]);
+        assert_eq!(removed, [("CARGO_PKG_NAME", None), ("MADANG_TOKEN", None), ("PORT", None)]);
     }
 }
