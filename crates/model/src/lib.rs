@@ -28,7 +28,7 @@ pub use issuer::{Grant, Login, OauthClient, OwnIssuer};
 pub use limits::{ExplainedLimit, Limits, Scope, inline};
 pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
-pub use pattern::{path_matches, unescaped};
+pub use pattern::{parameters, path_matches, unescaped};
 pub use policy::Policy;
 pub use size::{ParseSizeError, format_size, parse_size};
 pub use system::{

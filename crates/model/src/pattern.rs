@@ -18,6 +18,12 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
     given.next().is_none()
 }
 
+/// The parameters of a pattern, each with its place among the segments.
+pub fn parameters(pattern: &str) -> impl Iterator<Item = (usize, &str)> {
+    let segments = pattern.split('/').enumerate();
+    segments.filter_map(|(at, segment)| Some((at, segment.strip_prefix('{')?.strip_suffix('}')?)))
+}
+
 /// The bytes of a segment of a path, without its escapes.
 pub fn unescaped(segment: &str) -> impl Iterator<Item = u8> + use<'_> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);

@@ -18,12 +18,13 @@ use std::{cell::RefCell, convert::Infallible, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request, request::Parts};
 use madang_calls::{Body, Client, Context, LocalService};
-use madang_model::{Composition, ServiceName, System, manifest::Errors};
+use madang_model::{Composition, ServiceName, System, manifest::Errors, parameters};
 use tower::{service_fn, util::BoxCloneSyncService};
 
 use crate::snapshot::Destination;
 use address::Address;
 use expression::Compiled;
+use plan::Plan;
 
 /// The way of a composition to a service that it asks.
 pub(crate) type Ways<'a> = &'a dyn Fn(&ServiceName, &ServiceName) -> Destination;
@@ -75,16 +76,26 @@ pub(crate) fn call_with(client: Client) {
 /// # Errors
 /// Every problem, with its place in the manifest.
 pub fn check(system: &System) -> Result<(), Errors> {
-    let problems = system.compositions.iter().flat_map(|composition| plan::check(composition).1);
-    Errors::of(problems.collect()).map_or(Ok(()), Err)
+    plans(system).map(drop)
+}
+
+/// A plan for each composition, or every problem that there is.
+fn plans(system: &System) -> Result<Vec<Plan>, Errors> {
+    let (mut plans, mut problems) = (Vec::new(), Vec::new());
+    for composition in &system.compositions {
+        match Plan::of(composition) {
+            Ok(plan) => plans.push(plan),
+            Err(found) => problems.extend(found),
+        }
+    }
+    Errors::of(problems).map_or(Ok(plans), Err)
 }
 
 /// The compositions of a system as services, by their names.
 pub(crate) fn ready(system: &System, ways: Ways<'_>) -> Result<Vec<(ServiceName, LocalService)>, Errors> {
-    check(system)?;
-    let ready = system.compositions.iter().filter_map(|composition| {
-        let ready = Arc::new(Ready::new(composition, ways)?);
-        Some((composition.name.clone(), ready.service()))
+    let ready = system.compositions.iter().zip(plans(system)?).map(|(composition, plan)| {
+        let ready = Arc::new(Ready::new(composition, plan, ways));
+        (composition.name.clone(), ready.service())
     });
     Ok(ready.collect())
 }
@@ -92,10 +103,7 @@ pub(crate) fn ready(system: &System, ways: Ways<'_>) -> Result<Vec<(ServiceName,
 // === impl Ready ===
 
 impl Ready {
-    /// Nothing if something is wrong with it.
-    fn new(composition: &Composition, ways: Ways<'_>) -> Option<Self> {
-        let (planned, _) = plan::check(composition);
-        let plan::Plan { calls, answers } = planned?;
+    fn new(composition: &Composition, Plan { calls, answers }: Plan, ways: Ways<'_>) -> Self {
         let calls = calls.into_iter().zip(&composition.calls).map(|((address, needs), call)| Call {
             name: call.name.as_str().into(),
             address,
@@ -111,22 +119,18 @@ impl Ready {
             shape,
             needs,
         });
-        let parameter = |(at, segment): (usize, &str)| {
-            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-            Some((at, name.into()))
-        };
         let vary: Vec<&str> =
             composition.answers.iter().flat_map(|it| &it.headers).map(|it| it.name.as_str()).collect();
         let usual = [String::from("accept-language")];
         let pass = if composition.pass.is_empty() { &usual[..] } else { &composition.pass };
-        Some(Self {
+        Self {
             name: composition.name.clone(),
-            parameters: composition.path.split('/').enumerate().filter_map(parameter).collect(),
+            parameters: parameters(&composition.path).map(|(at, name)| (at, name.into())).collect(),
             pass: pass.iter().filter_map(|name| name.parse().ok()).collect(),
             calls: calls.collect(),
             answers: answers.collect(),
             vary: (!vary.is_empty()).then(|| HeaderValue::try_from(vary.join(", ")).ok()).flatten(),
-        })
+        }
     }
 
     fn service(self: Arc<Self>) -> LocalService {

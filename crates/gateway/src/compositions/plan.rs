@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use madang_model::{
     Composition,
     manifest::{Expression, ManifestError},
-    nearest,
+    nearest, parameters,
 };
 
 use super::{address::Address, address::refused, expression::Compiled};
@@ -21,65 +21,67 @@ pub(super) struct Plan {
 /// What an expression may name besides calls and parameters.
 const ALWAYS: [&str; 2] = ["request", "principal"];
 
-/// Reads the expressions of a composition. The plan is there if there are no problems.
-pub(super) fn check(composition: &Composition) -> (Option<Plan>, Vec<ManifestError>) {
-    let mut problems = Vec::new();
-    let parameter = |segment: &str| Some(segment.strip_prefix('{')?.strip_suffix('}')?.to_owned());
-    let mut known: BTreeSet<String> = composition.path.split('/').filter_map(parameter).collect();
-    known.extend(ALWAYS.map(str::to_owned));
-    known.extend(composition.calls.iter().map(|call| call.name.clone()));
-    let index = |name: &str| composition.calls.iter().position(|call| call.name == name);
+impl Plan {
+    /// Reads the expressions of a composition, or says all that is wrong with them.
+    pub(super) fn of(composition: &Composition) -> Result<Self, Vec<ManifestError>> {
+        let mut problems = Vec::new();
+        let mut known: BTreeSet<String> =
+            parameters(&composition.path).map(|(_, name)| name.to_owned()).collect();
+        known.extend(ALWAYS.map(str::to_owned));
+        known.extend(composition.calls.iter().map(|call| call.name.clone()));
+        let index = |name: &str| composition.calls.iter().position(|call| call.name == name);
 
-    let mut calls = Vec::new();
-    for call in &composition.calls {
-        let address = Address::parse(call, &mut problems);
-        let names: BTreeSet<&str> = address.names().collect();
-        let whole = [&call.path].into_iter().chain(call.query.iter().map(|(_, expression)| expression));
-        for name in names.iter().filter(|name| !known.contains(**name)) {
-            let at = whole.clone().find(|expression| expression.text().contains(*name));
-            problems.push(unknown(at.unwrap_or(&call.path), name, &known));
+        let mut calls = Vec::new();
+        for call in &composition.calls {
+            let address = Address::parse(call, &mut problems);
+            let names: BTreeSet<&str> = address.names().collect();
+            let whole = [&call.path].into_iter().chain(call.query.iter().map(|(_, expression)| expression));
+            for name in names.iter().filter(|name| !known.contains(**name)) {
+                let at = whole.clone().find(|expression| expression.text().contains(*name));
+                problems.push(unknown(at.unwrap_or(&call.path), name, &known));
+            }
+            let needs: Box<[usize]> = names.iter().filter_map(|name| index(name)).collect();
+            calls.push((address, needs));
         }
-        let needs: Box<[usize]> = names.iter().filter_map(|name| index(name)).collect();
-        calls.push((address, needs));
-    }
-    for cycle in cycles(&calls) {
-        let call = &composition.calls[cycle];
-        problems.push(call.path.refused(
+        for cycle in cycles(&calls) {
+            let call = &composition.calls[cycle];
+            problems.push(call.path.refused(
             0..0,
             &format!("the call {} needs its own answer", call.name),
             "comes back to itself",
             "ask with the parameters of the path, or with what a call answers that does not need this one",
         ));
-    }
-    known.insert("problems".to_owned());
-    let mut answers = Vec::new();
-    for answer in &composition.answers {
-        let shape = match Compiled::parse(answer.shape.text()) {
-            Ok(shape) => shape,
-            Err(unreadable) => {
-                problems.push(refused(&answer.shape, unreadable, 0));
-                continue;
-            }
-        };
-        for name in shape.names.iter().filter(|name| !known.contains(*name)) {
-            problems.push(unknown(&answer.shape, name, &known));
         }
-        let needs = reached(&calls, shape.names.iter().filter_map(|name| index(name)));
-        answers.push((shape, needs));
-    }
-    if problems.is_empty() {
-        for (at, call) in composition.calls.iter().enumerate() {
-            if !answers.iter().any(|(_, needs)| needs[at]) {
-                problems.push(call.path.refused(
-                    0..0,
-                    &format!("the call {} is never made", call.name),
-                    "no answer needs it",
-                    "name it in `answer`, or remove it",
-                ));
+        known.insert("problems".to_owned());
+        let mut answers = Vec::new();
+        for answer in &composition.answers {
+            let shape = match Compiled::parse(answer.shape.text()) {
+                Ok(shape) => shape,
+                Err(unreadable) => {
+                    problems.push(refused(&answer.shape, unreadable, 0));
+                    continue;
+                }
+            };
+            for name in shape.names.iter().filter(|name| !known.contains(*name)) {
+                problems.push(unknown(&answer.shape, name, &known));
+            }
+            let needs = reached(&calls, shape.names.iter().filter_map(|name| index(name)));
+            answers.push((shape, needs));
+        }
+        if problems.is_empty() {
+            for (at, call) in composition.calls.iter().enumerate() {
+                if !answers.iter().any(|(_, needs)| needs[at]) {
+                    problems.push(call.path.refused(
+                        0..0,
+                        &format!("the call {} is never made", call.name),
+                        "no answer needs it",
+                        "name it in `answer`, or remove it",
+                    ));
+                }
             }
         }
+        if problems.is_empty() { Ok(Self { calls, answers }) } else { Err(problems) }
     }
-    (problems.is_empty().then_some(Plan { calls, answers }), problems)
 }
 
 fn unknown(expression: &Expression, name: &str, known: &BTreeSet<String>) -> ManifestError {

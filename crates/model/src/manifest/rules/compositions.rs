@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::services;
-use crate::manifest::{
-    composition::RawComposition,
-    error::{Code, Found, ManifestError},
-    plan,
-    raw::RawSystem,
-    source::Spot,
+use crate::{
+    manifest::{
+        composition::RawComposition,
+        error::{Code, Found, ManifestError},
+        plan,
+        raw::RawSystem,
+        source::Spot,
+    },
+    parameters,
 };
 
 /// What expressions know besides the answers of calls and the parameters of the path.
@@ -53,11 +56,11 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
 
 /// What else an expression means by this name.
 fn taken(composition: &RawComposition, name: &str) -> Option<&'static str> {
-    let parameter =
-        |segment: &str| segment.strip_prefix('{').and_then(|it| it.strip_suffix('}')) == Some(name);
     match () {
         () if TAKEN.contains(&name) => Some("means something else in expressions"),
-        () if composition.route.path.split('/').any(parameter) => Some("a parameter of the path is named so"),
+        () if parameters(&composition.route.path).any(|(_, parameter)| parameter == name) => {
+            Some("a parameter of the path is named so")
+        }
         () => None,
     }
 }
