@@ -6,19 +6,23 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use madang_model::ServiceName;
+use madang_model::{InstanceId, ServiceName};
 use madang_wire::{
     admin::HealthView,
     service::{Endpoints, ServiceEndpoints},
 };
 
-use crate::{Elsewhere, Killer, Lane, LocalService, Origin, Upstream, tally::Clock};
+use crate::{Elsewhere, Killer, Lane, LocalService, Origin, Upstream, endpoint::Endpoint, tally::Clock};
 
 /// Who can be called from this process. Cloning it is cheap and gives the same directory.
 #[derive(Clone, Default)]
 pub struct Directory {
     shared: Arc<Shared>,
 }
+
+/// An instance that leaves, as each service that it hosts has it.
+#[must_use]
+pub struct Leaving(Vec<Arc<Endpoint>>);
 
 #[derive(Default)]
 struct Shared {
@@ -67,6 +71,13 @@ impl Directory {
         }
     }
 
+    /// Hold of an instance that is about to leave, to be taken before [`Self::apply`] leaves it out.
+    pub fn leaving(&self, instance: &InstanceId) -> Leaving {
+        let upstreams = self.shared.upstreams.load();
+        let all = upstreams.values().flat_map(|upstream| upstream.endpoints.load().all.clone());
+        Leaving(all.filter(|endpoint| endpoint.instance == *instance).collect())
+    }
+
     /// Says that a service runs elsewhere, or no longer does: its instances, from now on, are spoken to so. Those
     /// that were spoken to otherwise get new handles.
     pub fn elsewhere(&self, service: &ServiceName, elsewhere: Option<Arc<Elsewhere>>) {
@@ -100,6 +111,19 @@ impl Directory {
     }
 }
 
+// === impl Leaving ===
+
+impl Leaving {
+    /// Resolves once every request of this process at the instance has been answered to its end. Streams of
+    /// events, which go on until somebody leaves, are not waited for. To be waited for once it has left, and for a
+    /// limited time.
+    pub async fn quiet(self) {
+        for endpoint in self.0 {
+            endpoint.quiet().await;
+        }
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -125,7 +149,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use madang_model::{InstanceId, Protocol};
+    use madang_model::Protocol;
     use madang_wire::service::Endpoint;
 
     use super::*;
@@ -170,6 +194,27 @@ mod tests {
         drop(mail);
         lane("catalog");
         assert_eq!(directory.shared.lanes.lock().unwrap().len(), 2, "orders, which is held, and catalog");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_that_leaves_is_quiet_once_its_requests_have_ended() {
+        let directory = Directory::default();
+        directory.apply(&endpoints(1, &[1, 2]));
+        let users = directory.upstream(&"users".parse().unwrap()).endpoints();
+        let (request, other, mut stream) = (users[0].begin(), users[1].begin(), users[0].begin());
+        let leaving = directory.leaving(&users[0].instance);
+        directory.apply(&endpoints(2, &[2]));
+        let mut quiet = std::pin::pin!(leaving.quiet());
+        let soon = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(soon, &mut quiet).await.is_err(), "two requests");
+        drop(request);
+        assert!(tokio::time::timeout(soon, &mut quiet).await.is_err(), "one request");
+        stream.streams();
+        assert!(tokio::time::timeout(soon, quiet).await.is_ok(), "a stream is not waited for");
+        drop((stream, other));
+        assert_eq!(users[0].in_flight(), 0);
+        let nobody = directory.leaving(&InstanceId("users-9".into()));
+        assert!(tokio::time::timeout(soon, nobody.quiet()).await.is_ok());
     }
 
     #[tokio::test]

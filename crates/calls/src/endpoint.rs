@@ -2,9 +2,13 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -35,6 +39,10 @@ pub(crate) struct Endpoint {
     born: Instant,
     in_rotation: AtomicBool,
     in_flight: AtomicU32,
+    /// Those of them whose answer goes on until somebody leaves.
+    streams: AtomicU32,
+    /// Told when a request ends at one that has left rotation.
+    ended: Notify,
     connections: AtomicUsize,
     waiting: AtomicUsize,
     /// Told when a connection ends or is free again while somebody waits for one.
@@ -45,7 +53,10 @@ pub(crate) struct Endpoint {
 }
 
 /// A request that an instance has not answered to the end.
-pub(crate) struct InFlight(Arc<Endpoint>);
+pub(crate) struct InFlight {
+    endpoint: Arc<Endpoint>,
+    streams: bool,
+}
 
 /// A connection counted against an instance's limit.
 pub(crate) struct Slot(Arc<Endpoint>);
@@ -67,6 +78,8 @@ impl Endpoint {
             born: Instant::now(),
             in_rotation: AtomicBool::new(true),
             in_flight: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
+            ended: Notify::new(),
             connections: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
@@ -81,7 +94,7 @@ impl Endpoint {
     }
 
     pub(crate) fn leave_rotation(&self) {
-        self.in_rotation.store(false, Relaxed);
+        self.in_rotation.store(false, SeqCst);
         self.freed.notify_waiters();
     }
 
@@ -92,7 +105,26 @@ impl Endpoint {
     /// Counts a request until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
-        InFlight(self.clone())
+        InFlight { endpoint: self.clone(), streams: false }
+    }
+
+    /// Resolves once every request at one that has left rotation has been answered to its end, but for streams.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            // Whoever ends after this was read sees that the rotation was left before it.
+            if self.in_flight.load(SeqCst) <= self.streams.load(SeqCst) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn tell_ended(&self) {
+        if !self.in_rotation.load(SeqCst) {
+            self.ended.notify_waiters();
+        }
     }
 
     /// What a request more would cost, for comparing instances.
@@ -188,13 +220,25 @@ impl Drop for Waiting<'_> {
 impl InFlight {
     /// The instance.
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
+    }
+
+    /// Its answer goes on until somebody leaves: nobody waits for its end.
+    pub(crate) fn streams(&mut self) {
+        if !std::mem::replace(&mut self.streams, true) {
+            self.endpoint.streams.fetch_add(1, SeqCst);
+            self.endpoint.tell_ended();
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.endpoint.in_flight.fetch_sub(1, SeqCst);
+        if self.streams {
+            self.endpoint.streams.fetch_sub(1, SeqCst);
+        }
+        self.endpoint.tell_ended();
     }
 }
 

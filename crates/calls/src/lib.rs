@@ -102,7 +102,7 @@ pub use changes::Changes;
 pub use client::{Calling, Client, ClientConfig};
 pub use context::{Context, Deadline, Principal, RequestId};
 pub use counters::{Counters, Histogram};
-pub use directory::Directory;
+pub use directory::{Directory, Leaving};
 pub use elsewhere::Elsewhere;
 pub use error::CallError;
 pub use fault::Killer;

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, header::CONTENT_TYPE};
 use madang_wire::{Code, Problem};
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -153,6 +153,11 @@ where
     }
 }
 
+/// Whether an answer goes on until somebody leaves.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/event-stream"))
+}
+
 // === impl Attempt ===
 
 impl Attempt {
@@ -168,6 +173,9 @@ impl Attempt {
             Ok(response) => {
                 let headers = response.headers();
                 self.grpc = Form::of(headers) == Form::Grpc;
+                if let Some(in_flight) = self.in_flight.as_mut().filter(|_| is_event_stream(headers)) {
+                    in_flight.streams();
+                }
                 let grpc = if self.grpc { grpc_status(headers) } else { None };
                 let status = grpc.unwrap_or(response.status().as_u16());
                 let verdict = self.of_status(status, took);
@@ -509,6 +517,25 @@ mod tests {
             let error = Arc::new(error);
             let text = error(&Bench::new(Policy::default()).get().exchange).to_string();
             assert_eq!(judged(move |exchange| Err(error(exchange))).await, expected, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_the_end_of_a_stream_of_events() {
+        for (media, waits) in [("text/event-stream; charset=utf-8", false), ("application/json", true)] {
+            let bench = bench(Policy::default());
+            let inner = service_fn(move |_: Call| async move {
+                let mut response = Response::new(body(vec![data()], true));
+                response.headers_mut().insert("content-type", media.parse().unwrap());
+                Ok(response)
+            });
+            let first = bench.upstream.endpoints()[0].clone();
+            let answer = layer().layer(inner).call(call(&bench)).await.unwrap();
+            first.leave_rotation();
+            let quiet = tokio::time::timeout(Duration::from_secs(1), first.quiet()).await;
+            assert_eq!((quiet.is_err(), first.in_flight()), (waits, 1), "{media}");
+            drop(answer);
+            tokio::time::timeout(Duration::from_secs(1), first.quiet()).await.unwrap();
         }
     }
 

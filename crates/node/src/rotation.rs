@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use madang_calls::Directory;
 use madang_discovery::{Instance, Registry};
 use madang_model::{InstanceId, ServiceName};
-use madang_supervisor::{ReadyInstance, Rotation};
+use madang_supervisor::{Quiet, ReadyInstance, Rotation};
 
 /// Registers instances, and has the gateway's directory follow before it returns: from then on no worker opens
 /// a connection to an instance that is gone.
@@ -54,6 +54,12 @@ impl Rotation for Switchboard {
 
     fn gone(&self, id: &InstanceId) {
         self.change(|registry| registry.deregister(id));
+    }
+
+    fn leave(&self, id: &InstanceId) -> Quiet {
+        let leaving = self.directory.leaving(id);
+        self.gone(id);
+        Box::pin(leaving.quiet())
     }
 
     fn left_out(&self, service: &ServiceName, why: Option<&str>) {

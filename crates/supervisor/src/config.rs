@@ -11,6 +11,9 @@ pub struct Config {
     pub logs: PathBuf,
     /// How long an instance may take from its start until it is ready.
     pub start_deadline: Duration,
+    /// How long requests that are in flight at an instance may take before it is told to stop. A program that
+    /// does not hear the signal ends at once, with whatever it was answering.
+    pub quiet: Duration,
     /// How long an instance may take to end its work once it is told to stop.
     pub drain: Duration,
     /// When an instance that has no port counts as ready: when it has run for this long.
@@ -58,6 +61,7 @@ impl Default for Config {
         Self {
             logs: PathBuf::from(".madang/logs"),
             start_deadline: Duration::from_secs(60),
+            quiet: Duration::from_secs(5),
             drain: Duration::from_secs(10),
             settle: Duration::from_secs(1),
             probe: Probing::default(),

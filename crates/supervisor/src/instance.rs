@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::{
-    Config, Environment, InstanceRef, Rotation, command,
+    Config, Environment, InstanceRef, Quiet, Rotation, command,
     family::Family,
     launch, logfile,
     ports::{self, Claim, Ports},
@@ -188,7 +188,7 @@ impl Instance {
         let family = Family::of(&self.id, Some(process.identity())).writing_to(&self.log);
         let outcome = self.watch(&process, &family, port).await;
         // Before anything that waits: nobody shall be sent to it any more.
-        self.surroundings.rotation.gone(&self.id);
+        let quiet = self.surroundings.rotation.leave(&self.id);
         let ready_for = self.ready_since.map(|since| since.elapsed());
         let mut hopeless = false;
         let (told, how) = match outcome {
@@ -200,6 +200,7 @@ impl Instance {
             }
             Outcome::Told => {
                 self.tell(Happened::Stopping).await;
+                self.hush(quiet, &process).await;
                 (true, self.stop(&family, &process).await)
             }
             Outcome::NeverReady(seen) => {
@@ -210,6 +211,17 @@ impl Instance {
         };
         process.reap();
         Ended { told, ready_for, hopeless, how, output: String::new() }
+    }
+
+    /// Lets it answer what it was asked, for a limited time, unless somebody is in a hurry.
+    async fn hush(&self, quiet: Quiet, process: &Process) {
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            () = quiet => {}
+            () = sleep(self.surroundings.config.quiet) => {}
+            _ = process.exited() => {}
+            _ = orders.wait_for(|order| *order == Order::Kill) => {}
+        }
     }
 
     /// Everybody out, gently as long as the drain time lasts and nobody is in a hurry.

@@ -49,6 +49,6 @@ pub use handle::Handle;
 pub use ports::holder;
 pub use proc::parent_of;
 pub use requires::left_out;
-pub use rotation::{Environment, InstanceRef, ReadyInstance, Rotation};
+pub use rotation::{Environment, InstanceRef, Quiet, ReadyInstance, Rotation};
 pub use service::Supervisor;
 pub use takeover::{InstanceOf, Left, left};

@@ -1,6 +1,6 @@
 //! What the supervisor needs from others: somebody to tell who is ready, and what instances are told.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, pin::Pin, sync::Arc};
 
 use madang_model::{InstanceId, Protocol, ReleaseId, ServiceName, System, UnitName};
 
@@ -21,6 +21,9 @@ pub struct ReadyInstance {
     pub release: ReleaseId,
 }
 
+/// See [`Rotation::leave`].
+pub type Quiet = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Who is told which instances can be called. Called on the path of an exit: it must not wait for anything.
 pub trait Rotation: Send + Sync {
     /// The instance can be called.
@@ -28,6 +31,9 @@ pub trait Rotation: Send + Sync {
     /// The instance can not be called any more: it exited, is about to be stopped, or fails its probes. May
     /// be said of one that was never ready, and more than once.
     fn gone(&self, instance: &InstanceId);
+    /// As [`Self::gone`], of one that shall be told to stop; resolves once the requests that went to it through
+    /// here have been answered. The caller sets the limit.
+    fn leave(&self, instance: &InstanceId) -> Quiet;
     /// Nobody starts an instance of the service, for this reason; or somebody does again.
     fn left_out(&self, service: &ServiceName, why: Option<&str>);
 }

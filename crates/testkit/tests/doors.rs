@@ -123,6 +123,23 @@ async fn a_callee_that_is_killed_is_waited_for() {
     assert!(report.failed.is_empty(), "{report:#?}");
 }
 
+/// Python ends at the signal, with whatever it was answering.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_has_begun_to_answer_is_answered_before_it_is_told_to_stop() {
+    let system = start(SYSTEM).await;
+    let old = system.pids("orders").await;
+    let load = Load::start(system.gateway_address(), "/slowly", 8);
+    load.answered(8).await;
+    system.edit("madang.toml", r#"{ users = { timeout = "5s" } }"#, "{ users = {} }\n    env = { A = 'b' }");
+    let replaced = |shown: &[madang_wire::admin::InstanceView]| {
+        let mut orders = shown.iter().filter(|view| view.unit == "orders");
+        orders.all(|view| view.state == State::Ready && view.pid.is_some_and(|pid| !old.contains(&pid)))
+    };
+    system.until("another process", replaced).await;
+    let report = load.stop().await;
+    assert!(report.failed.is_empty(), "{report:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_door_is_where_it_was_when_the_system_is_started_again() {
     let mut system = start(SYSTEM).await;

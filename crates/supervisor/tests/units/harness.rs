@@ -17,12 +17,14 @@ use madang_model::{
     ServiceName, System, Unit, UnitName,
 };
 use madang_store::Store;
-use madang_supervisor::{Config, Environment, Handle, InstanceRef, ReadyInstance, Rotation, Supervisor};
+use madang_supervisor::{
+    Config, Environment, Handle, InstanceRef, Quiet, ReadyInstance, Rotation, Supervisor,
+};
 use madang_wire::admin::{Event, EventKind, InstanceView, State};
 use tempfile::TempDir;
 use tokio::{
     runtime::Builder,
-    sync::broadcast,
+    sync::{broadcast, oneshot},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -52,6 +54,8 @@ pub struct Recorder {
     said: Mutex<Vec<(Instant, String)>>,
     /// Whether the next who is ready is met with a panic.
     pub panics: AtomicBool,
+    /// Until when the next one that leaves answers requests.
+    pub busy: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// Everything that happened, in order.
@@ -233,6 +237,14 @@ impl Rotation for Recorder {
 
     fn gone(&self, instance: &InstanceId) {
         self.record(format!("gone {instance}"));
+    }
+
+    fn leave(&self, instance: &InstanceId) -> Quiet {
+        self.gone(instance);
+        match self.busy.lock().unwrap().take() {
+            Some(answered) => Box::pin(async move { drop(answered.await) }),
+            None => Box::pin(async {}),
+        }
     }
 
     fn left_out(&self, service: &ServiceName, why: Option<&str>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use madang_wire::admin::EventKind;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::harness::*;
 
@@ -37,6 +37,38 @@ async fn one_that_ends_its_work_is_out_of_rotation_first_and_not_killed() {
     let log = std::fs::read_to_string(row.log.unwrap()).unwrap();
     assert!(log.ends_with("bye\n"), "{log}");
     assert_eq!(story.so_far().last().unwrap().message, "exited with code 0");
+}
+
+#[tokio::test]
+async fn one_that_answers_requests_is_told_once_it_has_answered() {
+    let running = run([unit("users", "sleep 60")]).await;
+    running.ready().await;
+    let (row, rotation) = (running.row("users"), running.rotation.clone());
+    let (answered, busy) = oneshot::channel();
+    *rotation.busy.lock().unwrap() = Some(busy);
+    let stopping = tokio::spawn(running.stop());
+    until("it leaves", || rotation.when(&format!("gone {}", row.name)).is_some()).await;
+    assert!(!marked(&row.name).is_empty() && !stopping.is_finished());
+    answered.send(()).unwrap();
+    stopping.await.unwrap();
+    assert_eq!(marked(&row.name), [0; 0]);
+}
+
+#[tokio::test]
+async fn one_that_answers_requests_for_ever_is_told_in_the_end_and_at_once_in_a_hurry() {
+    for hurry in [false, true] {
+        let quiet = Duration::from_secs(if hurry { 600 } else { 0 });
+        let running = run_with([unit("users", "sleep 60")], |config| config.quiet = quiet).await;
+        running.ready().await;
+        let (row, rotation) = (running.row("users"), running.rotation.clone());
+        let (_answers, busy) = oneshot::channel();
+        *rotation.busy.lock().unwrap() = Some(busy);
+        if hurry {
+            running.handle.kill_now();
+        }
+        running.stop().await;
+        assert_eq!(marked(&row.name), [0; 0]);
+    }
 }
 
 #[tokio::test]

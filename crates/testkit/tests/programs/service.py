@@ -5,6 +5,7 @@ import json
 import os
 import socketserver
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -20,6 +21,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(*self.call(rest[0], "/".join(rest[1:])))
         elif what == "fail":
             self.answer(500, {"service": os.environ.get("MADANG_SERVICE"), "failed": True})
+        elif what == "slowly":
+            self.answer(200, self.seen(), pause=0.3)
         elif what == "env":
             self.answer(200, dict(os.environ))
         else:
@@ -41,12 +44,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
-    def answer(self, status, value):
+    def answer(self, status, value, pause=0):
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
+        time.sleep(pause)
         self.wfile.write(body)
 
     def log_message(self, *_):
