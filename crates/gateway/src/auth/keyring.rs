@@ -1,8 +1,8 @@
 //! The keys of one issuer over time: who fetches them, when, and who waits for it.
 //!
 //! They are fetched when the issuer is first known and every [`PERIOD`] after that, so that a key that was withdrawn ends;
-//! and once more when a token names a key that is not among them, at most once in [`COOL_DOWN`] however many do. One fetch
-//! is under way at a time, and all wait for that one. What was fetched last stays good while nothing can be fetched, for
+//! and once more when a token names a key that is not among them, at most once in [`COOL_DOWN`] however many do; while there
+//! are none, whenever a token comes, at most once in [`AGAIN`]. One fetch is under way at a time, and all wait for that one. What was fetched last stays good while nothing can be fetched, for
 //! [`STALE`].
 
 use std::{
@@ -117,7 +117,8 @@ impl Keyring {
         let round = *self.rounds.borrow();
         let held = self.held.load();
         let Some(held) = held.as_ref().filter(|held| held.fetched.elapsed() < STALE) else {
-            return self.without_keys(round, last);
+            let refused = Reason::NoKeys { retry_after: AGAIN };
+            return if last { Looked::Refused(refused) } else { self.fetched_for(round, AGAIN, refused) };
         };
         match held.keys.find(token) {
             Found::Key(key) => match verify(key) {
@@ -126,25 +127,16 @@ impl Keyring {
             },
             Found::OtherAlgorithm => Looked::Refused(Bad::Algorithm.into()),
             Found::Unknown if last => Looked::Refused(Bad::UnknownKey.into()),
-            Found::Unknown => self.unknown(round),
+            Found::Unknown => self.fetched_for(round, COOL_DOWN, Bad::UnknownKey.into()),
         }
     }
 
-    /// Nothing can be verified: the first fetch is waited for, those after it are not, since there are many.
-    fn without_keys<T>(self: &Arc<Self>, round: u64, last: bool) -> Looked<T> {
-        if round == 0 && !last {
-            self.wait(round)
-        } else {
-            Looked::Refused(Reason::NoKeys { retry_after: AGAIN })
-        }
-    }
-
-    /// A key is not there: it is fetched for, unless that was done lately.
-    fn unknown<T>(self: &Arc<Self>, round: u64) -> Looked<T> {
+    /// What is not there is fetched for, unless that was done lately.
+    fn fetched_for<T>(self: &Arc<Self>, round: u64, cool_down: Duration, refused: Reason) -> Looked<T> {
         let mut state = self.state();
         if !state.fetching && *self.rounds.borrow() == round {
-            if state.asked.is_some_and(|asked| asked.elapsed() < COOL_DOWN) {
-                return Looked::Refused(Bad::UnknownKey.into());
+            if state.asked.is_some_and(|asked| asked.elapsed() < cool_down) {
+                return Looked::Refused(refused);
             }
             state.asked = Some(Instant::now());
             state.fetching = true;

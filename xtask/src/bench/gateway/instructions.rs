@@ -29,10 +29,15 @@ pub fn count(asked: &[String], folder: &Path) -> Result<()> {
         let edge = case.count(&folder.join("edge"), |file| {
             peers::madang_with_edge(&proxy, folder, upstream.http1, Some(file))
         })?;
+        let with_edge = peers::madang_with_edge(&proxy, folder, upstream.http1, None)?;
+        let asked = case.count(&folder.join("same"), |file| {
+            peers::madang_asked_as(&with_edge, &proxy, upstream.http1, Some(file))
+        })?;
         println!(
-            "{case}: bare hyper {bare}, Madang {madang} ({:+}), with the edge {edge} ({:+}) instructions a request",
+            "{case}: bare hyper {bare}, Madang {madang} ({:+}), with the edge {edge} ({:+} to the same requests without \
+             it) instructions a request",
             madang - bare,
-            edge - madang
+            edge - asked
         );
     }
     Ok(())

@@ -62,6 +62,19 @@ pub fn madang(proxy: &Path, upstream: SocketAddr, profile: Option<&Path>) -> Res
     Running::start("Madang", &mut command, listen, listen)
 }
 
+/// The same where each request says besides what those to another proxy say.
+pub fn madang_asked_as(
+    like: &Running,
+    proxy: &Path,
+    upstream: SocketAddr,
+    profile: Option<&Path>,
+) -> Result<Running> {
+    let mut running = madang(proxy, upstream, profile)?;
+    running.name = "Madang, same";
+    running.fields = like.fields;
+    Ok(running)
+}
+
 /// The same with every layer of a call on.
 pub fn madang_with_all(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
     let listen = free_address()?;

@@ -145,6 +145,27 @@ async fn only_so_many_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_issuer_that_comes_late_is_asked_when_a_token_comes() {
+    let signer = Signer::new("a");
+    let stage = Stage::new(Err("away".to_owned()));
+    stage.settle(1).await;
+    let (first, ()) = tokio::join!(stage.verify(&signer), stage.settle(1));
+    assert!(matches!(first, Err(Reason::NoKeys { .. })));
+    assert_eq!(stage.source.asked(), 2);
+    assert!(matches!(stage.look(&signer), Looked::Refused(Reason::NoKeys { .. })), "it was asked just now");
+    // Until it is asked once in a minute only, of itself.
+    for _ in 0..10 {
+        stage.settle(1).await;
+        stage.pass(AGAIN_AT_MOST).await;
+    }
+    stage.settle(1).await;
+    stage.source.answer(Ok(document(&[&signer])));
+    stage.pass(AGAIN).await;
+    let (verified, ()) = tokio::join!(stage.verify(&signer), stage.settle(1));
+    assert_eq!(verified, Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_stay_good_while_the_issuer_is_away_and_not_for_ever() {
     let signer = Signer::new("a");
     let stage = Stage::new(Ok(document(&[&signer])));
