@@ -185,10 +185,10 @@ async fn what_is_stopped_stays_so_over_a_node_that_is_killed_and_not_over_a_down
     };
     let (state, why) = catalog(&system.ps().await);
     assert_eq!(state, State::Stopped);
-    assert!(
-        why.starts_with("stopped by user ") && why.ends_with("`madang start catalog` starts it"),
-        "{why}"
-    );
+    assert!(why.starts_with("stopped; `madang start catalog` starts it"), "{why}");
+    let problem = system.get("/products").await.text();
+    assert!(problem.contains(&why), "clients are told too, and of nobody: {problem}");
+    assert!(system.run(&["audit"]).await.contains("stop catalog"), "which the audit names");
     system.down().await;
     system.up(Placement::Processes).await;
     assert_eq!(catalog(&system.ps().await).0, State::Ready);

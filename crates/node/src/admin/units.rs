@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use http::StatusCode;
 use madang_model::UnitName;
 use madang_wire::{Code, Problem};
 
 use super::{Answer, Shared, unknown};
-use crate::{node::with_causes, peer::Peer};
+use crate::node::with_causes;
 
 /// Builds a unit again and replaces its instances; one that was stopped is started. Takes a unit's name or a service's.
 #[utoipa::path(post, path = "/v1/restart/{name}", params(("name" = String, Path)),
@@ -25,13 +25,10 @@ pub(super) async fn restart(State(node): State<Arc<Shared>>, Path(name): Path<St
 /// service's.
 #[utoipa::path(post, path = "/v1/units/{name}/stop", params(("name" = String, Path)),
     responses((status = 202), (status = 400, body = Problem), (status = 404, body = Problem)))]
-pub(super) async fn stop(
-    State(node): State<Arc<Shared>>,
-    ConnectInfo(Peer(by)): ConnectInfo<Peer>,
-    Path(name): Path<String>,
-) -> Answer<StatusCode> {
+pub(super) async fn stop(State(node): State<Arc<Shared>>, Path(name): Path<String>) -> Answer<StatusCode> {
     let unit = started_here(&node, &name, "stops")?;
-    let why = format!("stopped by {by}; `madang start {unit}` starts it");
+    // Clients outside are told it too: who it was is told by the audit only.
+    let why = format!("stopped; `madang start {unit}` starts it, and `madang audit` says who stopped it");
     node.stops.keep(&unit, &why).await.map_err(|error| {
         let detail =
             format!("it cannot be kept that {unit} is stopped, so that it runs on: {}", with_causes(&error));
