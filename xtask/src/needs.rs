@@ -77,6 +77,14 @@ pub const PROMETHEUS: Need = Need {
     found: || on_path("prometheus") && on_path("promtool"),
 };
 
+/// Counts the limits that gateways share.
+pub const REDIS: Need = Need {
+    name: "redis-server",
+    purpose: "tests of shared rate limits",
+    package: "redis-server",
+    found: || on_path("redis-server"),
+};
+
 /// Measured beside Madang.
 pub const NGINX: Need =
     Need { name: "nginx", purpose: "bench gateway", package: "nginx-light", found: || on_path("nginx") };

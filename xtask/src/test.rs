@@ -25,6 +25,7 @@ const NEEDS: &[needs::Need] = &[
     needs::JAVA,
     needs::CHROMIUM,
     needs::PROMETHEUS,
+    needs::REDIS,
 ];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.

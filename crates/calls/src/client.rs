@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Method, Request, Response, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request::Parts};
 use madang_model::ServiceName;
 use madang_wire::{Code, Hop, RequestRecord};
 use tokio::time::Instant;
@@ -144,6 +144,11 @@ impl Client {
     /// Leaves a record of a request that was answered here with a problem and led to no call.
     pub fn record_answered(&self, context: &Context, method: &Method, code: Code, started: Instant) {
         self.worker.ledger.enter_answered(context, method, code, started);
+    }
+
+    /// The same of one that was answered here with something else than a problem: a redirect, what a browser asks first.
+    pub fn record_served(&self, context: &Context, method: &Method, status: StatusCode, started: Instant) {
+        self.worker.ledger.enter_served(context, method, status, started);
     }
 
     /// Takes the records so far, and how many were dropped because the ring was full, since the last time.

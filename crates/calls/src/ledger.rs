@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use madang_model::ServiceName;
 use madang_wire::{Code, Fallback, Hop, RequestRecord, SpanId, TraceId, grpc_failed};
 use tokio::time::Instant;
@@ -109,6 +109,13 @@ impl Ledger {
             duration_us: started.elapsed().as_micros() as u64,
             ..Entry::new(context, method, code.status, started)
         };
+        self.push(&mut self.pages(), entry);
+    }
+
+    /// Enters a request that was answered here without a call, as was meant.
+    pub(crate) fn enter_served(&self, context: &Context, method: &Method, status: StatusCode, at: Instant) {
+        let duration_us = at.elapsed().as_micros() as u64;
+        let entry = Entry { duration_us, ..Entry::new(context, method, status.as_u16(), at) };
         self.push(&mut self.pages(), entry);
     }
 

@@ -14,6 +14,8 @@ use crate::Elsewhere;
 pub struct Trust {
     http1: TlsConnector,
     http2: TlsConnector,
+    /// For what is not HTTP.
+    other: TlsConnector,
 }
 
 /// Why there is nobody to believe.
@@ -70,9 +72,20 @@ impl Trust {
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut http1 = config.with_root_certificates(roots).with_no_client_auth();
         let mut http2 = http1.clone();
+        let other = TlsConnector::from(Arc::new(http1.clone()));
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         http2.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { http1: TlsConnector::from(Arc::new(http1)), http2: TlsConnector::from(Arc::new(http2)) })
+        let (http1, http2) = (TlsConnector::from(Arc::new(http1)), TlsConnector::from(Arc::new(http2)));
+        Ok(Self { http1, http2, other })
+    }
+
+    /// Makes a connection one over TLS to the server of this name, which speaks something else than HTTP.
+    ///
+    /// # Errors
+    /// If the server cannot prove that it is that, or does not speak TLS.
+    pub async fn connect(&self, name: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let server = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        self.other.connect(server, stream).await.map_err(|error| failed(name.to_owned(), error))
     }
 }
 
@@ -100,7 +113,7 @@ impl Tls {
     pub(crate) async fn connect(&self, stream: TcpStream, http2: bool) -> io::Result<TlsStream<TcpStream>> {
         let connector = if http2 { &self.trust.http2 } else { &self.trust.http1 };
         let connected =
-            connector.connect(self.name.clone(), stream).await.map_err(|error| self.failed(error))?;
+            connector.connect(self.name.clone(), stream).await.map_err(|error| failed(self.name(), error))?;
         if http2 && connected.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(io::Error::other(TlsError::NoHttp2 { name: self.name() }));
         }
@@ -110,21 +123,18 @@ impl Tls {
     fn name(&self) -> String {
         self.name.to_str().into_owned()
     }
+}
 
-    fn failed(&self, error: io::Error) -> io::Error {
-        let name = self.name();
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        let error = match cause {
-            Some(rustls::Error::InvalidCertificate(why)) => {
-                TlsError::Certificate { name, why: in_words(why) }
-            }
-            Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-                TlsError::NoHttp2 { name }
-            }
-            _ => TlsError::Handshake { name, source: error },
-        };
-        io::Error::other(error)
-    }
+fn failed(name: String, error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let error = match cause {
+        Some(rustls::Error::InvalidCertificate(why)) => TlsError::Certificate { name, why: in_words(why) },
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            TlsError::NoHttp2 { name }
+        }
+        _ => TlsError::Handshake { name, source: error },
+    };
+    io::Error::other(error)
 }
 
 fn in_words(why: &CertificateError) -> String {
@@ -288,6 +298,18 @@ mod tests {
         let stranger = World { trust: expired.trust, port: world.port };
         let said = stranger.refusal("mail.example", Protocol::Http).await;
         assert!(said.contains("nobody whom this machine trusts has signed it"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_goes_over_tls_to_the_server_that_is_named() {
+        let world = World::new("limits.example", 2100, &["redis"]).await;
+        let connect = async |name: &str| {
+            let plain = TcpStream::connect(("127.0.0.1", world.port)).await.unwrap();
+            world.trust.connect(name, plain).await
+        };
+        assert!(connect("limits.example").await.is_ok());
+        let refused = connect("other.example").await.unwrap_err().to_string();
+        assert_eq!(refused, "failed to verify the certificate of other.example: it is for another name");
     }
 
     #[tokio::test]

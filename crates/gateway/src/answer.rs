@@ -6,13 +6,22 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, LOCATION, WWW_AUTHENTICATE},
 };
-use madang_calls::{Body, CallError, Context, Form, TooLarge};
+use madang_calls::{Body, CallError, Client, Context, Form, TooLarge};
 use madang_wire::{Code, Problem};
+use tokio::time::Instant;
 
-use crate::{auth::denied::Denied, inspect::Unfit, policies::limit::TooMany, redirect};
+use crate::{
+    auth::denied::Denied,
+    inspect::Unfit,
+    policies::limit::{Blind, TooMany},
+    redirect,
+};
 
 /// When it may be tried again to open a tunnel: some end all the time.
 const TUNNELS: Duration = Duration::from_secs(1);
+
+/// When it may be tried again where a limit could not be shared: it is tried to reach the store all the time.
+const BLIND: Duration = Duration::from_secs(1);
 
 /// Why the gateway answers a request itself.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +47,8 @@ pub(crate) enum Refusal {
     ForeignOrigin,
     #[error("{0}")]
     TooMany(#[from] TooMany),
+    #[error(transparent)]
+    Blind(#[from] Blind),
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     #[error("the routes for this path take {}", list(.0))]
@@ -72,6 +83,7 @@ impl Refusal {
             | Self::Preflight(_) => Code::NO_ROUTE,
             Self::ForeignOrigin => Code::FOREIGN_ORIGIN,
             Self::TooMany(_) => Code::RATE_LIMITED,
+            Self::Blind(_) => Code::LIMIT_NOT_COUNTED,
             Self::TooLarge(_) => Code::BODY_TOO_LARGE,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
             Self::Denied(denied) => denied.code(),
@@ -79,10 +91,23 @@ impl Refusal {
         }
     }
 
+    /// Leaves a record of it, which for a redirect and for what a browser asks first is none of a problem.
+    pub(crate) fn record(&self, client: &Client, context: &Context, method: &Method) {
+        let now = Instant::now();
+        let status = match self {
+            Self::Redirected(status, _) => *status,
+            Self::Elsewhere(_) => StatusCode::PERMANENT_REDIRECT,
+            Self::Preflight(_) => StatusCode::NO_CONTENT,
+            _ => return client.record_answered(context, method, self.code(), now),
+        };
+        client.record_served(context, method, status, now);
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Denied(denied) => denied.retry_after(),
             Self::Tunnels => Some(TUNNELS),
+            Self::Blind(_) => Some(BLIND),
             Self::TooMany(too_many) => Some(too_many.retry_after),
             _ => None,
         }

@@ -156,7 +156,8 @@ impl Connection {
     }
 
     pub(crate) fn sender(&self) -> Sender<'_> {
-        Sender { address: &self.peer, listener: &self.port.host, secure: self.secure.get().is_some() }
+        let secure = self.secure.get().is_some();
+        Sender { address: &self.peer, listener: &self.port.host, secure, proxied: false, host: None }
     }
 
     /// Serves the connection until it ends.

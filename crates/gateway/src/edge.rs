@@ -8,13 +8,12 @@ use hyper::body::Incoming;
 use madang_calls::{Body, CallError, Calling, Client, Context, Deadline, grpc_timeout};
 use madang_model::policy::Priority;
 use madang_wire::headers;
-use tokio::time::Instant;
 
 use crate::{
     answer::{Asker, Refusal},
     auth::{
         denied::{Denied, Reason},
-        guard::{Admission, Pause},
+        guard::{Admission, Pause, Visitor},
         keyring::Waiting,
         sealed::Sealed,
     },
@@ -23,6 +22,7 @@ use crate::{
     inspect,
     login::{origin, renewal::Renewed, visit::Visit},
     policies::{Passage, cors},
+    proxies::{self, Told},
     redirect,
     router::{Found, Router, Target},
     snapshot::{Destination, Destinations, Front, Table, Ways},
@@ -37,6 +37,8 @@ struct Asked<'a> {
     client: &'a Client,
     context: Context,
     request: Request<Incoming>,
+    /// Whom it is made for, if a proxy that is trusted makes it.
+    told: Option<Box<Told>>,
     /// What is to be spoken afterwards, if it is not HTTP.
     switch: Option<Box<Switch>>,
     /// How its client speaks gRPC-Web, if it does and the service speaks gRPC.
@@ -61,6 +63,7 @@ struct Pending {
     client: Client,
     context: Context,
     request: Request<Incoming>,
+    told: Option<Box<Told>>,
     switch: Option<Box<Switch>>,
     web: Option<Web>,
     destination: Arc<Destination>,
@@ -106,8 +109,9 @@ pub(crate) fn answer(
     let front = connection.port.front.load();
     let client = connection.worker.client(&front);
     let context = context(&front, &request);
+    let told = front.told(connection.visitor().address, request.headers());
 
-    let mut asked = Asked::new(connection, client, context, request);
+    let mut asked = Asked { told, ..Asked::new(connection, client, context, request) };
     let composed = compose(&mut asked, front);
     let waits = matches!(composed, Err(Stop::Waits(..)));
     let passage = if waits { None } else { asked.passage.take() };
@@ -141,7 +145,7 @@ pub(crate) fn answer(
             }
             // In a box, because it is rare and large.
             Outcome::Waits(pending) => Box::pin(pending.answer(asker, &in_flight)).await,
-            Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight)).await,
+            Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight, passage)).await,
             Outcome::Visits(visit) => Box::pin(visited(*visit, asker)).await,
             Outcome::Refused(refused) => {
                 let (refusal, context) = *refused;
@@ -183,11 +187,13 @@ impl<'a> Asked<'a> {
         context: Context,
         request: Request<Incoming>,
     ) -> Self {
-        Self { connection, client, context, request, switch: None, web: None, known: None, passage: None }
+        let (told, switch, web, known, passage) = (None, None, None, None, None);
+        Self { connection, client, context, request, told, switch, web, known, passage }
     }
 
     fn admit(&mut self) -> Result<(), Refusal> {
-        let admitted = inspect::admit(&mut self.request, &self.connection.sender());
+        let sender = proxies::sender(self.told.as_deref(), self.connection.sender());
+        let admitted = inspect::admit(&mut self.request, &sender);
         if let Some(protocol) = admitted.map_err(|unfit| self.refuse(unfit))? {
             self.switch = Some(Box::new(Switch::of(&mut self.request, protocol)));
         }
@@ -204,7 +210,9 @@ impl<'a> Asked<'a> {
                 return Err(self.refuse(Refusal::NoRoute).into());
             }
             Front::Gateway(table) => table,
-            Front::Redirect(port) => return Err(redirect::to_https(&self.request, *port).into()),
+            Front::Redirect(port) => {
+                return Err(self.refuse(redirect::to_https(&self.request, *port)).into());
+            }
         };
         if let Some(login) = &table.login
             && self.request.uri().path().starts_with(madang_model::Login::PATH)
@@ -222,13 +230,13 @@ impl<'a> Asked<'a> {
         self.context.route = Some(route.template.clone());
         if let Some(elsewhere) = &route.elsewhere {
             let location = elsewhere.location(self.request.uri());
-            return Err(Refusal::Redirected(elsewhere.status(), location).into());
+            return Err(self.refuse(Refusal::Redirected(elsewhere.status(), location)).into());
         }
         Ok(self.enter_edge(route)?)
     }
 
     fn enter_edge(&mut self, route: &Destinations) -> Result<Arc<Destination>, Refusal> {
-        let address = self.connection.visitor().address;
+        let address = self.visitor().address;
         let (destination, cookie) = match &route.sticky {
             None => (route.choose(rand::random), None),
             Some(sticky) => {
@@ -252,13 +260,13 @@ impl<'a> Asked<'a> {
         let Found::Route(index) = table.router.find(target) else { return None };
         let route = &table.routes[index];
         let cors = route.first()?.edge.as_ref()?.cors.as_ref()?;
-        match cors.preflight(self.request.headers()) {
-            Some(answer) => Some(Refusal::Preflight(Box::new(answer))),
-            None => {
-                self.context.route = Some(route.template.clone());
-                Some(self.refuse(Refusal::ForeignOrigin))
-            }
-        }
+        self.context.route = Some(route.template.clone());
+        let answer = cors.preflight(self.request.headers());
+        Some(self.refuse(answer.map_or(Refusal::ForeignOrigin, |it| Refusal::Preflight(Box::new(it)))))
+    }
+
+    fn visitor(&self) -> Visitor<'a> {
+        proxies::visitor(self.told.as_deref(), self.connection.visitor())
     }
 
     fn translate(&mut self, destination: &Destination) {
@@ -294,7 +302,8 @@ impl<'a> Asked<'a> {
         // Any page can open a WebSocket to anywhere, with the cookies of there: it is as good as a request that changes
         // something.
         let method = if self.switch.is_some() { Method::CONNECT } else { self.request.method().clone() };
-        let admission = guard.admit(&method, self.request.headers_mut(), self.connection.visitor(), last);
+        let visitor = self.visitor();
+        let admission = guard.admit(&method, self.request.headers_mut(), visitor, last);
         if let Admission::As(known) = &admission {
             self.context.principal = Some(known.principal.clone());
             self.known = Some(known.clone());
@@ -327,8 +336,8 @@ impl<'a> Asked<'a> {
     }
 
     fn pending(self, destination: Arc<Destination>, pause: Pause) -> Pending {
-        let Self { client, context, request, switch, web, passage, .. } = self;
-        Pending { client: client.clone(), context, request, switch, web, destination, pause, passage }
+        let Self { client, context, request, told, switch, web, passage, .. } = self;
+        Pending { client: client.clone(), context, request, told, switch, web, destination, pause, passage }
     }
 
     fn call(self, destination: &Destination, passage: Option<&Passage>) -> Calling<impl Answering + use<>> {
@@ -363,7 +372,7 @@ impl<'a> Asked<'a> {
     /// Records what is answered here; a call records itself.
     fn refuse(&self, refusal: impl Into<Refusal>) -> Refusal {
         let refusal = refusal.into();
-        self.client.record_answered(&self.context, self.request.method(), refusal.code(), Instant::now());
+        refusal.record(self.client, &self.context, self.request.method());
         refusal
     }
 }
@@ -377,7 +386,8 @@ impl From<Refusal> for Stop {
 impl Pending {
     /// The rest of the way, once it is known who it is for or is not going to be.
     async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
-        let Self { client, context, mut request, switch, web, destination, pause, passage } = *self;
+        let Self { client, context, mut request, told: visitor, switch, web, destination, pause, passage } =
+            *self;
         let due = context.deadline.map(|deadline| deadline.0);
         let (in_time, renewed) = match pause {
             Pause::Key(waiting) => (waiting.ended(due).await, None),
@@ -390,7 +400,8 @@ impl Pending {
         let fields = renewed.as_ref().map(Renewed::fields).unwrap_or_default();
         let late = || if renewed.is_some() { Reason::NoIssuer } else { Waiting::late() };
         let connection = in_flight.connection();
-        let mut asked = Asked { web, passage, ..Asked::new(connection, &client, context, request) };
+        let asked = Asked::new(connection, &client, context, request);
+        let mut asked = Asked { told: visitor, web, passage, ..asked };
         let denied = match (asked.admission(&destination, true), &destination.guard) {
             (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(late())),
             (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(late())),
@@ -411,40 +422,40 @@ impl Pending {
         };
         let passage = asked.passage.take();
         if let Err(refusal) = passed {
-            let mut answer = refusal.answer(asker, &asked.context);
-            if let Some(passage) = passage {
-                answer = passage.finish(answer, &asked.context);
-            }
+            let answer =
+                Passage::finished(passage, refusal.answer(asker, &asked.context), asker, &asked.context)
+                    .await;
             return (told(answer, fields), asked.context.request_id.0);
         }
         if let Some(switch) = switch {
-            let (response, request_id) = asked.switching(switch, destination).answer(asker, in_flight).await;
+            let (response, request_id) =
+                asked.switching(switch, destination).answer(asker, in_flight, passage).await;
             return (told(response, fields), request_id);
         }
         let mut call = pin!(asked.call(&destination, passage.as_deref()));
         let answer = call.as_mut().await;
         let context = call.context();
         let problem = |error| Refusal::from(error).answer(asker, context);
-        let mut answer = answer.unwrap_or_else(problem);
-        if let Some(passage) = passage {
-            if passage.remakes(&answer, asker) {
-                answer = passage.remade(answer, asker, context).await;
-            }
-            answer = passage.finish(answer, context);
-        }
+        let answer = Passage::finished(passage, answer.unwrap_or_else(problem), asker, context).await;
         (told(answer, fields), context.request_id.0.clone())
     }
 }
 
 impl Switching {
     /// What the service says to speaking something else, or why it is not asked.
-    async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
+    async fn answer(
+        self: Box<Self>,
+        asker: Asker,
+        in_flight: &InFlight,
+        passage: Option<Box<Passage>>,
+    ) -> (Response<Body>, HeaderValue) {
         let Self { client, context, request, switch, destination } = *self;
         let connection = in_flight.connection();
         let Some(room) = Room::take(&connection.worker) else {
             let asked = Asked::new(connection, &client, context, request);
             let (refusal, context) = (asked.refuse(Refusal::Tunnels), asked.context);
-            return (refusal.answer(asker, &context), context.request_id.0);
+            let answer = Passage::finished(passage, refusal.answer(asker, &context), asker, &context).await;
+            return (answer, context.request_id.0);
         };
         let Destination { lane, policy, .. } = &*destination;
         let (head, _) = request.into_parts();
@@ -453,7 +464,8 @@ impl Switching {
             switch.answer(room, call.as_mut(), lane.upstream().name(), in_flight, policy.idle_timeout).await;
         let context = call.context();
         let problem = |refusal: Refusal| refusal.answer(asker, context);
-        (answer.unwrap_or_else(problem), context.request_id.0.clone())
+        let answer = Passage::finished(passage, answer.unwrap_or_else(problem), asker, context).await;
+        (answer, context.request_id.0.clone())
     }
 }
 

@@ -6,11 +6,11 @@ use std::{
 };
 
 use madang_wire::{RequestRecord, admin::RouteView};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::{
-    Error, LimitStats, Listener, MirrorStats, Snapshot, Stats, acceptor::Opened, listeners::Listeners,
-    policies::Kept, worker::Worker,
+    Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Snapshot, Stats,
+    acceptor::Opened, listeners::Listeners, policies::Kept, worker::Worker,
 };
 
 /// A running gateway. Cloning it is cheap and gives the same one.
@@ -24,6 +24,8 @@ struct Shared {
     snapshot: RwLock<Snapshot>,
     /// Locked while a snapshot is applied, never by requests.
     listeners: Mutex<Listeners>,
+    /// Told when a snapshot has come into force.
+    applied: Notify,
 }
 
 impl Handle {
@@ -33,7 +35,7 @@ impl Handle {
         opened: mpsc::UnboundedSender<Opened>,
     ) -> Self {
         let (snapshot, listeners) = (RwLock::new(snapshot), Mutex::new(Listeners::new(opened)));
-        Self { shared: Arc::new(Shared { workers, snapshot, listeners }) }
+        Self { shared: Arc::new(Shared { workers, snapshot, listeners, applied: Notify::new() }) }
     }
 
     /// Puts a snapshot into force. Listeners that are new open, those that stay are not touched, those that are
@@ -57,6 +59,7 @@ impl Handle {
         self.shared.listeners.lock().await.change(&snapshot.fronts, given).await?;
         snapshot.is_in_force();
         *self.shared.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        self.shared.applied.notify_one();
         Ok(())
     }
 
@@ -82,7 +85,22 @@ impl Handle {
         self.kept().mirrors()
     }
 
-    fn kept(&self) -> Arc<Kept> {
+    /// How the store of shared limits does, if limits are shared.
+    pub fn limit_store(&self) -> Option<LimitStoreStats> {
+        self.kept().limit_store()
+    }
+
+    /// Shares the limits that are to be shared with other gateways, for as long as it is polled. Once is enough.
+    pub async fn share_limits(self, connector: Arc<dyn LimitConnector>) {
+        crate::policies::limit::shared::run(self, connector).await;
+    }
+
+    /// Waits until another snapshot is in force.
+    pub(crate) async fn changed(&self) {
+        self.shared.applied.notified().await;
+    }
+
+    pub(crate) fn kept(&self) -> Arc<Kept> {
         self.shared.snapshot.read().unwrap_or_else(PoisonError::into_inner).kept.clone()
     }
 

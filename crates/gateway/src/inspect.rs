@@ -46,6 +46,10 @@ pub(crate) struct Sender<'a> {
     pub(crate) listener: &'a HeaderValue,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
+    /// Whether a proxy that is trusted brought it, which may name the scheme that its visitor asked for.
+    pub(crate) proxied: bool,
+    /// The host that the visitor asked such a proxy for.
+    pub(crate) host: Option<&'a HeaderValue>,
 }
 
 /// What one look over the fields of a request shows, so that each rule costs nothing where it does not apply.
@@ -78,13 +82,23 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
     }
     // What https asks for holds only over TLS (RFC 9110, section 4.2.2), and who asks for http does not mean this server.
     let scheme = if sender.secure { Scheme::HTTPS } else { Scheme::HTTP };
-    if request.uri().scheme().is_some_and(|named| *named != scheme) {
+    let fits = |named: &Scheme| {
+        *named == scheme || sender.proxied && (*named == Scheme::HTTP || *named == Scheme::HTTPS)
+    };
+    if !request.uri().scheme().is_none_or(fits) {
         return Err(if sender.secure { Unfit::NotHttps } else { Unfit::Scheme });
     }
     let method = request.method().clone();
     let authority = settle_target(&method, request.uri_mut())?;
-    let host = settle_host(request, &seen, authority, sender)?;
+    let mut host = settle_host(request, &seen, authority, sender)?;
     let headers = request.headers_mut();
+    if let Some(told) = sender.host {
+        if !valid_host(told.as_bytes()) {
+            return Err(Unfit::Host);
+        }
+        host = told.clone();
+        headers.insert(HOST, host.clone());
+    }
     if seen.nominated {
         drop_nominated(headers);
     }
@@ -277,6 +291,8 @@ mod tests {
             address: &HeaderValue::from_static("192.0.2.7"),
             listener: &HeaderValue::from_static("127.0.0.1:3000"),
             secure,
+            proxied: false,
+            host: None,
         };
         admit(&mut request, &sender).map(|_| request)
     }
@@ -375,6 +391,30 @@ mod tests {
             assert_eq!(admitted(true, "http://a/"), Err(Unfit::NotHttps));
             assert_eq!(admitted(true, "ftp://a/"), Err(Unfit::NotHttps));
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_the_host_and_the_scheme_of_its_visitor() {
+        let admitted = |target: &str, told: &'static str| {
+            let mut request = Request::builder().uri(target).header(HOST, "a").body(()).unwrap();
+            let sender = Sender {
+                address: &HeaderValue::from_static("192.0.2.7"),
+                listener: &HeaderValue::from_static("127.0.0.1:3000"),
+                secure: true,
+                proxied: true,
+                host: Some(&HeaderValue::from_static(told)),
+            };
+            admit(&mut request, &sender).map(|_| {
+                [HOST, FORWARDED_HOST, FORWARDED_PROTO, FORWARDED_FOR]
+                    .map(|name| request.headers()[name].to_str().unwrap().to_owned())
+            })
+        };
+        let expected = ["shop.example", "shop.example", "https", "192.0.2.7"].map(str::to_owned);
+        for target in ["/", "http://a/", "https://a/"] {
+            assert_eq!(admitted(target, "shop.example"), Ok(expected.clone()), "{target}");
+        }
+        assert_eq!(admitted("ftp://a/", "shop.example"), Err(Unfit::NotHttps));
+        assert_eq!(admitted("/", "shop.example/x"), Err(Unfit::Host));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
+use http::HeaderMap;
 use madang_calls::{Directory, Lane, LocalService, Origin, Policy};
 use madang_model::{Protocol, Require, Route, ServiceName, System, policy::Fault};
 use madang_wire::admin::{RouteView, TargetView};
@@ -20,6 +21,7 @@ use crate::{
     compositions,
     login::Login,
     policies::{Edge, Kept, Policies, redirect::Elsewhere, sticky::Sticky},
+    proxies::{Proxies, Told},
     router::Router,
     tls::Tls,
 };
@@ -94,6 +96,8 @@ pub(crate) struct Table {
     issuer: bool,
     /// How browsers log in, below a path of the gateway's own.
     pub(crate) login: Option<Arc<Login>>,
+    /// Who stands before the gateway and is believed.
+    proxies: Option<Box<Proxies>>,
 }
 
 /// Where a route leads.
@@ -161,7 +165,7 @@ impl Snapshot {
         });
         let gateway = (system.gateway.listen, Arc::new(Front::Gateway(table)));
         let fronts = doors.chain(services).chain([gateway]).collect();
-        let (identity, kept) = (identity.clone(), Arc::new(policies.ready()));
+        let (identity, kept) = (identity.clone(), Arc::new(policies.ready(system)));
         let directory = directory.clone();
         Ok(Self { fronts, views, identity, gatekeeper, kept, directory, compositions })
     }
@@ -236,6 +240,14 @@ impl Front {
         matches!(self, Self::Service(_) | Self::Door(_))
     }
 
+    /// What a request from this peer says of whoever it is made for, if that is believed.
+    pub(crate) fn told(&self, peer: IpAddr, fields: &HeaderMap) -> Option<Box<Told>> {
+        match self {
+            Self::Gateway(table) => table.proxies.as_ref()?.told(peer, fields),
+            Self::Service(_) | Self::Door(_) | Self::Redirect(_) => None,
+        }
+    }
+
     /// How TLS is spoken there; plain HTTP if absent.
     pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         match self {
@@ -275,6 +287,7 @@ impl Table {
             tls: None,
             issuer: sources.system.issuer.is_some(),
             login: sources.login(),
+            proxies: sources.system.gateway.proxies.as_ref().map(|trusted| Box::new(Proxies::new(trusted))),
         })
     }
 

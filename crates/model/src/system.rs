@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     Auth, Composition, DomainName, Edge, EdgeRules, ExplainedLimit, GatewayTls, Limits, Login, OwnIssuer,
     Policy, Redirect, Require, Scope, ServiceName, SystemName, Telemetry, UnitName, Url,
-    edge::{EdgeLayers, Sticky},
+    edge::{EdgeLayers, LimitStore, Sticky, TrustedProxies},
     limits::Layers,
 };
 
@@ -144,6 +144,10 @@ pub struct Gateway {
     pub tls: Option<GatewayTls>,
     /// How browsers log in; without it nobody is sent anywhere.
     pub login: Option<Login>,
+    /// Who is believed about whom it speaks for; nobody if absent.
+    pub proxies: Option<TrustedProxies>,
+    /// Where shared rate limits are counted; none is shared if absent.
+    pub limit_store: Option<LimitStore>,
 }
 
 /// Where the admin API and the dashboard are reached over TCP, beside the unix socket.

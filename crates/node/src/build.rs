@@ -48,7 +48,7 @@ use crate::{
     issuer::{self, Passwords},
     join,
     journal::Journal,
-    left, lifetime,
+    left, lifetime, limits,
     node::{LAST, Node, Shared, now},
     owner::Owner,
     place::Place,
@@ -290,6 +290,9 @@ impl Node {
             }
         });
         node.run("certificates", endless(tls::run(shared.clone())));
+        let connector = Arc::new(limits::Connector::new(system_seen.clone()));
+        node.run("shared limits", until(stopped.clone(), shared.gateway.clone().share_limits(connector)));
+        node.run("watch of shared limits", endless(limits::watch(shared.clone())));
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));

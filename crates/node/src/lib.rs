@@ -29,6 +29,7 @@ mod join;
 mod journal;
 mod left;
 mod lifetime;
+mod limits;
 mod manifest;
 mod missing;
 mod node;

@@ -209,7 +209,7 @@ impl Shared {
             started_at: self.started_at,
             ready: *self.supervisor.ready().borrow(),
             manifest_error: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            degraded: self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            degraded: self.troubles(),
             forward: self.forward.as_ref().map(Forward::view),
             requests: stats.requests,
             records_dropped: stats.records_dropped + self.inbox.dropped(),

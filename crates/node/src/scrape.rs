@@ -9,7 +9,7 @@ use axum::{
     routing::get,
 };
 use http::header;
-use madang_telemetry::{Exposition, NodeGauges, Scrape, render};
+use madang_telemetry::{Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,8 @@ impl Shared {
             system.services.keys().map(|name| of_service(name.as_str(), &instances, &health)).collect();
         let view = self.system_view();
         let (stats, reloads) = (self.gateway.stats(), self.certificates.counts());
-        let limits = self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded]));
+        let limits =
+            self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded, it.blind]));
         let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
         let counts = self.identity.counts();
         Scrape {
@@ -79,6 +80,11 @@ impl Shared {
                 certificates: self.certificates.ends().into_iter().map(|end| (end.name, end.at)).collect(),
                 certificate_reloads: [reloads.reloaded, reloads.failed],
                 limits: limits.collect(),
+                limit_store: self.gateway.limit_store().map(|store| LimitStoreGauges {
+                    up: store.down.is_none(),
+                    exchanged: [store.exchanged, store.failed],
+                    untold: store.untold,
+                }),
                 mirrors: mirrors.collect(),
                 refused: counts.refused,
                 keys_fetched: [counts.keys_fetched, counts.keys_failed],

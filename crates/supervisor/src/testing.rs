@@ -52,6 +52,8 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
             auth: None,
             tls: None,
             login: None,
+            proxies: None,
+            limit_store: None,
         },
         issuer: None,
         telemetry: Default::default(),

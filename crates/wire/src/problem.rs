@@ -52,6 +52,8 @@ codes! {
     FOREIGN_ORIGIN = "MDG-GW-022", 403, "Pages of this origin may not ask";
     /// A service answered with an error that is not a problem yet.
     SERVICE_ERROR = "MDG-GW-023", 502, "The service answered with an error";
+    /// A limit must be counted together with other gateways, and cannot be.
+    LIMIT_NOT_COUNTED = "MDG-GW-024", 503, "A shared limit cannot be counted";
     /// A route asks for whom the request is made, and it does not say.
     NO_CREDENTIAL = "MDG-AUTH-001", 401, "The request does not say for whom it is made";
     /// An answer is made of those of several services, and one of them is missing.

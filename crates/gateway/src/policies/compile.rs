@@ -1,6 +1,10 @@
 //! What the manifest says of the edge, made ready off the request path; and what of it outlives a change.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use madang_calls::{Directory, Origin};
 use madang_model::{Edge as Rules, Route, Scope, ServiceName, System, edge::Sticky as StickyRule};
@@ -9,7 +13,10 @@ use super::{
     Edge,
     cors::Cors,
     headers::Edits,
-    limit::{LimitStats, Limiter, Limits},
+    limit::{
+        LimitStats, Limiter, Limits,
+        shared::{LimitStoreStats, Store},
+    },
     mirror::{Mirror, MirrorStats},
 };
 
@@ -77,8 +84,9 @@ impl Policies {
     }
 
     /// What is left once all routes are ready.
-    pub(crate) fn ready(self) -> Kept {
-        Kept { limiters: self.limiters.into_inner(), mirrors: self.mirrors.into_inner() }
+    pub(crate) fn ready(self, system: &System) -> Kept {
+        let (limiters, mirrors) = (self.limiters.into_inner(), self.mirrors.into_inner());
+        Kept { limiters, mirrors, wanted: Store::of(system).map(Arc::new), store: OnceLock::new() }
     }
 }
 
@@ -87,6 +95,10 @@ impl Policies {
 pub(crate) struct Kept {
     limiters: BTreeMap<String, Arc<Limiter>>,
     mirrors: Vec<Arc<Mirror>>,
+    /// Where limits are to be shared.
+    wanted: Option<Arc<Store>>,
+    /// Where they are: the one before, if that is the same.
+    store: OnceLock<Arc<Store>>,
 }
 
 impl Kept {
@@ -94,6 +106,11 @@ impl Kept {
     pub(crate) fn adopt(&self, before: &Self) {
         for (id, limiter) in &self.limiters {
             limiter.adopt(before.limiters.get(id).map(|before| &**before));
+        }
+        if let Some(wanted) = &self.wanted {
+            let same = before.store.get().filter(|store| store.is(wanted)).cloned();
+            let store = self.store.get_or_init(|| same.unwrap_or_else(|| wanted.clone()));
+            self.limiters.values().for_each(|limiter| limiter.share(store));
         }
         let mut tallies = BTreeMap::new();
         for mirror in before.mirrors.iter().chain(&self.mirrors) {
@@ -104,6 +121,19 @@ impl Kept {
 
     pub(crate) fn limits(&self) -> Vec<LimitStats> {
         self.limiters.values().map(|limiter| limiter.stats()).collect()
+    }
+
+    /// Where limits are shared, if any is.
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.store.get().filter(|_| self.limiters.values().any(|limiter| limiter.is_shared()))
+    }
+
+    pub(crate) fn shared_limiters(&self) -> Vec<Arc<Limiter>> {
+        self.limiters.values().filter(|limiter| limiter.is_shared()).cloned().collect()
+    }
+
+    pub(crate) fn limit_store(&self) -> Option<LimitStoreStats> {
+        self.store().map(|store| store.stats())
     }
 
     /// By the service that gets the copies.

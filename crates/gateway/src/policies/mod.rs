@@ -32,7 +32,7 @@ use self::{
     compress::Takes,
     cors::Cors,
     headers::{Edits, Filling},
-    limit::{Asking, Limits},
+    limit::{Asking, Limits, Stopped},
     mirror::Mirror,
 };
 use crate::{
@@ -41,7 +41,13 @@ use crate::{
 };
 
 pub(crate) use self::compile::{Kept, Policies};
-pub use self::{limit::LimitStats, mirror::MirrorStats};
+pub use self::{
+    limit::{
+        LimitStats,
+        shared::{Connected, LimitConnector, LimitStoreStats, Stream},
+    },
+    mirror::MirrorStats,
+};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -115,7 +121,8 @@ impl Passage {
             let asking = Asking { address: self.address, who, headers: request.headers() };
             match limits.take(asking) {
                 Ok(left) => self.left = Some(left),
-                Err(too_many) => {
+                Err(Stopped::Blind(blind)) => return Err(blind.into()),
+                Err(Stopped::TooMany(too_many)) => {
                     self.left = Some(too_many.left.clone());
                     return Err(too_many.into());
                 }
@@ -173,6 +180,20 @@ impl Passage {
         let mut answer = problems::made(rule, answer, context).await;
         asker.trim(&mut answer);
         answer
+    }
+
+    /// Both of what follows a call, where it is rarely called.
+    pub(crate) async fn finished(
+        passage: Option<Box<Self>>,
+        mut answer: Response<Body>,
+        asker: Asker,
+        context: &Context,
+    ) -> Response<Body> {
+        let Some(passage) = passage else { return answer };
+        if passage.remakes(&answer, asker) {
+            answer = passage.remade(answer, asker, context).await;
+        }
+        passage.finish(answer, context)
     }
 
     /// The answer as the client gets it, whoever gave it.

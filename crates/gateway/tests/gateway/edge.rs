@@ -373,3 +373,83 @@ async fn an_error_of_a_service_gets_the_form_of_all_errors() {
     assert_eq!((head.status.as_u16(), head.body.len()), (409, 0));
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_gateway_answers_itself_leaves_a_record() {
+    let text = r#"
+        [services.a]
+        run = false
+        edge = { cors = { origins = ["https://shop.example"] } }
+        routes = ["/a", { path = "/old", redirect = { to = "/a", status = 307 } }]
+    "#;
+    let stage = stage(text).await;
+    let mut client = stage.client().await;
+    client.get("/old").await;
+    let ask = [("origin", "https://shop.example"), ("access-control-request-method", "GET")];
+    client.ask(Method::OPTIONS, "/a", &ask).await;
+    let mut records = Vec::new();
+    until(|| {
+        records.extend(stage.handle.records());
+        records.len() >= 2
+    })
+    .await;
+    let told = |record: &madang_wire::RequestRecord| {
+        let route = record.route.as_deref().unwrap_or("-").to_owned();
+        (route, record.method.to_string(), record.status, record.code.is_some(), record.service.is_some())
+    };
+    let row = |route: &str, method: &str, status| (route.to_owned(), method.to_owned(), status, false, false);
+    let rows: Vec<_> = records.iter().map(told).collect();
+    assert_eq!(rows, [row("/old", "GET", 307), row("/a", "OPTIONS", 204)]);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_trusted_speaks_for_its_visitors_and_nobody_else_does() {
+    let text = |trusted: &str| {
+        format!(
+            r#"
+            [gateway]
+            {trusted}
+            [services.a]
+            run = false
+            edge = {{ rate_limit = "1/h", request_headers = {{ set = {{ x-seen = "{{address}} {{host}}" }} }} }}
+            [[routes]]
+            host = "shop.example"
+            path = "/**"
+            to = "a"
+        "#
+        )
+    };
+    let trusting = stage(&text("trusted_proxies = [\"127.0.0.0/8\"]")).await;
+    let mut proxy = trusting.client().await;
+    let visit = |of: &'static str| {
+        let host = ("x-forwarded-host", "shop.example");
+        [("x-forwarded-for", of), ("x-forwarded-proto", "https"), host, ("host", "inner")]
+    };
+    let first = proxy.ask(Method::GET, "/", &visit("192.0.2.7")).await;
+    let seen = first.text();
+    for line in [
+        "host: shop.example",
+        "x-forwarded-for: 192.0.2.7",
+        "x-forwarded-host: shop.example",
+        "x-forwarded-proto: https",
+        "x-seen: 192.0.2.7 shop.example",
+    ] {
+        assert!(seen.lines().any(|it| it == line), "{line} in {seen}");
+    }
+    assert_eq!(proxy.ask(Method::GET, "/", &visit("192.0.2.8")).await.status, 200, "another visitor");
+    for again in ["192.0.2.7", "192.0.2.9, 192.0.2.7", "192.0.2.9, 192.0.2.7, 127.0.0.2"] {
+        assert_eq!(proxy.ask(Method::GET, "/", &visit(again)).await.status, 429, "{again}");
+    }
+    trusting.stop().await;
+
+    for trusted in ["", "trusted_proxies = [\"192.0.2.0/24\"]"] {
+        let wary = stage(&text(trusted)).await;
+        let mut client = wary.client().await;
+        let visit = |of: &'static str| [("x-forwarded-for", of), ("host", "shop.example")];
+        let first = client.ask(Method::GET, "/", &visit("192.0.2.7")).await;
+        assert!(first.text().contains("x-forwarded-for: 127.0.0.1"), "{}", first.text());
+        assert_eq!(client.ask(Method::GET, "/", &visit("192.0.2.8")).await.status, 429, "the same client");
+        wary.stop().await;
+    }
+}

@@ -10,6 +10,7 @@ mod identity;
 mod lifecycle;
 mod passing;
 mod routing;
+mod shared_limits;
 mod stage;
 mod streams;
 mod tls;

@@ -124,6 +124,8 @@ pub fn system(routes: &[&str]) -> System {
             edge: Default::default(),
             auth: None,
             login: None,
+            proxies: None,
+            limit_store: None,
             tls: None,
         },
         issuer: None,

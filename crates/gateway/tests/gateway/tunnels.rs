@@ -378,3 +378,40 @@ async fn over_http2_only_a_switch_is_a_success() {
     until(|| stage.handle.stats().tunnels == 0).await;
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_said_of_answers_holds_for_the_one_that_opens_a_tunnel() {
+    let service = Service::start().await;
+    let text = r#"
+        [services.users]
+        run = false
+        routes = ["/**"]
+        [services.users.edge]
+        rate_limit = "2/h"
+        answer_headers = { remove = ["x-own"], set = { x-gate = "{route}" } }
+        compress = true
+        problems = true
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("madang.toml"), text).unwrap();
+    let mut system = manifest::load(folder.path(), &|_| None).unwrap().system;
+    system.gateway.listen = ANY;
+    let stage = Stage::start(config(), system, Vec::new()).await.with("users", service.address);
+    let (mut stream, head) = open(stage.address(), "/echo", "first").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    for field in
+        ["ratelimit-policy: \"address\";q=2;w=3600", "ratelimit: \"address\";r=1;t=1800", "x-gate: /**"]
+    {
+        assert!(head.contains(&format!("\r\n{field}\r\n")), "{field}: {head}");
+    }
+    assert!(!head.contains("x-own"), "{head}");
+    echoes(&mut stream, "still a tunnel").await;
+    // Who does not switch is answered as everybody is.
+    let (_, head) = open(stage.address(), "/no", "}").await;
+    assert!(head.contains("\r\ncontent-type: application/problem+json\r\n"), "{head}");
+    assert!(head.contains("\r\nratelimit: \"address\";r=0;"), "{head}");
+    let (_, head) = open(stage.address(), "/echo", "}").await;
+    assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    drop(stream);
+    stage.stop().await;
+}

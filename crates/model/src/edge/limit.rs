@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use super::WhenDown;
 use crate::{format_duration, parse_duration};
 
 /// So many requests in so long, of each.
@@ -17,6 +18,9 @@ pub struct RateLimit {
     pub burst: u32,
     /// Of whom they are counted.
     pub per: Per,
+    /// Whether all gateways that have it count together, and what holds while they cannot; each counts alone if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<WhenDown>,
 }
 
 /// So many in so long: `100/m`, `5/10s`.

@@ -6,8 +6,10 @@
 mod answers;
 mod headers;
 mod limit;
+mod proxies;
 mod redirect;
 mod requests;
+mod store;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -15,8 +17,10 @@ use serde_json::{Value, json};
 pub use answers::{AnyOrigin, Coding, Compress, Cors, Origins, Problems};
 pub use headers::{HeaderEdits, Part, Template, Unusable};
 pub use limit::{ParseRateError, Per, Rate, RateLimit};
+pub use proxies::{ProxyHeader, TrustedProxies};
 pub use redirect::{Redirect, RedirectPart, RedirectTarget};
 pub use requests::{Mirror, PathEdit, Sticky};
+pub use store::{LimitStore, ParseRedisUrlError, RedisUrl, WhenDown};
 
 use crate::{ExplainedLimit, Place, Scope, format_size};
 

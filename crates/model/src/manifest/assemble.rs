@@ -8,6 +8,7 @@ use std::{
 use super::{
     DEFAULT_LISTEN,
     composition::RawComposition,
+    front::{RawLimitStore, RawProxies},
     issuer::{self, RawIssuerOptions},
     plan,
     raw::{RawRoute, RawService, RawSystem},
@@ -55,6 +56,8 @@ pub(super) fn system(
             }),
             login: raw.login.as_ref().and_then(|login| login.in_force(raw)),
             tls: raw.tls.as_ref().map(|tls| tls.in_force(root)),
+            proxies: raw.proxies.as_ref().map(RawProxies::in_force),
+            limit_store: raw.limit_store.as_ref().map(RawLimitStore::in_force),
         },
         issuer: raw.issuer.as_ref().map(RawIssuerOptions::in_force),
         telemetry: raw.telemetry.in_force(),

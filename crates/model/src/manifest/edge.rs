@@ -11,7 +11,7 @@ use crate::{
     EdgeRules, Redirect,
     edge::{
         AnyOrigin, Coding, Compress, Cors, EdgeRule, HeaderEdits, Mirror, NAMES, Origins, PathEdit, Per,
-        Problems, Rate, RateLimit, RedirectTarget, Said, Sticky, Template,
+        Problems, Rate, RateLimit, RedirectTarget, Said, Sticky, Template, WhenDown,
     },
     parse_duration, parse_size,
 };
@@ -57,7 +57,9 @@ fn rate_limit(node: &Node) -> Option<RateLimit> {
     let per: Per = word(node, "per").and_then(|per| per.parse().ok()).unwrap_or(Per::Address);
     let name = word(node, "name").unwrap_or_else(|| per.to_string().replace(':', "-"));
     let burst = node.get("burst").and_then(whole).map_or(rate.count, |at| at.value);
-    Some(RateLimit { name, rate, burst, per })
+    let when_down = node.get("shared").and_then(|shared| word(shared, "when_down"));
+    let shared = WhenDown::ALL.into_iter().find(|it| Some(it.as_str()) == when_down.as_deref());
+    Some(RateLimit { name, rate, burst, per, shared })
 }
 
 fn cors(node: &Node) -> Option<Cors> {

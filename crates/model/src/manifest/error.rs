@@ -76,6 +76,7 @@ codes! {
     BAD_MIRROR = "MDG-MF-048", "Requests are copied to where they go anyway";
     OPEN_CORS = "MDG-MF-049", "Every page could act for whoever is logged in";
     COMPRESSED_SECRETS = "MDG-MF-050", "Secrets would be compressed beside what others choose";
+    NO_LIMIT_STORE = "MDG-MF-051", "A limit is shared, and nothing says where";
     BAD_EXPRESSION = "MDG-MF-060", "An expression cannot be read";
     BAD_COMPOSITION = "MDG-MF-061", "A composition cannot answer";
 }

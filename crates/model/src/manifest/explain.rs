@@ -8,6 +8,7 @@ use super::{
     DEFAULT_LISTEN,
     auth::{RawAuth, RawRequire},
     composition::RawComposition,
+    front::{RawLimitStore, RawProxies},
     issuer::{RawClient, RawIssuerOptions, RawLogin},
     plan,
     raw::{RawProgram, RawRoute, RawService, RawSystem, RawTarget},
@@ -18,7 +19,9 @@ use super::{
 };
 use crate::{
     AdminListener, Auth, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Login, OwnIssuer, Place,
-    PortRule, Protocol, Require, Scope, SystemName, Telemetry, TlsVersion, format_duration, format_size,
+    PortRule, Protocol, Require, Scope, SystemName, Telemetry, TlsVersion,
+    edge::ProxyHeader,
+    format_duration, format_size,
     limits::{Layers, Said, named, shown},
 };
 
@@ -71,6 +74,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     list.auth(raw.auth.as_ref());
     list.tls(raw.tls.as_ref());
     list.login(raw.login.as_ref());
+    list.front(raw);
     list.issuer(raw.issuer.as_ref());
     list.limits("gateway.policy", &raw.gateway_policy, Scope::Gateway);
     list.edge("gateway.edge", &raw.gateway_edge);
@@ -215,6 +219,24 @@ impl List {
         }
         let time = |time: &Duration| quoted(&format_duration(*time));
         self.or_default(key("session"), session.as_ref(), time, time(&Login::SESSION));
+    }
+
+    /// Who stands before the gateway, and where limits are shared.
+    fn front(&mut self, raw: &RawSystem) {
+        if let Some(RawProxies { spot, networks, header, .. }) = &raw.proxies {
+            let all = networks.iter().map(|at| toml::Value::String(at.value.to_string())).collect();
+            self.given("gateway.trusted_proxies.networks", spot, toml::Value::Array(all).to_string());
+            let shown = |header: &ProxyHeader| quoted(header.as_str());
+            let key = "gateway.trusted_proxies.header";
+            self.or_default(key, header.as_ref(), shown, shown(&ProxyHeader::default()));
+        }
+        if let Some(RawLimitStore { url, user, password }) = &raw.limit_store {
+            self.given("gateway.limit_store.url", &url.spot, quoted(&url.value));
+            self.option("gateway.limit_store.user", user.as_ref(), quoted);
+            if let Some(at) = password {
+                self.given("gateway.limit_store.password", &at.spot, at.spot.written().to_owned());
+            }
+        }
     }
 
     fn issuer(&mut self, issuer: Option<&RawIssuerOptions>) {

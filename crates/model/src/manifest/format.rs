@@ -95,6 +95,10 @@ pub(super) enum Format {
     /// `/new/{rest}`, `https://new.example{path}`.
     RedirectTo,
     CookieName,
+    /// `10.0.0.0/8`.
+    Network,
+    /// `redis://limits.internal:6379/0`.
+    Redis,
     /// `text/*`.
     MediaRange,
 }
@@ -179,6 +183,8 @@ impl Format {
             Self::EditValue => edge::edit_value(text),
             Self::RedirectTo => edge::redirect_to(text),
             Self::CookieName => edge::cookie_name(text),
+            Self::Network => edge::network(text),
+            Self::Redis => edge::redis(text),
             Self::MediaRange => edge::media_range(text),
         }
     }
@@ -194,6 +200,7 @@ impl Format {
                 | Self::PostgresServer
                 | Self::Url
                 | Self::BaseUrl
+                | Self::Redis
                 | Self::Issuer
                 | Self::Keys
                 | Self::HeaderValue
@@ -217,6 +224,8 @@ impl Format {
             Self::Origin => "^[a-z][a-z0-9+.-]*://",
             Self::Prefix => "^/",
             Self::MediaRange => "^[^/]+/[^/]+$",
+            Self::Network => "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$",
+            Self::Redis => "^rediss?://[^/@]+(/[0-9]*)?$",
             Self::Hedge => "^([0-9]+(ms|s|m|h|d)|p[5-9][0-9])$",
             Self::Requests => "^([A-Z]+( /.*)?|/.*)$",
             Self::Path | Self::Health | Self::CallPath => "^/",

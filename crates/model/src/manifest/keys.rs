@@ -80,7 +80,7 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 42] = [
+pub(super) static TABLES: [&Table; 45] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
@@ -112,6 +112,9 @@ pub(super) static TABLES: [&Table; 42] = [
     &FAULT,
     &EDGE,
     &RATE_LIMIT,
+    &SHARED,
+    &LIMIT_STORE,
+    &PROXIES,
     &CORS,
     &PATH_EDIT,
     &HEADER_EDITS,
@@ -212,6 +215,16 @@ pub(super) static GATEWAY: Table = Table {
             "login",
             Shape::Table(&LOGIN),
             "Browsers log in at the gateway: whoever opens a page that asks is sent to the issuer and comes back with a session.",
+        ),
+        key(
+            "trusted_proxies",
+            TRUSTED,
+            "Who stands before the gateway and is believed about whom it speaks for: networks, as \"10.0.0.0/8\". Default: nobody.",
+        ),
+        key(
+            "limit_store",
+            Shape::Table(&LIMIT_STORE),
+            "Where rate limits with `shared` are counted together with the other gateways of the system.",
         ),
     ]],
     forms: &[],

@@ -15,6 +15,7 @@ mod explain;
 mod expression;
 mod files;
 mod format;
+mod front;
 mod hint;
 mod issuer;
 mod keys;

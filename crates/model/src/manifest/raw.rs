@@ -6,6 +6,7 @@ use super::{
     auth::{RawAuth, RawRequire},
     composition::RawComposition,
     edge, format,
+    front::{RawLimitStore, RawProxies},
     issuer::{RawIssuerOptions, RawLogin},
     policy,
     source::{At, Spot},
@@ -34,6 +35,10 @@ pub(super) struct RawSystem {
     /// Whether clients are asked for certificates, be it in a good way or not.
     pub has_tls_clients: bool,
     pub login: Option<RawLogin>,
+    pub proxies: Option<RawProxies>,
+    pub limit_store: Option<RawLimitStore>,
+    /// Whether there is a `limit_store`, be it a good one or not.
+    pub has_limit_store: bool,
     pub issuer: Option<RawIssuerOptions>,
     /// Whether there is an `issuer`, be it a good one or not.
     pub has_issuer: bool,
@@ -154,6 +159,10 @@ impl RawSystem {
             self.has_tls_clients = tls.is_some_and(asks) || gateway.is_broken();
             let login = gateway.get("login");
             self.login = login.filter(|login| matches!(login.value, Value::Table(_))).map(RawLogin::of);
+            self.proxies = gateway.get("trusted_proxies").map(RawProxies::of);
+            let store = gateway.get("limit_store");
+            self.limit_store = store.and_then(RawLimitStore::of);
+            self.has_limit_store = store.is_some() || gateway.is_broken();
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
             self.gateway_edge = edge::of(gateway);
         }

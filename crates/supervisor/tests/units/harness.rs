@@ -115,6 +115,8 @@ pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
             auth: None,
             tls: None,
             login: None,
+            proxies: None,
+            limit_store: None,
         },
         issuer: None,
         telemetry: Default::default(),

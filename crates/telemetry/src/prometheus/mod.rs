@@ -71,14 +71,28 @@ pub struct NodeGauges {
     pub certificates: Vec<(String, u64)>,
     /// How often their files were read again and are in force, and how often what was in force stayed.
     pub certificate_reloads: [u64; 2],
-    /// What its rate limits did, by their scope and name: requests refused, and counted together with others'.
-    pub limits: Vec<(String, [u64; 2])>,
+    /// What its rate limits did, by their scope and name: requests refused, counted together with others', and refused
+    /// because the limit could not be shared.
+    pub limits: Vec<(String, [u64; 3])>,
+    /// How the store of shared limits does, if limits are shared.
+    pub limit_store: Option<LimitStoreGauges>,
     /// What became of copies of requests, by the service that gets them: sent, and left out.
     pub mirrors: Vec<(String, [u64; 2])>,
     /// Requests that were not let in, by the code of the answer.
     pub refused: Vec<(&'static str, u64)>,
     /// Fetches of issuers' keys that gave some, and that did not.
     pub keys_fetched: [u64; 2],
+}
+
+/// How the store of shared rate limits does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitStoreGauges {
+    /// Whether it answers.
+    pub up: bool,
+    /// How often it answered, and how often it did not.
+    pub exchanged: [u64; 2],
+    /// Requests that it could not be told of.
+    pub untold: u64,
 }
 
 /// All of it, in a format.

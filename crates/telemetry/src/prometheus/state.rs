@@ -140,22 +140,50 @@ fn tls(writer: &mut Writer, node: &NodeGauges) {
 
 /// What the gateway itself did with requests.
 fn edge(writer: &mut Writer, node: &NodeGauges) {
-    let mut family = |name: &str, help: &str, label: &str, all: &[(String, [u64; 2])], at: usize| {
+    counted(writer, node);
+    limit_store(writer, node);
+}
+
+/// What was counted, by limit or by service.
+fn counted(writer: &mut Writer, node: &NodeGauges) {
+    fn family<const N: usize>(
+        writer: &mut Writer,
+        (name, help): (&str, &str),
+        label: &str,
+        all: &[(String, [u64; N])],
+        at: usize,
+    ) {
         if all.is_empty() {
             return;
         }
         let mut family = writer.family(name, Kind::Counter, help);
         all.iter().for_each(|(of, counts)| family.add(&[(label, of)], counts[at] as f64));
-    };
+    }
     let help = "Requests that a rate limit refused.";
-    family("madang_gateway_rate_limited", help, "limit", &node.limits, 0);
+    family(writer, ("madang_gateway_rate_limited", help), "limit", &node.limits, 0);
     let help =
         "Requests that a rate limit counted with others', because more clients owed than are told apart.";
-    family("madang_gateway_rate_limit_crowded", help, "limit", &node.limits, 1);
+    family(writer, ("madang_gateway_rate_limit_crowded", help), "limit", &node.limits, 1);
+    let help = "Requests refused because the limit is shared and its store could not be asked.";
+    family(writer, ("madang_gateway_rate_limit_blind", help), "limit", &node.limits, 2);
     let help = "Copies of requests that were sent.";
-    family("madang_gateway_mirrored", help, "service", &node.mirrors, 0);
+    family(writer, ("madang_gateway_mirrored", help), "service", &node.mirrors, 0);
     let help = "Requests that were not copied: too many copies under way, or too large a body.";
-    family("madang_gateway_mirror_left_out", help, "service", &node.mirrors, 1);
+    family(writer, ("madang_gateway_mirror_left_out", help), "service", &node.mirrors, 1);
+}
+
+/// Where limits are shared.
+fn limit_store(writer: &mut Writer, node: &NodeGauges) {
+    let Some(store) = node.limit_store else { return };
+    let help = "Whether the store of shared rate limits answers.";
+    writer.family("madang_gateway_limit_store_up", Kind::Gauge, help).add(&[], f64::from(u8::from(store.up)));
+    let help = "How often the store of shared rate limits was told what was spent, by whether it answered.";
+    let mut family = writer.family("madang_gateway_limit_store_exchanges", Kind::Counter, help);
+    for (result, count) in ["answered", "failed"].iter().zip(store.exchanged) {
+        family.add(&[("result", result)], count as f64);
+    }
+    let help = "Requests under shared rate limits that the store could not be told of.";
+    writer.family("madang_gateway_limit_store_untold", Kind::Counter, help).add(&[], store.untold as f64);
 }
 
 pub(super) fn missing(writer: &mut Writer, missing: &[Missing]) {

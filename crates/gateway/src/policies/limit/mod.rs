@@ -1,13 +1,18 @@
 //! Rate limits: how many requests are taken of whom.
 //!
 //! A limit counts where it was given: that of the gateway over all routes, that of a service over all routes to it. What
-//! it counted outlives every change of the manifest that leaves it as it is.
+//! it counted outlives every change of the manifest that leaves it as it is. Those that are [`shared`] are counted together
+//! with other gateways.
 
+pub(crate) mod shared;
 pub(crate) mod table;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,12 +20,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use madang_model::{
     Scope,
-    edge::{Per, RateLimit},
+    edge::{Per, RateLimit, WhenDown},
 };
 use madang_wire::principal::FROM_KEY;
 use tokio::time::Instant;
 
-use self::table::{Account, Counted, Left, Pace, Table};
+use self::{
+    shared::Store,
+    table::{Account, Counted, Left, Pace, Spent, Table},
+};
 use crate::auth::who::Who;
 
 /// One limit of one scope.
@@ -32,6 +40,10 @@ pub(crate) struct Limiter {
     header: Option<HeaderName>,
     /// Found or made when the manifest that has it comes into force.
     table: OnceLock<Arc<Table>>,
+    /// Where it is shared, if it is.
+    store: OnceLock<Arc<Store>>,
+    /// Requests refused because it could not be shared.
+    blind: AtomicU64,
 }
 
 /// The limits that hold over a route: all of them do.
@@ -70,6 +82,19 @@ pub(crate) struct TooMany {
     pub(crate) left: HeaderValue,
 }
 
+/// Why a request does not pass the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    TooMany(TooMany),
+    /// A limit that must be shared cannot be.
+    Blind(Blind),
+}
+
+/// That a limit is not counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the limit \"{0}\" is counted together with other gateways, and they cannot be asked")]
+pub(crate) struct Blind(String);
+
 /// What a limit did since it began to count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitStats {
@@ -79,6 +104,8 @@ pub struct LimitStats {
     pub refused: u64,
     /// Requests that were counted together with others, because more clients owed at once than can be told apart.
     pub crowded: u64,
+    /// Requests refused because the limit is shared and its store could not be asked.
+    pub blind: u64,
 }
 
 // === impl Limiter ===
@@ -98,23 +125,46 @@ impl Limiter {
             pace: Pace { each, burst: limit.burst },
             header,
             table: OnceLock::new(),
+            store: OnceLock::new(),
+            blind: AtomicU64::new(0),
         }
     }
 
     /// Goes on with what was counted before.
     pub(crate) fn adopt(&self, before: Option<&Self>) {
-        let kept =
-            before.filter(|before| before.limit == self.limit).and_then(|before| before.table.get().cloned());
-        self.table.get_or_init(|| kept.unwrap_or_else(|| Arc::new(Table::new())));
+        let before = before.filter(|before| before.limit == self.limit);
+        let kept = before.and_then(|before| before.table.get().cloned());
+        self.table.get_or_init(|| kept.unwrap_or_else(|| self.new_table()));
+        self.blind.fetch_max(before.map_or(0, |before| before.blind.load(Relaxed)), Relaxed);
+    }
+
+    /// From now on it is shared there, if the manifest wants that.
+    pub(crate) fn share(&self, store: &Arc<Store>) {
+        if self.limit.shared.is_some() {
+            self.store.get_or_init(|| store.clone());
+        }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store.get().is_some()
     }
 
     pub(crate) fn stats(&self) -> LimitStats {
         let Counted { refused, crowded } = self.table.get().map(|table| table.counted()).unwrap_or_default();
-        LimitStats { limit: self.id.clone(), refused, crowded }
+        LimitStats { limit: self.id.clone(), refused, crowded, blind: self.blind.load(Relaxed) }
     }
 
     fn table(&self) -> &Table {
-        self.table.get_or_init(|| Arc::new(Table::new()))
+        self.table.get_or_init(|| self.new_table())
+    }
+
+    fn new_table(&self) -> Arc<Table> {
+        Arc::new(Table::new(self.limit.shared.is_some()))
+    }
+
+    /// Whether nobody passes because others cannot be asked.
+    fn is_blind(&self) -> bool {
+        self.limit.shared == Some(WhenDown::Refuse) && self.store.get().is_some_and(|store| store.is_down())
     }
 
     /// Whoever is not known, or sends no such header, is counted by address: nobody escapes by leaving it out.
@@ -169,6 +219,45 @@ pub(crate) fn network(address: IpAddr) -> u64 {
     }
 }
 
+// === what a store is told and tells ===
+
+impl Limiter {
+    /// The limit's part of a key, the same for all gateways that have it.
+    pub(crate) fn key(&self) -> String {
+        format!("{:016x}", shared::short(self.id.as_bytes()))
+    }
+
+    /// What was taken and not told yet, of so many clients at most.
+    pub(crate) fn spent(&self, most: usize) -> Vec<Spent> {
+        self.table().spent(most)
+    }
+
+    /// In how long that is paid.
+    pub(crate) fn amount(&self, spent: &Spent) -> Duration {
+        Duration::from_nanos(self.pace.each.saturating_mul(spent.count))
+    }
+
+    /// The longest debt that is believed: so many bursts.
+    pub(crate) fn most_owed(&self, bursts: u64) -> Duration {
+        let burst = self.pace.each.saturating_mul(self.pace.burst.into());
+        // What a double holds to the microsecond, added to the time since 1970.
+        Duration::from_nanos(burst.saturating_mul(bursts)).min(Duration::from_secs(1_000_000_000))
+    }
+
+    /// What is owed altogether, as of this moment.
+    pub(crate) fn settle(&self, spent: &Spent, at: Instant, owed: Duration, bursts: u64) {
+        let owed = owed.min(self.most_owed(bursts)).as_nanos();
+        let table = self.table();
+        table.settle(spent, table.at(at).saturating_add(u64::try_from(owed).unwrap_or(u64::MAX)), self.pace);
+    }
+
+    /// Nobody is to be told of it any more; how many requests that are.
+    pub(crate) fn forget(&self, spent: &Spent) -> u64 {
+        self.table().forget(spent);
+        spent.count
+    }
+}
+
 // === impl Limits ===
 
 impl Limits {
@@ -191,20 +280,26 @@ impl Limits {
     }
 
     /// Counts a request with all limits, or with none if it is too many for one; says what is left.
-    pub(crate) fn take(&self, asking: Asking<'_>) -> Result<HeaderValue, TooMany> {
+    pub(crate) fn take(&self, asking: Asking<'_>) -> Result<HeaderValue, Stopped> {
+        if let Some(blind) = self.limiters.iter().find(|limiter| limiter.is_blind()) {
+            blind.blind.fetch_add(1, Relaxed);
+            return Err(Stopped::Blind(Blind(blind.limit.name.clone())));
+        }
         let mut taken: Vec<(Account<'_>, Pace)> = Vec::new();
         let mut told = Vec::with_capacity(48 * self.limiters.len());
         let time = Instant::now();
         for limiter in &self.limiters {
             let table = limiter.table();
             let now = table.at(time);
-            let account = table.account(limiter.whose(asking), now);
+            let whose = limiter.whose(asking);
+            let account = table.account(whose, now, || shared::name(whose));
             match account.take(now, limiter.pace) {
                 Ok(left) => {
                     limiter.tell(left, &mut told);
-                    // The last one has nobody after it who could refuse.
-                    if self.limiters.len() > 1 {
-                        taken.push((account, limiter.pace));
+                    match self.limiters.len() {
+                        // There is nobody after it who could refuse.
+                        1 => account.tell(),
+                        _ => taken.push((account, limiter.pace)),
                     }
                 }
                 Err(wait) => {
@@ -212,10 +307,11 @@ impl Limits {
                     table.refuse();
                     told.clear();
                     limiter.tell(Left { count: 0, whole_in: wait }, &mut told);
-                    return Err(limiter.too_many(wait, field(told)));
+                    return Err(Stopped::TooMany(limiter.too_many(wait, field(told))));
                 }
             }
         }
+        taken.into_iter().for_each(|(account, _)| account.tell());
         Ok(field(told))
     }
 }
@@ -246,7 +342,7 @@ mod tests {
     fn limiter(rate: &str, burst: u32, per: &str) -> Arc<Limiter> {
         let per: Per = per.parse().unwrap();
         let name = per.to_string().replace(':', "-");
-        let limit = RateLimit { name, rate: rate.parse().unwrap(), burst, per };
+        let limit = RateLimit { name, rate: rate.parse().unwrap(), burst, per, shared: None };
         Arc::new(Limiter::new(Scope::Gateway, "", &limit))
     }
 
@@ -260,7 +356,10 @@ mod tests {
             headers.insert("x-tenant", tenant.parse().unwrap());
         }
         let asking = Asking { address: address.parse().unwrap(), who: None, headers: &headers };
-        let told = limits.take(asking).map_err(|too_many| too_many.retry_after)?;
+        let told = limits.take(asking).map_err(|stopped| match stopped {
+            Stopped::TooMany(too_many) => too_many.retry_after,
+            Stopped::Blind(blind) => panic!("{blind}"),
+        })?;
         Ok(told.to_str().unwrap().to_owned())
     }
 

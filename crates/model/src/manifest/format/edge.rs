@@ -1,7 +1,8 @@
 //! The forms of texts that say what the gateway itself does.
 
 use crate::{
-    edge::{HeaderEdits, Per, Rate, RedirectTarget, Template, Unusable},
+    Network, ParseNetworkError,
+    edge::{HeaderEdits, ParseRedisUrlError, Per, Rate, RedirectTarget, RedisUrl, Template, Unusable},
     manifest::{
         error::Code,
         format::{Unfit, is_plain_path, unfit},
@@ -31,6 +32,33 @@ pub(super) fn per(text: &str) -> Result<(), Unfit> {
         None => format!("write {words}"),
     };
     unfit(Code::BAD_VALUE, "requests are not counted so", help)
+}
+
+pub(super) fn network(text: &str) -> Result<(), Unfit> {
+    match text.parse::<Network>() {
+        Ok(_) => Ok(()),
+        Err(ParseNetworkError::Beyond { network, .. }) => unfit(
+            Code::BAD_VALUE,
+            "bits are set beyond its length",
+            format!("write \"{network}\" for all of these addresses, or one address without a length"),
+        ),
+        Err(ParseNetworkError::Form(_)) => unfit(
+            Code::BAD_VALUE,
+            "it is not a network",
+            "write an address with how many of its bits count: \"10.0.0.0/8\", \"fd00::/8\"; or an address alone",
+        ),
+    }
+}
+
+pub(super) fn redis(text: &str) -> Result<(), Unfit> {
+    let Err(error) = text.parse::<RedisUrl>() else { return Ok(()) };
+    let help = match error {
+        ParseRedisUrlError::Credentials => {
+            "leave them out, and write user = \"gateway\" and password = \"${secret.NAME}\" beside `url`"
+        }
+        _ => "write where it answers: \"redis://limits.internal:6379/0\", over TLS \"rediss://…\"",
+    };
+    unfit(Code::BAD_VALUE, error.to_string(), help)
 }
 
 /// The most that can be said of a body.

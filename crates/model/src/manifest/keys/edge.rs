@@ -79,9 +79,67 @@ pub(in crate::manifest) static RATE_LIMIT: Table = Table {
             Shape::Text(Format::Name),
             "What clients are told it is called. Default: what `per` says.",
         ),
+        key(
+            "shared",
+            Shape::AnyOf(&[Shape::False, Shape::Table(&SHARED)]),
+            "With it, all gateways of the system count together, at [gateway.limit_store]. Default false: each counts alone.",
+        ),
     ]],
     forms: &[],
 };
+
+pub(in crate::manifest) static SHARED: Table = Table {
+    noun: "`shared`",
+    schema: "shared-limit",
+    groups: &[&[required(
+        "when_down",
+        Shape::Choice(&["local", "refuse"]),
+        "What holds while the store cannot be asked: each gateway counts alone, or refuses what it cannot count.",
+    )]],
+    forms: &[],
+};
+
+pub(in crate::manifest) static LIMIT_STORE: Table = Table {
+    noun: "[gateway.limit_store]",
+    schema: "limit-store",
+    groups: &[&[
+        required(
+            "url",
+            Shape::Text(Format::Redis),
+            "Where it answers: `redis://HOST:PORT/DATABASE`, over TLS `rediss://`. A Redis from 5 on, or what speaks as it does.",
+        ),
+        key(
+            "user",
+            Shape::Text(Format::Free),
+            "As whom the gateway logs in there. Default: the default user.",
+        ),
+        key(
+            "password",
+            Shape::Text(Format::Secret),
+            "What proves it: `${secret.NAME}`. Default: none is asked for.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(in crate::manifest) static PROXIES: Table = Table {
+    noun: "`trusted_proxies`",
+    schema: "trusted-proxies",
+    groups: &[&[
+        required("networks", NETWORKS, "Where they are: `10.0.0.0/8`, or an address."),
+        key(
+            "header",
+            Shape::Choice(&["x-forwarded-for", "forwarded"]),
+            "By which headers they speak: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239). The others are taken for the client's. Default x-forwarded-for.",
+        ),
+    ]],
+    forms: &[],
+};
+
+const NETWORKS: Shape = Shape::List(&Shape::Text(Format::Network));
+
+/// What stands before the gateway.
+pub(super) const TRUSTED: Shape = Shape::AnyOf(&[NETWORKS, Shape::Table(&PROXIES)]);
 
 pub(in crate::manifest) static CORS: Table = Table {
     noun: "`cors`",

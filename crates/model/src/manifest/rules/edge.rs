@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub(super) fn check(raw: &RawSystem, found: &mut Found) {
+    front(raw, found);
     for rules in all(raw) {
         unknown(raw, rules, found);
         for rule in &rules.0 {
@@ -27,6 +28,34 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
         sticky(route, found);
         secrets(raw, route, found);
         mirror(raw, route, found);
+    }
+}
+
+/// Whoever is believed is somebody, and whoever logs in has something to prove it by.
+fn front(raw: &RawSystem, found: &mut Found) {
+    if let Some(proxies) = raw.proxies.as_ref().filter(|proxies| proxies.sound) {
+        if proxies.networks.is_empty() {
+            found.push(
+                ManifestError::new(Code::BAD_VALUE, "`trusted_proxies` trusts nobody")
+                    .at(&proxies.spot, "no network")
+                    .hint("name where the proxies are: [\"10.0.0.0/8\"]; or leave it out, and nobody is believed"),
+            );
+        }
+        if let Some(at) = proxies.networks.iter().find(|at| at.value.is_everything()) {
+            found.push(
+                ManifestError::new(Code::BAD_VALUE, "`trusted_proxies` trusts everybody")
+                    .at(&at.spot, "every client could say that it is another")
+                    .hint("name the networks of the proxies alone, such as \"10.0.0.0/8\""),
+            );
+        }
+    }
+    let store = raw.limit_store.as_ref();
+    if let Some((user, None)) = store.and_then(|store| Some((store.user.as_ref()?, &store.password))) {
+        found.push(
+            ManifestError::new(Code::CONTRADICTION, "`limit_store` names a user and no password")
+                .at(&user.spot, "nobody is let in by a name alone")
+                .hint("add password = \"${secret.NAME}\"; or leave `user` out, if the store asks for none"),
+        );
     }
 }
 
@@ -60,6 +89,16 @@ fn alone(raw: &RawSystem, said: &Said, spot: &Spot, found: &mut Found) {
                         )
                         .at(spot, "clients could not tell them apart")
                         .hint("give each a name: { rate = \"1000/h\", name = \"hourly\" }"),
+                    );
+                }
+                if limit.shared.is_some() && !raw.has_limit_store {
+                    found.push(
+                        ManifestError::new(
+                            Code::NO_LIMIT_STORE,
+                            format!("the rate limit \"{}\" is shared, and nothing says where", limit.name),
+                        )
+                        .at(spot, "needs [gateway.limit_store]")
+                        .hint("add to madang.toml: [gateway.limit_store] with url = \"redis://limits.internal:6379\"; or leave `shared` out, and each gateway counts alone"),
                     );
                 }
                 if limit.per.is_known() && !raw.has_auth {

@@ -24,8 +24,13 @@ pub(in crate::manifest) fn check(
     let units = plan::units(raw);
     let clients = raw.issuer.iter().flat_map(|issuer| &issuer.clients).filter_map(|it| it.secret.as_ref());
     let clients = clients.chain(raw.login.iter().filter_map(|login| login.secret.as_ref()));
-    let of_clients: Vec<_> = clients.filter_map(|at| Some((secret(&at.value)?, at.spot.clone()))).collect();
-    let of_clients = of_clients.iter().map(|(name, spot)| ("`secret`", name.as_str(), spot.clone()));
+    let clients = clients.map(|at| ("`secret`", at));
+    let store = raw.limit_store.iter().filter_map(|store| store.password.as_ref());
+    let own: Vec<_> = clients
+        .chain(store.map(|at| ("`password`", at)))
+        .filter_map(|(key, at)| Some((key, secret(&at.value)?, at.spot.clone())))
+        .collect();
+    let own = own.iter().map(|(key, name, spot)| (*key, name.as_str(), spot.clone()));
     let wanted: Vec<(&str, &str, Spot)> = units
         .iter()
         .flat_map(plan::Planned::placeholders)
@@ -33,7 +38,7 @@ pub(in crate::manifest) fn check(
             Placeholder::Secret(name) => Some((key, name, spot)),
             _ => None,
         })
-        .chain(of_clients)
+        .chain(own)
         .collect();
     if wanted.is_empty() {
         return;

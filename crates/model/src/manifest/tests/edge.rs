@@ -3,7 +3,7 @@
 use super::loaded;
 use crate::{
     Edge, Scope,
-    edge::{Per, RedirectPart, Sticky},
+    edge::{LimitStore, Per, ProxyHeader, RedirectPart, Sticky, WhenDown},
 };
 
 const MANIFEST: &str = r#"
@@ -85,4 +85,39 @@ fn who_says_what_is_explained() {
     assert_eq!((limit.scope, limit.place.as_ref().unwrap().line), (Some(Scope::Service), 13));
     assert_eq!(limit.value[0]["rate"], "10/s");
     assert_eq!((of("edge.cors").scope, of("edge.cors").value.as_bool()), (None, Some(false)));
+}
+
+#[test]
+fn a_limit_is_shared_where_the_manifest_says_so_and_says_what_holds_otherwise() {
+    let text = r#"
+[gateway.limit_store]
+url = "redis://limits.internal"
+
+[gateway.edge]
+rate_limit = [
+    { rate = "1/s", shared = { when_down = "refuse" } },
+    { rate = "2/s", name = "b", shared = { when_down = "local" } },
+    { rate = "3/s", name = "c", shared = false },
+]
+
+[services.a]
+run = "a"
+"#;
+    let system = loaded(text).system;
+    let limits = system.edge_of_route(None, &"a".parse().unwrap()).rate_limits;
+    let shared: Vec<_> = limits.iter().map(|(_, limit)| limit.shared).collect();
+    assert_eq!(shared, [Some(WhenDown::Refuse), Some(WhenDown::Local), None]);
+    let url = "redis://limits.internal:6379/0".parse().unwrap();
+    assert_eq!(system.gateway.limit_store, Some(LimitStore { url, user: None, password: None }));
+}
+
+#[test]
+fn nobody_is_believed_but_those_who_are_named() {
+    let proxies = |text: &str| loaded(&format!("[gateway]\n{text}\n")).system.gateway.proxies;
+    assert_eq!(proxies(""), None);
+    let short = proxies("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
+    assert_eq!(short.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1"]);
+    assert_eq!(short.header, ProxyHeader::XForwarded);
+    let long = proxies("trusted_proxies = { networks = [\"192.0.2.7\"], header = \"forwarded\" }").unwrap();
+    assert_eq!(long.header, ProxyHeader::Forwarded);
 }

@@ -26,9 +26,11 @@ postgres = "postgres://db"
 [gateway]
 listen = 4000
 timeout = "1s"
+trusted_proxies = { networks = ["10.0.0.0/8"], header = "forwarded" }
+limit_store = { url = "rediss://limits.example:7000/2" }
 
 [gateway.edge]
-rate_limit = [{ rate = "100/m", burst = 7, per = "header:x-a", name = "many" }, "5/s"]
+rate_limit = [{ rate = "100/m", burst = 7, per = "header:x-a", name = "many", shared = { when_down = "refuse" } }, "5/s"]
 max_body = "1MiB"
 cors = { origins = ["https://shop.example"], methods = ["GET"], headers = ["x-a"], expose = ["etag"], credentials = true, max_age = "1h" }
 path = { strip = "/api", add = "/v2" }

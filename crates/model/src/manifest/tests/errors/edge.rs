@@ -367,3 +367,133 @@ edge = { mirror = { to = "b" }, cors = { origins = [] } }
         "#]],
     );
 }
+
+#[test]
+fn whom_to_believe_and_where_to_share() {
+    refused(
+        r#"
+[gateway]
+trusted_proxies = ["10.1.0.0/8", "lb.internal"]
+
+[gateway.limit_store]
+url = "redis://user:word@limits"
+
+[services.a]
+run = "a"
+edge = { rate_limit = { rate = "1/s", shared = {} } }
+"#,
+        expect![[r#"
+            MDG-MF-009
+
+              × `trusted_proxies` cannot be "10.1.0.0/8"
+               ╭─[madang.toml:3:20]
+             2 │ [gateway]
+             3 │ trusted_proxies = ["10.1.0.0/8", "lb.internal"]
+               ·                    ──────┬─────
+               ·                          ╰── bits are set beyond its length
+             4 │
+               ╰────
+              help: write "10.0.0.0/8" for all of these addresses, or one address without a length
+            MDG-MF-009
+
+              × `trusted_proxies` cannot be "lb.internal"
+               ╭─[madang.toml:3:34]
+             2 │ [gateway]
+             3 │ trusted_proxies = ["10.1.0.0/8", "lb.internal"]
+               ·                                  ──────┬──────
+               ·                                        ╰── it is not a network
+             4 │
+               ╰────
+              help: write an address with how many of its bits count: "10.0.0.0/8", "fd00::/8"; or an address alone
+            MDG-MF-009
+
+              × `url` cannot be "redis://user:word@limits"
+               ╭─[madang.toml:6:7]
+             5 │ [gateway.limit_store]
+             6 │ url = "redis://user:word@limits"
+               ·       ─────────────┬────────────
+               ·                    ╰── it holds a user or a password
+             7 │
+               ╰────
+              help: leave them out, and write user = "gateway" and password = "${secret.NAME}" beside `url`
+            MDG-MF-007
+
+              × `shared` needs the key `when_down`
+                ╭─[madang.toml:10:48]
+              9 │ run = "a"
+             10 │ edge = { rate_limit = { rate = "1/s", shared = {} } }
+                ·                                                ─┬
+                ·                                                 ╰── `when_down` is missing
+                ╰────
+              help: add `when_down`: What holds while the store cannot be asked: each gateway counts alone, or refuses
+                    what it cannot count
+        "#]],
+    );
+    refused(
+        r#"
+[gateway]
+trusted_proxies = ["::/0"]
+limit_store = { url = "redis://limits", user = "gateway" }
+
+[services.a]
+run = "a"
+"#,
+        expect![[r#"
+            MDG-MF-009
+
+              × `trusted_proxies` trusts everybody
+               ╭─[madang.toml:3:20]
+             2 │ [gateway]
+             3 │ trusted_proxies = ["::/0"]
+               ·                    ───┬──
+               ·                       ╰── every client could say that it is another
+             4 │ limit_store = { url = "redis://limits", user = "gateway" }
+               ╰────
+              help: name the networks of the proxies alone, such as "10.0.0.0/8"
+            MDG-MF-033
+
+              × `limit_store` names a user and no password
+               ╭─[madang.toml:4:48]
+             3 │ trusted_proxies = ["::/0"]
+             4 │ limit_store = { url = "redis://limits", user = "gateway" }
+               ·                                                ────┬────
+               ·                                                    ╰── nobody is let in by a name alone
+             5 │
+               ╰────
+              help: add password = "${secret.NAME}"; or leave `user` out, if the store asks for none
+        "#]],
+    );
+    refused(
+        r#"
+gateway.trusted_proxies = []
+
+[services.a]
+run = "a"
+edge = { rate_limit = { rate = "1/s", shared = { when_down = "local" } } }
+"#,
+        expect![[r#"
+            MDG-MF-009
+
+              × `trusted_proxies` trusts nobody
+               ╭─[madang.toml:2:27]
+             1 │
+             2 │ gateway.trusted_proxies = []
+               ·                           ─┬
+               ·                            ╰── no network
+             3 │
+               ╰────
+              help: name where the proxies are: ["10.0.0.0/8"]; or leave it out, and nobody is believed
+            MDG-MF-051
+
+              × the rate limit "address" is shared, and nothing says where
+               ╭─[madang.toml:6:23]
+             5 │ run = "a"
+             6 │ edge = { rate_limit = { rate = "1/s", shared = { when_down = "local" } } }
+               ·                       ─────────────────────────┬────────────────────────
+               ·                                                ╰── needs [gateway.limit_store]
+               ╰────
+              help: add to madang.toml: [gateway.limit_store] with url = "redis://limits.internal:6379"; or leave
+                    `shared` out, and each gateway counts alone
+        "#]],
+    );
+}

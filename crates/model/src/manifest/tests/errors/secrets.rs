@@ -108,3 +108,39 @@ fn nobody_reads_the_file_where_no_secret_is_asked_for() {
     let files = [("madang.toml", "[services.users]\nrun = \"users\"\n"), ("madang-secrets.toml", "pay = ")];
     assert!(Memory::new(files).load().is_ok());
 }
+
+#[test]
+fn the_password_of_a_store_is_a_secret() {
+    let text = "[gateway.limit_store]\nurl = \"redis://limits\"\npassword = \"${secret.redis}\"\n";
+    refused_files(
+        &[("madang.toml", text)],
+        expect![[r#"
+        MDG-MF-038
+
+          × there is no secret "redis"
+           ╭─[madang.toml:3:12]
+         2 │ url = "redis://limits"
+         3 │ password = "${secret.redis}"
+           ·            ────────┬────────
+           ·                    ╰── is not kept
+           ╰────
+          help: `madang secret set redis` asks for it and keeps it sealed
+    "#]],
+    );
+    let open = text.replace("${secret.redis}", "hunter2");
+    refused_files(
+        &[("madang.toml", &open)],
+        expect![[r#"
+        MDG-MF-009
+
+          × `password` cannot be "hunter2"
+           ╭─[madang.toml:3:12]
+         2 │ url = "redis://limits"
+         3 │ password = "hunter2"
+           ·            ────┬────
+           ·                ╰── it is not the name of a kept secret
+           ╰────
+          help: write "${secret.NAME}", and keep it with `madang secret set NAME`
+    "#]],
+    );
+}
