@@ -69,6 +69,14 @@ pub const CHROMIUM: Need = Need {
     found: || on_path("chromium"),
 };
 
+/// Signs certificates for the tests of those that are had over the network.
+pub const PEBBLE: Need = Need {
+    name: "pebble",
+    purpose: "tests of certificates of an authority",
+    package: "pebble",
+    found: || on_path("pebble") && on_path("pebble-challtestsrv"),
+};
+
 /// Scrapes a system, and checks what is exported for it.
 pub const PROMETHEUS: Need = Need {
     name: "prometheus and promtool",

@@ -26,6 +26,7 @@ const NEEDS: &[needs::Need] = &[
     needs::CHROMIUM,
     needs::PROMETHEUS,
     needs::REDIS,
+    needs::PEBBLE,
 ];
 
 /// The packages whose programs end-to-end tests run, as users run them: optimised.

@@ -3,7 +3,10 @@
 use std::{io, sync::Arc};
 
 use madang_model::Url;
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -26,6 +29,11 @@ pub enum TrustError {
         "this machine has no certificates of authorities: install ca-certificates, or name a file in SSL_CERT_FILE"
     )]
     None,
+    /// There are none.
+    #[error(
+        "there is no certificate of an authority in it: a block that begins with -----BEGIN CERTIFICATE-----"
+    )]
+    Empty,
     /// They cannot be used.
     #[error("the certificates of authorities cannot be used")]
     Unusable {
@@ -64,6 +72,19 @@ impl Trust {
         // Some that cannot be read leave the others; who is signed by one of them is told apart by name.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() { Err(TrustError::None) } else { Self::new(roots) }
+    }
+
+    /// These authorities, in PEM, and no others.
+    ///
+    /// # Errors
+    /// If there are none, or one cannot be used.
+    pub fn only(pem: &[u8]) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_| TrustError::Empty)?;
+            roots.add(certificate)?;
+        }
+        if roots.is_empty() { Err(TrustError::Empty) } else { Self::new(roots) }
     }
 
     /// These authorities and no others.

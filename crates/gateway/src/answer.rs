@@ -1,6 +1,6 @@
 //! The answers that the gateway gives itself: problems, in the form that the asker reads.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -33,6 +33,9 @@ pub(crate) enum Refusal {
     Everything,
     #[error("this is answered at {}", String::from_utf8_lossy(.0.as_bytes()))]
     Elsewhere(HeaderValue),
+    /// None: an authority looks whose a host is.
+    #[error("this is for an authority")]
+    Proof(Arc<str>),
     #[error("no route of this system matches the request's host, path and headers")]
     NoRoute,
     #[error("as many connections speak another protocol than HTTP as may")]
@@ -75,10 +78,12 @@ impl Refusal {
         match self {
             Self::Unfit(Unfit::Tunnel) => Code::NOT_SERVED,
             Self::Tunnels => Code::TOO_MANY_TUNNELS,
+            Self::Unfit(Unfit::Misdirected) => Code::MISDIRECTED,
             Self::Unfit(_) => Code::BAD_REQUEST,
             Self::NoRoute
             | Self::Everything
             | Self::Elsewhere(_)
+            | Self::Proof(_)
             | Self::Redirected(..)
             | Self::Preflight(_) => Code::NO_ROUTE,
             Self::ForeignOrigin => Code::FOREIGN_ORIGIN,
@@ -125,6 +130,7 @@ impl Refusal {
         let mut response = match self {
             Self::Everything => abilities(),
             Self::Elsewhere(location) => redirect::answer(location),
+            Self::Proof(proof) => Response::new(Body::from(proof.as_bytes().to_vec())),
             Self::Redirected(status, location) => redirected(*status, location),
             Self::Preflight(fields) => preflight(fields),
             Self::Call(error) => error.response(context, asker.form),

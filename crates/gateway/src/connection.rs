@@ -22,7 +22,6 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_calls::{Body, BoxError};
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -35,7 +34,7 @@ use crate::{
     auth::guard::Visitor,
     edge,
     inspect::Sender,
-    tls::{self, peer::Peer},
+    tls::{self, peer::Peer, proof::ACME, reach::Reach},
     unread,
     worker::{Port, Worker},
 };
@@ -86,12 +85,14 @@ pub(crate) struct Connection {
 struct Secure {
     /// Whoever has shown a certificate that is taken.
     peer: Option<Peer>,
+    /// Which hosts it is good for; any if absent.
+    reach: Option<Reach>,
 }
 
 /// A connection that is about to agree on TLS.
 pub(crate) struct Handshake {
     connection: Arc<Connection>,
-    config: Arc<ServerConfig>,
+    shown: Arc<tls::Shown>,
     agreed: bool,
 }
 
@@ -156,8 +157,10 @@ impl Connection {
     }
 
     pub(crate) fn sender(&self) -> Sender<'_> {
-        let secure = self.secure.get().is_some();
-        Sender { address: &self.peer, listener: &self.port.host, secure, proxied: false, host: None }
+        let secure = self.secure.get();
+        let reach = secure.and_then(|secure| secure.reach.as_ref());
+        let (address, listener, secure) = (&self.peer, &self.port.host, secure.is_some());
+        Sender { address, listener, secure, proxied: false, host: None, reach }
     }
 
     /// Serves the connection until it ends.
@@ -194,7 +197,7 @@ impl Connection {
     ) -> Result<(), BoxError> {
         // A handshake has the time of a head; a connection that is told to finish before it has a request ends.
         self.bytes_came();
-        let acceptor = TlsAcceptor::from(hands.config.clone());
+        let acceptor = TlsAcceptor::from(hands.shown.config.clone());
         let shaking = async {
             if !tls::speaks_tls(&stream).await? {
                 self.worker.counters.answered(StatusCode::BAD_REQUEST);
@@ -205,16 +208,21 @@ impl Connection {
         };
         let shaken = self.until_told(shaking, |_| self.abort()).await;
         let is_late = self.told.load(Relaxed) == LATE;
-        let stream = match shaken {
+        let mut stream = match shaken {
             Some(Ok(Some(stream))) if !is_late => stream,
             Some(Err(error)) => return Err(error.into()),
             _ => return Ok(()),
         };
-        hands.shaken();
         let session = stream.get_ref().1;
+        let reach = hands.shown.reach(session.server_name());
+        hands.shaken();
+        if session.alpn_protocol() == Some(ACME) {
+            // It has seen what it wanted to (RFC 8737, section 3).
+            return Ok(tokio::io::AsyncWriteExt::shutdown(&mut stream).await?);
+        }
         let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
         let certificate = session.peer_certificates().and_then(<[_]>::first);
-        let _ = self.secure.set(Secure { peer: certificate.and_then(Peer::of) });
+        let _ = self.secure.set(Secure { peer: certificate.and_then(Peer::of), reach });
         self.head_since.store(0, Relaxed);
         self.speak(Sniffed { first: Bytes::new(), stream, heads: None, unread: None }, is_http2, protocols)
             .await
@@ -248,10 +256,10 @@ impl Connection {
     }
 
     /// Begins to agree on TLS.
-    pub(crate) fn shake_hands(self: &Arc<Self>, config: Arc<ServerConfig>) -> Handshake {
+    pub(crate) fn shake_hands(self: &Arc<Self>, shown: Arc<tls::Shown>) -> Handshake {
         self.shakes_hands.store(true, Relaxed);
         self.worker.handshake_begins();
-        Handshake { connection: self.clone(), config, agreed: false }
+        Handshake { connection: self.clone(), shown, agreed: false }
     }
 
     /// Ends a handshake that is under way, to make room for others. Whether it was.

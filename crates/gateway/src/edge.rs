@@ -23,7 +23,6 @@ use crate::{
     login::{origin, renewal::Renewed, visit::Visit},
     policies::{Passage, cors},
     proxies::{self, Told},
-    redirect,
     router::{Found, Router, Target},
     snapshot::{Destination, Destinations, Front, Table, Ways},
     tunnel::{Room, Switch},
@@ -210,8 +209,8 @@ impl<'a> Asked<'a> {
                 return Err(self.refuse(Refusal::NoRoute).into());
             }
             Front::Gateway(table) => table,
-            Front::Redirect(port) => {
-                return Err(self.refuse(redirect::to_https(&self.request, *port)).into());
+            Front::Redirect(redirect) => {
+                return Err(self.refuse(redirect.instead(&self.request)).into());
             }
         };
         if let Some(login) = &table.login

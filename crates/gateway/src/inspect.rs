@@ -8,7 +8,10 @@ use http::{
 };
 use madang_wire::headers;
 
-use crate::path::{self, BadPath};
+use crate::{
+    path::{self, BadPath},
+    tls::reach::Reach,
+};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -30,6 +33,8 @@ pub(crate) enum Unfit {
     Scheme,
     #[error("the request is for another scheme than https but came over TLS")]
     NotHttps,
+    #[error("another certificate than the one of this connection is for the host")]
+    Misdirected,
     #[error("the only transfer coding of a request is `chunked`, given once")]
     TransferCoding,
     #[error("tunnels (CONNECT) are not served, but for WebSocket over HTTP/2")]
@@ -50,6 +55,8 @@ pub(crate) struct Sender<'a> {
     pub(crate) proxied: bool,
     /// The host that the visitor asked such a proxy for.
     pub(crate) host: Option<&'a HeaderValue>,
+    /// Which hosts it may be for; any if absent.
+    pub(crate) reach: Option<&'a Reach>,
 }
 
 /// What one look over the fields of a request shows, so that each rule costs nothing where it does not apply.
@@ -92,6 +99,10 @@ pub(crate) fn admit<B>(request: &mut Request<B>, sender: &Sender<'_>) -> Result<
     let authority = settle_target(&method, request.uri_mut())?;
     let mut host = settle_host(request, &seen, authority, sender)?;
     let headers = request.headers_mut();
+    // By a proxy that is trusted come visitors of all hosts, whatever it has asked for itself.
+    if !sender.proxied && sender.reach.is_some_and(|reach| !reach.covers(self::host(headers))) {
+        return Err(Unfit::Misdirected);
+    }
     if let Some(told) = sender.host {
         if !valid_host(told.as_bytes()) {
             return Err(Unfit::Host);
@@ -293,6 +304,7 @@ mod tests {
             secure,
             proxied: false,
             host: None,
+            reach: None,
         };
         admit(&mut request, &sender).map(|_| request)
     }

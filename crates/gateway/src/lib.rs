@@ -51,4 +51,4 @@ pub use service::Gateway;
 pub use snapshot::{Door, Faults, Snapshot};
 pub use stats::Stats;
 pub use template::InvalidTemplate;
-pub use tls::{Authorities, Certificate, Credentials, Tls, Unusable};
+pub use tls::{Authorities, Certificate, Clients, Credentials, Proof, Proving, Revoked, Tls, Unusable};

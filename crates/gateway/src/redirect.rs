@@ -6,13 +6,30 @@ use http::{
 };
 use madang_calls::Body;
 
-use crate::{answer::Refusal, inspect};
+use crate::{answer::Refusal, inspect, tls::Tls};
 
 /// The port of https unless a URL says otherwise.
 const HTTPS: u16 = 443;
 
+/// A listener that answers nothing itself, but to authorities that look whose a host is.
+pub(crate) struct Redirect {
+    /// Where https is spoken.
+    pub(crate) port: u16,
+    pub(crate) tls: Tls,
+}
+
+impl Redirect {
+    /// What is answered in place of what was asked for.
+    pub(crate) fn instead<B>(&self, request: &Request<B>) -> Refusal {
+        match self.tls.proofs().answer(request.uri().path()) {
+            Some(proof) => Refusal::Proof(proof),
+            None => to_https(request, self.port),
+        }
+    }
+}
+
 /// Where an admitted request is answered: at the host that it names, at this port.
-pub(crate) fn to_https<B>(request: &Request<B>, port: u16) -> Refusal {
+fn to_https<B>(request: &Request<B>, port: u16) -> Refusal {
     let host = inspect::host(request.headers());
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let location = match port {

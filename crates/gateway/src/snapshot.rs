@@ -22,8 +22,9 @@ use crate::{
     login::Login,
     policies::{Edge, Kept, Policies, redirect::Elsewhere, sticky::Sticky},
     proxies::{Proxies, Told},
+    redirect::Redirect,
     router::Router,
-    tls::Tls,
+    tls::{Shown, Tls},
 };
 
 /// The listeners and routes of a system; it never changes.
@@ -70,8 +71,8 @@ pub(crate) enum Front {
     Service(Arc<Destination>),
     /// A unit's door to one service.
     Door(Ways),
-    /// Everything is sent on to https, at this port.
-    Redirect(u16),
+    /// Everything is sent on to https.
+    Redirect(Redirect),
 }
 
 /// The ways of the services of a unit to one other.
@@ -175,10 +176,10 @@ impl Snapshot {
     pub fn over_tls(mut self, system: &System, tls: Tls) -> Self {
         let listen = system.gateway.listen;
         if let Some(Front::Gateway(table)) = self.fronts.get_mut(&listen).and_then(Arc::get_mut) {
-            table.tls = Some(tls);
+            table.tls = Some(tls.clone());
         }
         if let Some(from) = system.gateway.tls.as_ref().and_then(|tls| tls.redirect) {
-            self.fronts.insert(from, Arc::new(Front::Redirect(listen.port())));
+            self.fronts.insert(from, Arc::new(Front::Redirect(Redirect { port: listen.port(), tls })));
         }
         self
     }
@@ -249,9 +250,9 @@ impl Front {
     }
 
     /// How TLS is spoken there; plain HTTP if absent.
-    pub(crate) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+    pub(crate) fn tls(&self) -> Option<Arc<Shown>> {
         match self {
-            Self::Gateway(table) => table.tls.as_ref().map(Tls::config),
+            Self::Gateway(table) => table.tls.as_ref().map(Tls::shown),
             Self::Service(_) | Self::Door(_) | Self::Redirect(_) => None,
         }
     }

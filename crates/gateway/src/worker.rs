@@ -275,9 +275,9 @@ impl Connections {
         // Answers are written whole; waiting for more to send only delays their end.
         let _ = stream.set_nodelay(true);
         let tls = connection.port.front.load().tls();
-        let hands = tls.map(|config| {
+        let hands = tls.map(|shown| {
             self.make_room();
-            connection.shake_hands(config)
+            connection.shake_hands(shown)
         });
         self.open.push(Open { connection: Arc::downgrade(&connection), finishing: None });
         tokio::spawn(connection.serve(stream, hands, self.protocols.clone()));

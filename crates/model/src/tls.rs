@@ -1,8 +1,10 @@
 //! TLS at the front door.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use serde::Serialize;
+
+use crate::WebUrl;
 
 /// How the gateway speaks TLS: `[gateway.tls]`. With it, its listener speaks nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +19,8 @@ pub struct GatewayTls {
     pub redirect: Option<SocketAddr>,
     /// What is asked of clients; nobody is asked for a certificate if absent.
     pub clients: Option<ClientCertificates>,
+    /// Who signs a certificate that is had over the network, if one is.
+    pub acme: Option<Acme>,
 }
 
 /// A certificate with the chain of those that signed it, and its key; both PEM.
@@ -35,6 +39,46 @@ pub struct ClientCertificates {
     pub authorities: PathBuf,
     /// Whether nobody is let in without one.
     pub required: bool,
+    /// Those that the authorities have taken back, as lists in one PEM file; absolute.
+    pub revoked: Option<PathBuf>,
+}
+
+/// An authority that signs certificates over the network (RFC 8555), and what it is asked for: `[gateway.tls.acme]`.
+/// Whoever writes it has agreed to its terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Acme {
+    /// Where it says what it can do.
+    pub directory: WebUrl,
+    /// The mail address to which it may write, if it may.
+    pub contact: Option<String>,
+    /// The hosts that the certificate is for, in lower case; never empty.
+    pub domains: BTreeSet<String>,
+    /// How it is shown that they are this gateway's.
+    pub challenge: Challenge,
+    /// Who signs the authority's own server, in one PEM file, absolute: those whom the machine trusts if absent.
+    pub ca: Option<PathBuf>,
+}
+
+/// How an authority sees that a host is this gateway's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Challenge {
+    /// By a connection over TLS to port 443 of the host (RFC 8737).
+    #[default]
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By a request in plain to port 80 of the host (RFC 8555, section 8.3).
+    #[serde(rename = "http-01")]
+    Http01,
+}
+
+impl Challenge {
+    /// As the manifest has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::Http01 => "http-01",
+        }
+    }
 }
 
 /// A version of TLS. Older ones are broken, and not spoken.

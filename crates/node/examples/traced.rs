@@ -41,8 +41,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
     let kept = Kept::open(what, &PathBuf::from(folder)).await?;
+    let system = gateway::system(listen, "{}", None)?;
     let (_gateway, handle, _directory) =
-        gateway::start(listen, upstream, "{}", None, &Identity::new(&[1; 32])).await?;
+        gateway::start(&system, upstream, &Identity::new(&[1; 32]), None).await?;
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     loop {
         ticks.tick().await;

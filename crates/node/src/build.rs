@@ -293,6 +293,7 @@ impl Node {
         let connector = Arc::new(limits::Connector::new(system_seen.clone()));
         node.run("shared limits", until(stopped.clone(), shared.gateway.clone().share_limits(connector)));
         node.run("watch of shared limits", endless(limits::watch(shared.clone())));
+        node.run("certificates of an authority", endless(tls::ask(shared.clone())));
         node.run("doors", endless(close_doors(shared.clone())));
         node.run("reader of the manifest", endless(edits::run(shared.clone(), stopping.clone())));
         node.run("resolver", endless(outside.run(system_seen.clone(), stopped.clone())));

@@ -108,7 +108,8 @@ impl Shared {
     /// What makes the system less than it should be.
     pub(crate) fn troubles(&self) -> Option<String> {
         let disk = self.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let all: Vec<String> = disk.into_iter().chain(self.limits_trouble()).collect();
+        let rest = self.limits_trouble().into_iter().chain(self.certificates.trouble());
+        let all: Vec<String> = disk.into_iter().chain(rest).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }

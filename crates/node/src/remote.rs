@@ -84,6 +84,12 @@ impl Remote {
         })
     }
 
+    /// Believes these about who it is, if there are any, and otherwise whom this machine believes.
+    pub(crate) fn believing(mut self, trust: Option<Trust>) -> Self {
+        self.found.get_mut().trust = trust;
+        self
+    }
+
     /// Calls it where it was found.
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Answer, String> {
         let answer = self.ask(request).await;

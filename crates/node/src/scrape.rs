@@ -58,7 +58,8 @@ impl Shared {
         let services =
             system.services.keys().map(|name| of_service(name.as_str(), &instances, &health)).collect();
         let view = self.system_view();
-        let (stats, reloads) = (self.gateway.stats(), self.certificates.counts());
+        let (stats, reloads, orders) =
+            (self.gateway.stats(), self.certificates.counts(), self.certificates.orders());
         let limits =
             self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded, it.blind]));
         let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
@@ -79,6 +80,7 @@ impl Shared {
                 handshakes: [stats.handshakes, stats.handshakes_failed, stats.handshakes_dropped],
                 certificates: self.certificates.ends().into_iter().map(|end| (end.name, end.at)).collect(),
                 certificate_reloads: [reloads.reloaded, reloads.failed],
+                certificate_orders: [orders.issued, orders.failed],
                 limits: limits.collect(),
                 limit_store: self.gateway.limit_store().map(|store| LimitStoreGauges {
                     up: store.down.is_none(),

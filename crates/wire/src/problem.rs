@@ -60,6 +60,8 @@ codes! {
     PART_MISSING = "MDG-GW-030", 502, "A part of the answer is missing";
     /// An answer cannot be made of those of several services.
     NOT_COMPOSED = "MDG-GW-031", 500, "The answer cannot be composed";
+    /// The request came by a connection that is for another host.
+    MISDIRECTED = "MDG-GW-032", 421, "The request came by the connection of another host";
     /// The token or key of a request is not good.
     BAD_CREDENTIAL = "MDG-AUTH-002", 401, "The token or key is not valid";
     /// Whoever the request is made for may not do this.

@@ -109,3 +109,21 @@ async fn its_time_is_limited_too() {
     let late = begin.elapsed() - Duration::from_secs(15);
     assert!(late <= Duration::from_millis(10), "{late:?} late");
 }
+
+/// What a request waits for and what the service takes for it are not one number.
+#[tokio::test(start_paused = true)]
+async fn waiting_and_being_answered_are_told_apart() {
+    let caller = Caller::new();
+    let starting = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        host(&caller, |_| async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            ok("late")
+        });
+    };
+    let (answer, ()) = tokio::join!(caller.get("/"), starting);
+    assert_eq!(answer, (200, "late".to_owned()));
+    let (records, _) = caller.client.drain_records();
+    let record = &records[0];
+    assert_eq!((record.parked_us, record.upstream_us, record.duration_us), (300_000, 200_000, 500_000));
+}

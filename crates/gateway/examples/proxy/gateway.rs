@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error, fs, net::SocketAddr, num::NonZeroUsize};
 
 use madang_calls::Directory;
-use madang_gateway::{Config, Gateway, Handle, Identity, Snapshot};
+use madang_gateway::{Config, Gateway, Handle, Identity, Snapshot, Tls};
 use madang_model::{InstanceId, Protocol, ServiceName, System, manifest};
 use madang_wire::service::{Endpoint, Endpoints, ServiceEndpoints};
 
@@ -12,16 +12,17 @@ pub const ISSUER: &str = "https://id.example";
 
 /// Starts it; it ends when the first two are dropped.
 pub async fn start(
-    listen: SocketAddr,
+    system: &System,
     upstream: SocketAddr,
-    policy: &str,
-    edge: Option<&str>,
     identity: &Identity,
+    tls: Option<Tls>,
 ) -> Result<(Gateway, Handle, Directory), Box<dyn Error>> {
     let service: ServiceName = "bytes".parse()?;
     let directory = Directory::default();
-    let snapshot =
-        Snapshot::compile(&system(listen, policy, edge)?, &directory, &[], &|_, _| Vec::new(), identity)?;
+    let mut snapshot = Snapshot::compile(system, &directory, &[], &|_, _| Vec::new(), identity)?;
+    if let Some(tls) = tls {
+        snapshot = snapshot.over_tls(system, tls);
+    }
     let config = Config { workers: NonZeroUsize::new(1), ..Config::default() };
     let (gateway, handle) = Gateway::start(config, snapshot).await?;
     let instance = Endpoint {
@@ -36,7 +37,8 @@ pub async fn start(
     Ok((gateway, handle, directory))
 }
 
-fn system(listen: SocketAddr, policy: &str, edge: Option<&str>) -> Result<System, Box<dyn Error>> {
+/// One service among two dozen routes.
+pub fn system(listen: SocketAddr, policy: &str, edge: Option<&str>) -> Result<System, Box<dyn Error>> {
     let mut routes: Vec<String> = (0..24).map(|n| format!("/area-{n}/items/{{id}}")).collect();
     routes.insert(12, "/bytes/{n}".into());
     let routes = routes.iter().map(|path| format!("{{ path = \"{path}\", methods = [\"GET\"] }}"));

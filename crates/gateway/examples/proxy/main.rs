@@ -3,14 +3,16 @@
 //! `proxy LISTEN UPSTREAM [POLICY [EDGE FILE]]` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
 //! that a node has on: counters, request records, trace context; records are taken as a node takes them. POLICY is what
 //! a manifest says of calls: the value of `policy`. EDGE is what it says of the edge: then it also asks for whom requests
-//! are made, and writes a token that is good to FILE. `proxy --signatures` says what making and verifying one takes.
+//! are made, and writes a token that is good to FILE. `proxy --tls CERTIFICATE KEY LISTEN …` speaks TLS with what these files
+//! have. `proxy --signatures` says what making and verifying one takes.
 
 mod gateway;
 mod issuer;
 
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
-use madang_gateway::Identity;
+use madang_gateway::{Certificate, Credentials, Identity, Tls};
+use madang_model::TlsVersion;
 use mimalloc::MiMalloc;
 use tracing::subscriber::NoSubscriber;
 
@@ -28,8 +30,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("a signature of Ed25519 is made in {made:?} and verified in {verified:?}");
         return Ok(());
     }
+    let mut spoken = None;
+    if std::env::args().nth(1).as_deref() == Some("--tls") {
+        let files = arguments.by_ref().skip(1).take(2).map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
+        spoken = Some(tls(&files)?);
+    }
     let (Some(listen), Some(upstream)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: proxy LISTEN UPSTREAM [POLICY [EDGE FILE]]".into());
+        return Err("usage: proxy [--tls CERTIFICATE KEY] LISTEN UPSTREAM [POLICY [EDGE FILE]]".into());
     };
     let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
     let policy = arguments.next().unwrap_or_else(|| "{}".into());
@@ -37,7 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let identity = Identity::new(&[1; 32]);
     tokio::spawn(identity.clone().run(Arc::new(issuer::Source)));
     let said = edge.as_ref().map(|(edge, _)| edge.as_str());
-    let (_gateway, handle, _directory) = gateway::start(listen, upstream, &policy, said, &identity).await?;
+    let system = gateway::system(listen, &policy, said)?;
+    let (_gateway, handle, _directory) = gateway::start(&system, upstream, &identity, spoken).await?;
     if let Some((_, file)) = edge {
         std::fs::write(file, issuer::token())?;
     }
@@ -46,4 +54,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ticks.tick().await;
         drop(handle.records());
     }
+}
+
+/// What speaks TLS with a certificate and its key, both in PEM.
+fn tls(files: &[Vec<u8>]) -> Result<Tls, Box<dyn Error>> {
+    let [chain, key] = files else { return Err("a certificate and its key".into()) };
+    let certificates = vec![Certificate::read(chain, key)?];
+    Ok(Tls::new(Credentials { certificates, min_version: TlsVersion::V1_2, clients: None, acme: false })?)
 }

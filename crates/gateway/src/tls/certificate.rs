@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 
@@ -26,6 +26,10 @@ pub struct Authorities {
     ends: u64,
 }
 
+/// Certificates that their authorities have taken back.
+#[derive(Clone)]
+pub struct Revoked(Vec<CertificateRevocationListDer<'static>>);
+
 /// Why a certificate, a key or an authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
@@ -35,6 +39,14 @@ pub enum Unusable {
     /// There is none.
     #[error("there is no private key in it: a block that begins with -----BEGIN PRIVATE KEY-----")]
     NoKey,
+    /// There is none.
+    #[error(
+        "there is no list of revoked certificates in it: a block that begins with -----BEGIN X509 CRL-----"
+    )]
+    NoList,
+    /// It is not in the form that it must have.
+    #[error("it is no list of revoked certificates: {0}")]
+    List(String),
     /// It is not in the form that it must have.
     #[error("it is no certificate: {0}")]
     Form(String),
@@ -140,6 +152,32 @@ impl Authorities {
 
     pub(super) fn roots(self) -> Arc<RootCertStore> {
         self.roots
+    }
+}
+
+// === impl Revoked ===
+
+impl Revoked {
+    /// Reads lists (RFC 5280, section 5), in PEM, one for each authority. A list whose next was due already is taken: what
+    /// it has taken back stays so.
+    ///
+    /// # Errors
+    /// If there is none, or one of them cannot be read.
+    pub fn read(pem: &[u8]) -> Result<Self, Unusable> {
+        let lists = CertificateRevocationListDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        let lists = lists.map_err(|error| Unusable::List(error.to_string()))?;
+        if lists.is_empty() {
+            return Err(Unusable::NoList);
+        }
+        for list in &lists {
+            webpki::BorrowedCertRevocationList::from_der(list)
+                .map_err(|error| Unusable::List(error.to_string()))?;
+        }
+        Ok(Self(lists))
+    }
+
+    pub(super) fn lists(self) -> Vec<CertificateRevocationListDer<'static>> {
+        self.0
     }
 }
 

@@ -3,12 +3,15 @@
 //! Map: [`Tls`] is what is shown and asked there, replaced whole while connections go on. A [`Certificate`] is shown to
 //! those who ask for one of its `names`, and each is read as far as `x509` needs it; `own` is how
 //! a node speaks to itself; a `peer` is a client that has shown
-//! one of [`Authorities`].
+//! one of [`Authorities`], and none of those that are [`Revoked`]. A [`Proof`] is for an authority on the network that looks
+//! whose a host is; `reach` is which hosts a connection is good for.
 
 mod certificate;
 mod names;
 mod own;
 pub(crate) mod peer;
+pub(crate) mod proof;
+pub(crate) mod reach;
 #[cfg(test)]
 pub(crate) mod testing;
 mod x509;
@@ -26,7 +29,14 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub use certificate::{Authorities, Certificate, Unusable};
+use self::{
+    names::Names,
+    proof::{ACME, Proofs},
+    reach::Reach,
+};
+
+pub use certificate::{Authorities, Certificate, Revoked, Unusable};
+pub use proof::{Proof, Proving};
 
 /// What clients may speak, in the order in which it is preferred (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
@@ -42,22 +52,37 @@ struct Shared {
     shown: ArcSwap<Shown>,
     /// Kept over changes, and one for all workers: a session goes on at whichever the client comes to.
     tickets: Arc<dyn ProducesTickets>,
+    proofs: Proofs,
 }
 
 /// What is shown and asked, ready for connections.
-struct Shown {
-    config: Arc<ServerConfig>,
+pub(crate) struct Shown {
+    pub(crate) config: Arc<ServerConfig>,
+    names: Arc<Names>,
     certificates: Vec<CertificateDer<'static>>,
 }
 
 /// What is shown and asked.
 pub struct Credentials {
-    /// What is shown, the first to those who ask for none of their names; never empty.
+    /// What is shown, the first to those who ask for none of their names; empty only while an authority is asked for
+    /// one, when nobody else is let in.
     pub certificates: Vec<Certificate>,
     /// The oldest version that is spoken.
     pub min_version: TlsVersion,
-    /// Whose certificates are taken of clients, and whether each must have one.
-    pub clients: Option<(Authorities, bool)>,
+    /// Which certificates are taken of clients.
+    pub clients: Option<Clients>,
+    /// Whether an authority on the network may look whose a host is.
+    pub acme: bool,
+}
+
+/// Which certificates are taken of clients.
+pub struct Clients {
+    /// Who has signed them.
+    pub authorities: Authorities,
+    /// Whether each client must have one.
+    pub required: bool,
+    /// Those that are not taken although they are signed. With it, the authorities without a list are not believed.
+    pub revoked: Option<Revoked>,
 }
 
 // === impl Tls ===
@@ -69,8 +94,9 @@ impl Tls {
     /// If it cannot be used.
     pub fn new(credentials: Credentials) -> Result<Self, Unusable> {
         let tickets = rustls::crypto::ring::Ticketer::new()?;
-        let shown = ArcSwap::from_pointee(Shown::new(credentials, &tickets)?);
-        Ok(Self(Arc::new(Shared { shown, tickets })))
+        let proofs = Proofs::default();
+        let shown = ArcSwap::from_pointee(Shown::new(credentials, &tickets, &proofs)?);
+        Ok(Self(Arc::new(Shared { shown, tickets, proofs })))
     }
 
     /// Shows and asks something else from now on; connections that are open go on.
@@ -78,9 +104,17 @@ impl Tls {
     /// # Errors
     /// If it cannot be used; then nothing has changed.
     pub fn replace(&self, credentials: Credentials) -> Result<(), Unusable> {
-        let shown = Shown::new(credentials, &self.0.tickets)?;
+        let shown = Shown::new(credentials, &self.0.tickets, &self.0.proofs)?;
         self.0.shown.store(Arc::new(shown));
         Ok(())
+    }
+
+    /// Shows these to authorities that look whose a host is, as long as what is returned lives.
+    ///
+    /// # Errors
+    /// If a key cannot be used.
+    pub fn prove(&self, proofs: Vec<Proof>) -> Result<Proving, Unusable> {
+        self.0.proofs.show(proofs)
     }
 
     /// Makes a connection to this very gateway one over TLS, for HTTP/1.1; nobody else is believed.
@@ -93,8 +127,12 @@ impl Tls {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.0.shown.load().config.clone()
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        self.0.shown.load_full()
+    }
+
+    pub(crate) fn proofs(&self) -> &Proofs {
+        &self.0.proofs
     }
 }
 
@@ -113,15 +151,30 @@ impl fmt::Debug for Tls {
 }
 
 impl Shown {
-    fn new(credentials: Credentials, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, Unusable> {
+    fn new(
+        credentials: Credentials,
+        tickets: &Arc<dyn ProducesTickets>,
+        proofs: &Proofs,
+    ) -> Result<Self, Unusable> {
         let first = |certificate: &Certificate| certificate.key.cert.first().cloned();
         let certificates = credentials.certificates.iter().filter_map(first).collect();
-        Ok(Self { config: Arc::new(config(credentials, tickets)?), certificates })
+        let proofs = credentials.acme.then(|| proofs.clone());
+        let names = Arc::new(Names::new(&credentials.certificates, proofs)?);
+        Ok(Self { config: Arc::new(config(credentials, names.clone(), tickets)?), names, certificates })
+    }
+
+    /// Which hosts a connection is good for, if that is not all of them.
+    pub(crate) fn reach(&self, asked: Option<&str>) -> Option<Reach> {
+        Reach::of(&self.names, asked)
     }
 }
 
-fn config(credentials: Credentials, tickets: &Arc<dyn ProducesTickets>) -> Result<ServerConfig, Unusable> {
-    let Credentials { certificates, min_version, clients } = credentials;
+fn config(
+    credentials: Credentials,
+    names: Arc<Names>,
+    tickets: &Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, Unusable> {
+    let Credentials { min_version, clients, acme, .. } = credentials;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions: &[_] = match min_version {
         TlsVersion::V1_2 => &[&TLS13, &TLS12],
@@ -131,16 +184,20 @@ fn config(credentials: Credentials, tickets: &Arc<dyn ProducesTickets>) -> Resul
     let known = clients.is_some();
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some((authorities, required)) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(authorities.roots(), provider);
+        Some(Clients { authorities, required, revoked }) => {
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(authorities.roots(), provider);
+            if let Some(revoked) = revoked {
+                verifier = verifier.with_crls(revoked.lists()).only_check_end_entity_revocation();
+            }
             let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
             let verifier: Arc<dyn ClientCertVerifier> =
                 verifier.build().map_err(|error| Unusable::Authorities(error.to_string()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(names::Names::new(&certificates)?));
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    let mut config = builder.with_cert_resolver(names);
+    let proof = acme.then_some(ACME);
+    config.alpn_protocols = PROTOCOLS.into_iter().chain(proof).map(<[u8]>::to_vec).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if known {
         // A session that goes on would not ask again whether the client's certificate is still good.
@@ -157,13 +214,17 @@ mod tests {
 
     #[test]
     fn whoever_shows_nothing_is_not_served_and_nothing_changes() {
-        let nothing =
-            || Credentials { certificates: Vec::new(), min_version: TlsVersion::V1_2, clients: None };
+        let nothing = || Credentials {
+            certificates: Vec::new(),
+            min_version: TlsVersion::V1_2,
+            clients: None,
+            acme: false,
+        };
         assert!(matches!(Tls::new(nothing()), Err(Unusable::NoCertificate)));
         let shop = Authority::new("a").certificate(&["shop.example"]);
         let tls = Tls::new(Credentials { certificates: vec![shop], ..nothing() }).unwrap();
-        let before = tls.config();
+        let before = tls.shown();
         assert!(tls.replace(nothing()).is_err());
-        assert!(Arc::ptr_eq(&before, &tls.config()));
+        assert!(Arc::ptr_eq(&before, &tls.shown()));
     }
 }

@@ -8,7 +8,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::certificate::{Certificate, Unusable};
+use super::{
+    certificate::{Certificate, Unusable},
+    proof::{ACME, Proofs},
+};
 
 /// Certificates by the names that they are for. A host may have several, of which a client understands one.
 #[derive(Debug)]
@@ -18,10 +21,15 @@ pub(super) struct Names {
     below: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// Shown to those who ask for none of the names.
     first: Vec<Arc<CertifiedKey>>,
+    /// Whether it depends on the host what is shown.
+    is_choice: bool,
+    /// Shown to authorities that ask for nothing else.
+    proofs: Option<Proofs>,
 }
 
 impl Names {
-    pub(super) fn new(certificates: &[Certificate]) -> Result<Self, Unusable> {
+    /// There may be none as long as `proofs` are shown to have one.
+    pub(super) fn new(certificates: &[Certificate], proofs: Option<Proofs>) -> Result<Self, Unusable> {
         let (mut exact, mut below) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
         for certificate in certificates {
             for name in certificate.names() {
@@ -32,19 +40,39 @@ impl Names {
                 shown.push(certificate.key.clone());
             }
         }
-        let first = certificates.first().ok_or(Unusable::NoCertificate)?;
+        if certificates.is_empty() && proofs.is_none() {
+            return Err(Unusable::NoCertificate);
+        }
         // Those for the same hosts as the first, for clients that do not understand its signatures.
-        let same = certificates.iter().filter(|other| other.names() == first.names());
-        Ok(Self { exact, below, first: same.map(|same| same.key.clone()).collect() })
+        let is_like_first = |other: &&Certificate| other.names() == certificates[0].names();
+        let first: Vec<_> = certificates.iter().filter(is_like_first).map(|same| same.key.clone()).collect();
+        let is_choice = first.len() < certificates.len();
+        Ok(Self { exact, below, first, is_choice, proofs })
+    }
+
+    /// Whether it depends on the host what is shown.
+    pub(super) fn is_choice(&self) -> bool {
+        self.is_choice
+    }
+
+    /// Whether what is shown to who asks for one host is for another too, or nothing else is. Both in lower case.
+    pub(super) fn are_together(&self, asked: &str, other: &str) -> bool {
+        let shown = self.by_name(asked).unwrap_or(&self.first);
+        let mut own = self.exact.get(other).into_iter().chain(self.by_star(other)).flatten().peekable();
+        own.peek().is_none() || own.any(|own| shown.iter().any(|shown| Arc::ptr_eq(own, shown)))
+    }
+
+    fn by_name(&self, host: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+        self.exact.get(host).or_else(|| self.by_star(host))
+    }
+
+    fn by_star(&self, host: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+        self.below.get(host.split_once('.')?.1)
     }
 
     fn find(&self, host: Option<&str>, understood: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let host = host.map(str::to_ascii_lowercase);
-        let by_name = host.as_deref().and_then(|host| {
-            let below = || self.below.get(host.split_once('.')?.1);
-            self.exact.get(host).or_else(below)
-        });
-        let all = by_name.unwrap_or(&self.first);
+        let all = host.as_deref().and_then(|host| self.by_name(host)).unwrap_or(&self.first);
         let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(understood).is_some();
         all.iter().find(fits).or(all.first()).cloned()
     }
@@ -52,6 +80,11 @@ impl Names {
 
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(proofs) = &self.proofs
+            && hello.alpn().is_some_and(|mut asked| asked.next() == Some(ACME) && asked.next().is_none())
+        {
+            return proofs.certificate(hello.server_name()?);
+        }
         self.find(hello.server_name(), hello.signature_schemes())
     }
 }
@@ -66,7 +99,7 @@ mod tests {
         let authority = Authority::new("a");
         let certificates = [&["shop.example"][..], &["*.shop.example", "pay.example"], &["api.shop.example"]]
             .map(|names| authority.certificate(names));
-        let names = Names::new(&certificates).unwrap();
+        let names = Names::new(&certificates, None).unwrap();
         let all = [SignatureScheme::ECDSA_NISTP256_SHA256];
         let shown = |host: Option<&str>| {
             let found = names.find(host, &all).unwrap();
@@ -92,7 +125,7 @@ mod tests {
     fn of_two_for_one_host_the_one_is_shown_that_is_understood() {
         let authority = Authority::new("a");
         let certificates = [authority.certificate(&["a.example"]), authority.ed25519(&["a.example"])];
-        let names = Names::new(&certificates).unwrap();
+        let names = Names::new(&certificates, None).unwrap();
         for host in [Some("a.example"), None] {
             let found = |scheme| names.find(host, &[scheme]).unwrap();
             assert!(Arc::ptr_eq(&found(SignatureScheme::ED25519), &certificates[1].key));

@@ -147,7 +147,7 @@ async fn workers_share_the_connections() {
 }
 
 /// A service that says when it was asked, and answers when it is told to.
-async fn held() -> (SocketAddr, mpsc::Receiver<oneshot::Sender<&'static str>>) {
+pub async fn held() -> (SocketAddr, mpsc::Receiver<oneshot::Sender<&'static str>>) {
     let (asked, was_asked) = mpsc::channel(8);
     let address = serve(move |_| {
         let asked = asked.clone();

@@ -27,13 +27,13 @@ use crate::stage::{ANY, Stage, config, raw, system, until};
 /// What must happen does so within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+pub const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A service without a parser, which switches at `/echo` and then sends back what it gets.
 #[derive(Clone)]
-struct Service {
-    address: SocketAddr,
+pub struct Service {
+    pub address: SocketAddr,
     /// Every byte that came, a text for each connection.
     came: Arc<Mutex<Vec<String>>>,
     /// Whether it may answer.
@@ -41,7 +41,7 @@ struct Service {
 }
 
 impl Service {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind(ANY).await.unwrap();
         let (address, came) = (listener.local_addr().unwrap(), Arc::default());
         let service = Self { address, came, gate: Arc::new(Semaphore::new(1_000)) };

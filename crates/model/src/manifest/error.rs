@@ -79,6 +79,8 @@ codes! {
     NO_LIMIT_STORE = "MDG-MF-051", "A limit is shared, and nothing says where";
     BAD_EXPRESSION = "MDG-MF-060", "An expression cannot be read";
     BAD_COMPOSITION = "MDG-MF-061", "A composition cannot answer";
+    BAD_DOMAIN = "MDG-MF-062", "No certificate can be had for a name";
+    NO_PROOF = "MDG-MF-063", "An authority could not see that a name is this gateway's";
 }
 
 /// One problem of a manifest, with its place.

@@ -15,11 +15,11 @@ use super::{
     rules,
     source::{At, Spot},
     telemetry::{RawForward, RawTelemetry},
-    tls::RawTls,
+    tls::{RawAcme, RawTls},
 };
 use crate::{
-    AdminListener, Auth, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Login, OwnIssuer, Place,
-    PortRule, Protocol, Require, Scope, SystemName, Telemetry, TlsVersion,
+    AdminListener, Auth, Challenge, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Login,
+    OwnIssuer, Place, PortRule, Protocol, Require, Scope, SystemName, Telemetry, TlsVersion,
     edge::ProxyHeader,
     format_duration, format_size,
     limits::{Layers, Said, named, shown},
@@ -199,10 +199,27 @@ impl List {
         let default = version(&TlsVersion::default());
         self.or_default("gateway.tls.min_version", tls.min_version.as_ref(), version, default);
         self.option("gateway.tls.redirect", tls.redirect.as_ref(), quoted);
+        self.acme(tls.acme.as_ref());
         let Some(authorities) = &tls.client_ca else { return };
         self.given("gateway.tls.client_ca", &authorities.spot, quoted(&authorities.value));
         let clients = |required: &bool| quoted(&if *required { "required" } else { "optional" });
         self.or_default("gateway.tls.clients", tls.clients.as_ref(), clients, clients(&RawTls::REQUIRED));
+        self.option("gateway.tls.client_crl", tls.client_crl.as_ref(), quoted);
+    }
+
+    fn acme(&mut self, acme: Option<&RawAcme>) {
+        let Some(acme) = acme else { return };
+        for domain in &acme.domains {
+            self.option("gateway.tls.acme.domains", Some(domain), quoted);
+        }
+        self.option("gateway.tls.acme.terms", acme.terms.as_ref(), quoted);
+        self.option("gateway.tls.acme.contact", acme.contact.as_ref(), quoted);
+        let default = acme.directory().map(|url| quoted(&url)).unwrap_or_default();
+        self.or_default("gateway.tls.acme.directory", acme.directory.as_ref(), quoted, default);
+        let challenge = |challenge: &Challenge| quoted(&challenge.as_str());
+        let default = challenge(&Challenge::default());
+        self.or_default("gateway.tls.acme.challenge", acme.challenge.as_ref(), challenge, default);
+        self.option("gateway.tls.acme.ca", acme.ca.as_ref(), quoted);
     }
 
     fn login(&mut self, login: Option<&RawLogin>) {

@@ -99,6 +99,12 @@ pub(super) enum Format {
     Network,
     /// `redis://limits.internal:6379/0`.
     Redis,
+    /// `ops@shop.example`.
+    Mail,
+    /// `shop.example`, of which an authority on the network can see whose it is.
+    Domain,
+    /// `https://acme.example/directory`.
+    Directory,
     /// `text/*`.
     MediaRange,
 }
@@ -185,6 +191,9 @@ impl Format {
             Self::CookieName => edge::cookie_name(text),
             Self::Network => edge::network(text),
             Self::Redis => edge::redis(text),
+            Self::Mail => mail(text),
+            Self::Domain => domain(text),
+            Self::Directory => directory(text),
             Self::MediaRange => edge::media_range(text),
         }
     }
@@ -203,6 +212,7 @@ impl Format {
                 | Self::Redis
                 | Self::Issuer
                 | Self::Keys
+                | Self::Directory
                 | Self::HeaderValue
                 | Self::EditValue
         )
@@ -223,6 +233,7 @@ impl Format {
             Self::Per => "^(address|principal|key|all|header:.+)$",
             Self::Origin => "^[a-z][a-z0-9+.-]*://",
             Self::Prefix => "^/",
+            Self::Mail => "^[^@ ]+@[^@ ]+$",
             Self::MediaRange => "^[^/]+/[^/]+$",
             Self::Network => "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$",
             Self::Redis => "^rediss?://[^/@]+(/[0-9]*)?$",
@@ -235,7 +246,7 @@ impl Format {
             Self::PostgresServer => "^postgres(ql)?://",
             Self::Program => "^[^ \\t]+$",
             Self::BaseUrl => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$",
-            Self::Issuer | Self::Keys => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^#]*)?$",
+            Self::Issuer | Self::Keys | Self::Directory => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^#]*)?$",
             Self::Secret => "^\\$\\{secret\\.[A-Za-z0-9_-]{1,64}\\}$",
             Self::Redirect => "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^#]*)?$",
             Self::Claim => "^[!-~]{1,200}$",
@@ -252,6 +263,43 @@ fn printable(text: &str) -> Result<(), Unfit> {
         return unfit(Code::BAD_VALUE, "it is blank or holds a NUL character", "write a text");
     }
     Ok(())
+}
+
+fn directory(text: &str) -> Result<(), Unfit> {
+    let help = "write https:// and all of it, such as \"https://acme-v02.api.letsencrypt.org/directory\"; http:// is for this machine alone";
+    match text.parse::<WebUrl>() {
+        Ok(url) if url.server.is_private() => Ok(()),
+        Ok(_) => unfit(Code::BAD_VALUE, "whoever is on the way could be the authority", help),
+        Err(error) => unfit(Code::BAD_VALUE, error.to_string(), help),
+    }
+}
+
+fn domain(text: &str) -> Result<(), Unfit> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if !is_host(name) || name.parse::<std::net::Ipv4Addr>().is_ok() {
+        let help = "write a name without a scheme and without a port, such as \"shop.example\"";
+        return unfit(Code::BAD_DOMAIN, "it is not the name of a host", help);
+    }
+    if name != text {
+        let help =
+            "name each host, or have a program that can change your DNS write the files of `certificates`";
+        return unfit(
+            Code::BAD_DOMAIN,
+            "only who can change the DNS is given a certificate for all names",
+            help,
+        );
+    }
+    Ok(())
+}
+
+/// What an authority takes as a contact (RFC 8555, section 7.3): one address, without a name or parameters.
+fn mail(text: &str) -> Result<(), Unfit> {
+    let graphic = |c: char| c.is_ascii_graphic() && !matches!(c, ',' | ';' | '?' | ':' | '<' | '>' | '%');
+    let fits = |(local, host): (&str, &str)| !local.is_empty() && host.contains('.') && !host.contains('@');
+    if text.len() <= 254 && text.chars().all(graphic) && text.split_once('@').is_some_and(fits) {
+        return Ok(());
+    }
+    unfit(Code::BAD_VALUE, "it is no mail address", "write one address, such as \"ops@shop.example\"")
 }
 
 /// The longest expression, in bytes: what a person can still read, and a parser can do in no time.

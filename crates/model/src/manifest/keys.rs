@@ -80,7 +80,7 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 45] = [
+pub(super) static TABLES: [&Table; 46] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
@@ -89,6 +89,7 @@ pub(super) static TABLES: [&Table; 45] = [
     &API_KEYS,
     &TLS,
     &CERTIFICATE,
+    &ACME,
     &LOGIN,
     &OWN_ISSUER,
     &OAUTH_CLIENT,
@@ -424,6 +425,50 @@ pub(super) static TLS: Table = Table {
             "clients",
             Shape::Choice(&["optional", "required"]),
             "Whether nobody is let in without a certificate of these authorities. Default required.",
+        ),
+        key(
+            "client_crl",
+            Shape::Text(Format::Free),
+            "The file with the authorities' lists of certificates that they have taken back, as PEM, relative to the manifest. Read again when it changes.",
+        ),
+        key(
+            "acme",
+            Shape::Table(&ACME),
+            "An authority on the network (ACME) that signs a certificate, and signs it anew at half its life.",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(super) static ACME: Table = Table {
+    noun: "[gateway.tls.acme]",
+    schema: "acme",
+    groups: &[&[
+        required(
+            "domains",
+            Shape::List(&Shape::Text(Format::Domain)),
+            "The hosts that the certificate is for: names that lead to this gateway wherever it is asked.",
+        ),
+        required(
+            "terms",
+            Shape::Choice(&["agreed"]),
+            "That you have read the terms of the authority and agree to them: \"agreed\".",
+        ),
+        key("contact", Shape::Text(Format::Mail), "The mail address to which the authority may write."),
+        key(
+            "directory",
+            Shape::Text(Format::Directory),
+            "The authority. Default https://acme-v02.api.letsencrypt.org/directory, which is Let's Encrypt.",
+        ),
+        key(
+            "challenge",
+            Shape::Choice(&["tls-alpn-01", "http-01"]),
+            "How the authority sees that a host is this gateway's: over TLS on port 443, or in plain on port 80, where `redirect` answers. Default tls-alpn-01.",
+        ),
+        key(
+            "ca",
+            Shape::Text(Format::Free),
+            "The file with who signs the authority's own server, as PEM, relative to the manifest. Default: those whom this machine trusts.",
         ),
     ]],
     forms: &[],

@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, path::Path};
 
 use super::{
-    raw::{address, at, text},
+    raw::{address, at, parsed, text, texts},
     source::{At, Spot},
     tree::{Node, Value},
 };
-use crate::{CertificateFiles, ClientCertificates, GatewayTls, TlsVersion};
+use crate::{Acme, CertificateFiles, Challenge, ClientCertificates, GatewayTls, TlsVersion, WebUrl};
+
+/// The authority that is asked unless the manifest names another: Let's Encrypt.
+const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// `[gateway.tls]`, with the place of each value.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct RawTls {
     pub client_ca: Option<At<String>>,
     /// Whether a certificate is required of clients.
     pub clients: Option<At<bool>>,
+    pub client_crl: Option<At<String>>,
+    pub acme: Option<RawAcme>,
     /// Whether nothing in it was refused: only then is it known what it says.
     pub sound: bool,
 }
@@ -29,6 +34,20 @@ pub(super) struct RawTls {
 pub(super) struct RawCertificate {
     pub certificate: At<String>,
     pub key: At<String>,
+}
+
+/// `[gateway.tls.acme]`, with the place of each value.
+#[derive(Debug)]
+pub(super) struct RawAcme {
+    pub directory: Option<At<WebUrl>>,
+    pub contact: Option<At<String>>,
+    pub domains: Vec<At<String>>,
+    /// The place of an empty list of domains.
+    pub nowhere: Option<Spot>,
+    pub challenge: Option<At<Challenge>>,
+    pub ca: Option<At<String>>,
+    /// Where the terms are agreed to.
+    pub terms: Option<At<String>>,
 }
 
 impl RawTls {
@@ -49,6 +68,8 @@ impl RawTls {
             redirect: node.get("redirect").and_then(address),
             client_ca: node.get("client_ca").and_then(text),
             clients: node.get("clients").and_then(|node| at(node, text(node)?.value == "required")),
+            client_crl: node.get("client_crl").and_then(text),
+            acme: node.get("acme").map(RawAcme::of),
             sound: !node.is_broken(),
         }
     }
@@ -56,6 +77,11 @@ impl RawTls {
     /// Whether Madang makes a certificate.
     pub fn is_for_development(&self) -> bool {
         self.development.as_ref().is_some_and(|at| at.value)
+    }
+
+    /// Whether nobody is let in without a certificate.
+    pub fn asks_everybody(&self) -> bool {
+        self.client_ca.is_some() && self.clients.as_ref().map_or(Self::REQUIRED, |at| at.value)
     }
 
     pub fn in_force(&self, root: &Path) -> GatewayTls {
@@ -69,11 +95,51 @@ impl RawTls {
             development: self.is_for_development(),
             min_version: self.min_version.as_ref().map(|at| at.value).unwrap_or_default(),
             redirect: self.redirect.as_ref().map(|at| at.value),
-            clients: self
-                .client_ca
-                .as_ref()
-                .map(|at| ClientCertificates { authorities: root.join(&at.value), required }),
+            clients: self.client_ca.as_ref().map(|at| ClientCertificates {
+                authorities: root.join(&at.value),
+                required,
+                revoked: self.client_crl.as_ref().map(|at| root.join(&at.value)),
+            }),
+            acme: self.acme.as_ref().and_then(|acme| acme.in_force(root)),
         }
+    }
+}
+
+impl RawAcme {
+    fn of(node: &Node) -> Self {
+        let domains = node.get("domains");
+        let none = domains.filter(|list| list.items().is_empty() && !list.is_broken());
+        let challenge = |node: &Node| {
+            let plain = text(node)?.value == Challenge::Http01.as_str();
+            at(node, if plain { Challenge::Http01 } else { Challenge::TlsAlpn01 })
+        };
+        Self {
+            directory: node.get("directory").and_then(parsed),
+            contact: node.get("contact").and_then(text),
+            domains: domains.map(texts).unwrap_or_default(),
+            nowhere: none.map(|list| list.spot.clone()),
+            challenge: node.get("challenge").and_then(challenge),
+            ca: node.get("ca").and_then(text),
+            terms: node.get("terms").and_then(text),
+        }
+    }
+
+    pub fn directory(&self) -> Option<WebUrl> {
+        self.directory.as_ref().map_or_else(|| DIRECTORY.parse().ok(), |at| Some(at.value.clone()))
+    }
+
+    pub fn challenge(&self) -> Challenge {
+        self.challenge.as_ref().map(|at| at.value).unwrap_or_default()
+    }
+
+    fn in_force(&self, root: &Path) -> Option<Acme> {
+        Some(Acme {
+            directory: self.directory()?,
+            contact: self.contact.as_ref().map(|at| at.value.clone()),
+            domains: self.domains.iter().map(|at| at.value.to_ascii_lowercase()).collect(),
+            challenge: self.challenge(),
+            ca: self.ca.as_ref().map(|at| root.join(&at.value)),
+        })
     }
 }
 

@@ -5,10 +5,8 @@
 
 use std::{
     fs,
-    io::{self, Write},
     net::Ipv4Addr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -18,7 +16,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 
-use super::CertificateError;
+use super::{CertificateError, keep::keep};
 
 /// How long an authority is good: whoever has told a browser to believe it need not do so again.
 const AUTHORITY: Duration = Duration::from_secs(10 * 365 * DAY);
@@ -66,8 +64,8 @@ impl Development {
         let (made, made_key) =
             leaf(&issuer, now).map_err(|error| CertificateError::Make(error.to_string()))?;
         // The chain last: it is what is looked at first.
-        self.keep(&key, &made_key)?;
-        self.keep(&chain, &made)?;
+        keep(&key, &made_key)?;
+        keep(&chain, &made)?;
         Ok(Certificate::read(made.as_bytes(), made_key.as_bytes())?)
     }
 
@@ -88,27 +86,12 @@ impl Development {
             None => {
                 let key = KeyPair::generate().map_err(failed)?;
                 let certificate = params.self_signed(&key).map_err(failed)?.pem();
-                self.keep(&own, &(key.serialize_pem() + &certificate))?;
+                keep(&own, &(key.serialize_pem() + &certificate))?;
                 (key, certificate)
             }
         };
-        self.keep(&self.authority(), &certificate)?;
+        keep(&self.authority(), &certificate)?;
         Ok(Issuer::new(params, key))
-    }
-
-    /// Replaces a file that its owner alone can read, whole or not at all.
-    fn keep(&self, path: &Path, text: &str) -> Result<(), CertificateError> {
-        let failed = |source: io::Error| CertificateError::Keep { path: path.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
-        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        let new = path.with_extension("new");
-        let _ = fs::remove_file(&new);
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-        let written = file.and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written.and_then(|()| fs::rename(&new, path)).map_err(failed)
     }
 }
 
@@ -157,6 +140,8 @@ fn valid(params: &mut CertificateParams, now: u64, time: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::PermissionsExt, path::Path};
+
     use super::*;
 
     const NOW: u64 = 1_800_000_000;

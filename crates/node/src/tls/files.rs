@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use madang_gateway::{Authorities, Certificate, Unusable};
-use madang_model::{CertificateFiles, GatewayTls};
+use madang_gateway::{Authorities, Certificate, Clients, Revoked, Unusable};
+use madang_model::{CertificateFiles, ClientCertificates, GatewayTls};
 
 /// The largest file that is read, in bytes: a bundle of all authorities of the world has 200 kB.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -43,7 +43,7 @@ pub enum CertificateError {
         at: String,
     },
     /// What is made here cannot be kept.
-    #[error("failed to keep the certificate for development in {path}")]
+    #[error("failed to keep {path}, which holds what this node has for [gateway.tls]")]
     Keep {
         /// The file or folder.
         path: PathBuf,
@@ -63,7 +63,9 @@ impl Stamps {
     /// Those of all files that are named.
     pub(super) fn of(said: &GatewayTls) -> Self {
         let pairs = said.certificates.iter().flat_map(|files| [&files.certificate, &files.key]);
-        let all = pairs.chain(said.clients.iter().map(|clients| &clients.authorities));
+        let clients = said.clients.iter();
+        let clients = clients.flat_map(|clients| [Some(&clients.authorities), clients.revoked.as_ref()]);
+        let all = pairs.chain(clients.flatten());
         let stamp = |path: &PathBuf| {
             let file = fs::metadata(path).ok()?;
             Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
@@ -80,8 +82,18 @@ pub(super) fn certificate(files: &CertificateFiles) -> Result<Certificate, Certi
     })
 }
 
-pub(super) fn authorities(path: &Path) -> Result<Authorities, CertificateError> {
-    Authorities::read(&read(path)?).map_err(|source| CertificateError::File { path: path.to_owned(), source })
+/// Which certificates of clients are taken.
+pub(super) fn clients(said: &ClientCertificates) -> Result<Clients, CertificateError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        |source| CertificateError::File { path, source }
+    };
+    let authorities = Authorities::read(&read(&said.authorities)?).map_err(unusable(&said.authorities))?;
+    let revoked = match &said.revoked {
+        Some(path) => Some(Revoked::read(&read(path)?).map_err(unusable(path))?),
+        None => None,
+    };
+    Ok(Clients { authorities, required: said.required, revoked })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {

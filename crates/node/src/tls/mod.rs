@@ -1,10 +1,13 @@
-//! The gateway's certificates as a node keeps them: read from files, read again when these change, or made here.
+//! The gateway's certificates as a node keeps them: read from files, read again when these change, had of an authority on
+//! the network, or made here.
 //!
 //! What is in force stays in force until something better is there: files that cannot be used are said to be so, and
 //! change nothing.
 
+mod acme;
 mod development;
 mod files;
+mod keep;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +23,14 @@ use madang_wire::admin::EventKind;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use self::{development::Development, files::Stamps};
+use self::{
+    acme::{Asked, Due, Keeper},
+    development::Development,
+    files::Stamps,
+};
 use crate::node::{Shared, now, with_causes};
 
+pub(crate) use self::acme::Orders;
 pub use self::files::CertificateError;
 
 /// How often it is looked whether a file has changed. Files come by links and over networks, of which nobody is told.
@@ -34,6 +42,7 @@ pub(crate) struct Certificates(Arc<Kept>);
 
 struct Kept {
     development: Development,
+    acme: Keeper,
     current: Mutex<Option<Current>>,
     counts: Mutex<Counts>,
 }
@@ -54,6 +63,8 @@ struct Read {
     ends: Vec<CertificateEnd>,
     /// When to make a new certificate, in seconds since 1970, if it is made here.
     renew: Option<u64>,
+    /// When to ask an authority for another, if one is asked.
+    due: Option<Due>,
 }
 
 /// When a certificate has ended.
@@ -79,6 +90,24 @@ struct Watch {
     last: Option<Stamps>,
     /// What was tried and could not be used, and what was said of it.
     failed: Option<(Stamps, String)>,
+}
+
+/// Asks an authority for certificates until the node is told to stop.
+pub(crate) async fn ask(shared: Arc<Shared>) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let asking = shared.certificates.ask(now());
+        match shared.stopping.run_until_cancelled(asking).await {
+            None => return,
+            Some(Some((kind, what))) => shared.announce(kind, &what),
+            Some(None) => {}
+        }
+    }
 }
 
 /// Looks until the node has stopped.
@@ -110,8 +139,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 impl Certificates {
     /// Those of a node that keeps what is its own in this folder.
     pub(crate) fn new(data: PathBuf) -> Self {
-        let development = Development::new(data.join("tls"));
-        Self(Arc::new(Kept { development, current: Mutex::default(), counts: Mutex::default() }))
+        Self::patient(data, acme::PATIENCE)
+    }
+
+    /// The same, with this patience with an authority that signs.
+    fn patient(data: PathBuf, patience: acme::Patience) -> Self {
+        let folder = data.join("tls");
+        let acme = Keeper::new(folder.join("acme"), patience);
+        let development = Development::new(folder);
+        Self(Arc::new(Kept { development, acme, current: Mutex::default(), counts: Mutex::default() }))
     }
 
     /// Those that a system wants shown, if it wants any: the ones in force if it says nothing else of them.
@@ -130,6 +166,9 @@ impl Certificates {
 
     /// They are in force from now on.
     pub(crate) fn in_force(&self, current: Option<Current>) {
+        if current.as_ref().is_none_or(|current| current.said.acme.is_none()) {
+            self.0.acme.rest();
+        }
         *self.current() = current;
     }
 
@@ -141,6 +180,20 @@ impl Certificates {
     /// How often what was read again came into force, and how often it did not.
     pub(crate) fn counts(&self) -> Counts {
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often an authority was asked for one.
+    pub(crate) fn orders(&self) -> Orders {
+        self.0.acme.orders()
+    }
+
+    /// Why an authority gives none.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let (why, next) = self.0.acme.trouble()?;
+        Some(format!(
+            "no new certificate: {why}; the next attempt is not before {}",
+            date(next.div_ceil(1000))
+        ))
     }
 
     /// How the gateway in force is spoken to over TLS, if it is.
@@ -165,6 +218,42 @@ impl Certificates {
         if !changed && !due {
             return None;
         }
+        match self.show_again(&current, now) {
+            Ok(what) => {
+                let kind =
+                    if watch.failed.take().is_some() { EventKind::Recovered } else { EventKind::Applied };
+                Some((kind, what))
+            }
+            Err(why) => {
+                let before = watch.failed.replace((stamps, why.clone()));
+                before.is_none_or(|(_, before)| before != why).then_some((EventKind::Degraded, why))
+            }
+        }
+    }
+
+    /// Asks an authority for a certificate if it is time to, and says what came of it if it is news. The time is in
+    /// milliseconds since 1970.
+    async fn ask(&self, now: u64) -> Option<(EventKind, String)> {
+        let current = self.current().clone()?;
+        let (acme, due) = (current.said.acme.as_ref()?, current.read.due?);
+        match self.0.acme.ask(acme, due, &current.tls, now).await? {
+            Asked::Failed { why, news } => {
+                warn!(why, "an authority gives no certificate");
+                news.then(|| (EventKind::Degraded, format!("no new certificate: {why}")))
+            }
+            Asked::Issued { recovered } => {
+                let certificates = self.clone();
+                let showing =
+                    tokio::task::spawn_blocking(move || certificates.show_again(&current, now / 1000));
+                let shown = showing.await.unwrap_or_else(|panic| Err(panic.to_string()));
+                let kind = if recovered { EventKind::Recovered } else { EventKind::Applied };
+                Some(shown.map_or_else(|why| (EventKind::Degraded, why), |what| (kind, what)))
+            }
+        }
+    }
+
+    /// Shows what is there now, or says why what is in force stays.
+    fn show_again(&self, current: &Current, now: u64) -> Result<String, String> {
         let replaced = self.read(&current.said, now).and_then(|(credentials, read)| {
             not_worse(&current.read, &read, now)?;
             current.tls.replace(credentials)?;
@@ -178,16 +267,13 @@ impl Certificates {
                 if let Some(same) = self.current().as_mut().filter(|it| it.said == current.said) {
                     same.read = read;
                 }
-                let kind =
-                    if watch.failed.take().is_some() { EventKind::Recovered } else { EventKind::Applied };
-                Some((kind, what))
+                Ok(what)
             }
             Err(error) => {
                 self.count(|counts| &mut counts.failed);
                 let why = format!("the certificate in force stays: {}", with_causes(&error));
                 warn!(why, "failed to read the certificates of the gateway again");
-                let before = watch.failed.replace((stamps, why.clone()));
-                before.is_none_or(|(_, before)| before != why).then_some((EventKind::Degraded, why))
+                Err(why)
             }
         }
     }
@@ -197,22 +283,28 @@ impl Certificates {
         let stamps = Stamps::of(said);
         let mut certificates =
             said.certificates.iter().map(files::certificate).collect::<Result<Vec<_>, _>>()?;
-        let mut renew = None;
+        let (mut renew, mut due) = (None, None);
+        if let Some(acme) = &said.acme {
+            let (kept, next) = self.0.acme.certificate(acme);
+            certificates.extend(kept);
+            due = Some(next);
+        }
         if said.development {
             let made = self.0.development.certificate(now)?;
             renew = Some(development::half_life(&made));
             certificates.push(made);
         }
         let clients = match &said.clients {
-            Some(clients) => Some((files::authorities(&clients.authorities)?, clients.required)),
+            Some(clients) => Some(files::clients(clients)?),
             None => None,
         };
         let end = |certificate: &Certificate| CertificateEnd {
             name: certificate.names().first().cloned().unwrap_or_default(),
             at: certificate.ends(),
         };
-        let read = Read { stamps, ends: certificates.iter().map(end).collect(), renew };
-        Ok((Credentials { certificates, min_version: said.min_version, clients }, read))
+        let read = Read { stamps, ends: certificates.iter().map(end).collect(), renew, due };
+        let (min_version, acme) = (said.min_version, said.acme.is_some());
+        Ok((Credentials { certificates, min_version, clients, acme }, read))
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Current>> {

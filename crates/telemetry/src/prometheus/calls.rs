@@ -153,4 +153,21 @@ mod tests {
             assert!(written.lines().any(|found| found == line), "{line} in {written}");
         }
     }
+
+    /// What the gateway takes and waits for itself is the rest.
+    #[test]
+    fn the_time_of_the_service_is_a_family_of_its_own() {
+        let mut one = series(GATEWAY, "r1", 1, 0);
+        (one.totals.durations.sum_us, one.totals.upstream.sum_us, one.totals.parked_us) = (9000, 5000, 3000);
+        let mut writer = Writer::text(Exposition::Text);
+        write(&mut writer, &[one]);
+        let written = writer.into_text();
+        for line in [
+            r#"madang_request_duration_seconds_sum{service="users",route="/users/**"} 0.009"#,
+            r#"madang_request_upstream_seconds_sum{service="users",route="/users/**"} 0.005"#,
+            r#"madang_request_parked_seconds_total{service="users",route="/users/**"} 0.003"#,
+        ] {
+            assert!(written.lines().any(|found| found == line), "{line} in {written}");
+        }
+    }
 }

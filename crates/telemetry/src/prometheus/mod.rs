@@ -71,6 +71,8 @@ pub struct NodeGauges {
     pub certificates: Vec<(String, u64)>,
     /// How often their files were read again and are in force, and how often what was in force stayed.
     pub certificate_reloads: [u64; 2],
+    /// How often an authority was asked for a certificate and gave one, and how often it did not.
+    pub certificate_orders: [u64; 2],
     /// What its rate limits did, by their scope and name: requests refused, counted together with others', and refused
     /// because the limit could not be shared.
     pub limits: Vec<(String, [u64; 3])>,

@@ -100,7 +100,7 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
         family.add(&[("what", what)], count as f64);
     }
     edge(writer, node);
-    if !node.certificates.is_empty() {
+    if !node.certificates.is_empty() || node.certificate_orders != [0, 0] {
         tls(writer, node);
     }
     if !node.refused.is_empty() {
@@ -129,6 +129,11 @@ fn tls(writer: &mut Writer, node: &NodeGauges) {
     let help = "How often the gateway's certificates were read again: in force, or what was in force stays.";
     let mut family = writer.family("madang_gateway_certificate_reloads", Kind::Counter, help);
     for (result, count) in ["applied", "failed"].iter().zip(node.certificate_reloads) {
+        family.add(&[("result", result)], count as f64);
+    }
+    let help = "How often an authority on the network was asked for a certificate, by what came of it.";
+    let mut family = writer.family("madang_gateway_certificate_orders", Kind::Counter, help);
+    for (result, count) in ["issued", "failed"].iter().zip(node.certificate_orders) {
         family.add(&[("result", result)], count as f64);
     }
     let help = "Connections by whether TLS was agreed on; those that were dropped made room for others, and are among the failed.";
@@ -195,5 +200,36 @@ pub(super) fn missing(writer: &mut Writer, missing: &[Missing]) {
         let unit = unit.as_deref().map(|unit| ("unit", unit));
         let labels: Vec<_> = own.into_iter().chain(unit).collect();
         family.add(&labels, *count as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::text::Exposition;
+
+    #[test]
+    fn ends_of_certificates_and_what_became_of_new_ones_are_there_once_there_are_any() {
+        let written = |node: &NodeGauges| {
+            let mut writer = Writer::text(Exposition::Text);
+            super::node(&mut writer, node);
+            writer.into_text()
+        };
+        let mut gauges = NodeGauges::default();
+        assert!(!written(&gauges).contains("certificate"), "nobody speaks TLS");
+        gauges.certificate_orders = [0, 2];
+        assert!(written(&gauges).contains("madang_gateway_certificate_orders_total{result=\"failed\"} 2"));
+        gauges.certificates = vec![("shop.example".to_owned(), 1_800_000_000), (String::new(), 5)];
+        (gauges.certificate_reloads, gauges.handshakes) = ([3, 1], [7, 2, 1]);
+        let written = written(&gauges);
+        for line in [
+            r#"madang_gateway_certificate_end_seconds{certificate="0",host="shop.example"} 1800000000"#,
+            r#"madang_gateway_certificate_reloads_total{result="applied"} 3"#,
+            r#"madang_gateway_certificate_reloads_total{result="failed"} 1"#,
+            r#"madang_gateway_certificate_orders_total{result="issued"} 0"#,
+            r#"madang_gateway_tls_handshakes_total{result="agreed"} 7"#,
+        ] {
+            assert!(written.lines().any(|found| found == line), "{line} in {written}");
+        }
     }
 }

@@ -46,6 +46,11 @@ impl Tab {
         self.ask("Emulation.setDeviceMetricsOverride", options).await;
     }
 
+    /// Has it open what any certificate is shown for: who signs them is for other tests.
+    pub async fn believe_anybody(&self) {
+        self.ask("Security.setIgnoreCertificateErrors", json!({"ignore": true})).await;
+    }
+
     /// Has the system prefer a dark or a light look.
     pub async fn prefer(&self, scheme: &str) {
         let options = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use madang_gateway::{Credentials, Tls};
+use madang_gateway::{Clients, Credentials, Revoked, Tls};
 use madang_model::{Auth, ClaimPath, Demand, Require};
 use rustls::{
     HandshakeKind,
@@ -17,7 +17,7 @@ use crate::stage::{Stage, config};
 
 /// A gateway that takes the certificates of `clients`.
 async fn asking(server: &Authority, clients: &Authority, required: bool) -> Stage {
-    let clients = Some((clients.authorities(), required));
+    let clients = Some(Clients { authorities: clients.authorities(), required, revoked: None });
     stage(config(), Credentials { clients, ..shown(vec![server.certificate("shop.example")]) }).await
 }
 
@@ -116,10 +116,45 @@ async fn sessions_of_clients_with_certificates_begin_anew() {
     }
     let others = Authority::new();
     let changed = Credentials {
-        clients: Some((others.authorities(), true)),
+        clients: Some(Clients { authorities: others.authorities(), required: true, revoked: None }),
         ..shown(vec![server.certificate("shop.example")])
     };
     stage.tls.as_ref().map(|tls: &Tls| tls.replace(changed).unwrap()).unwrap();
     assert_eq!(ask(&stage, &server, Some(clients.client("orders", None))).await, None);
     stage.stop().await;
+}
+
+/// From the next connection on; and an authority whose list is missing might have taken back anything.
+#[tokio::test]
+async fn a_certificate_that_was_taken_back_lets_nobody_in() {
+    let (server, clients) = (Authority::new(), Authority::new());
+    let credentials = |revoked| {
+        let clients = Clients { authorities: clients.authorities(), required: true, revoked };
+        Credentials { clients: Some(clients), ..shown(vec![server.certificate("shop.example")]) }
+    };
+    let stage = stage(config(), credentials(None)).await;
+    let status = async |number| {
+        let own = clients.numbered("orders", None, Some(number));
+        ask(&stage, &server, Some(own)).await.map(|(status, _)| status)
+    };
+    assert_eq!((status(7).await, status(8).await), (Some(200), Some(200)));
+    let tls = stage.tls.clone().unwrap();
+    tls.replace(credentials(Some(clients.revoked(&[7])))).unwrap();
+    assert_eq!((status(7).await, status(8).await), (None, Some(200)));
+    tls.replace(credentials(Some(clients.revoked(&[])))).unwrap();
+    assert_eq!(status(7).await, Some(200));
+    tls.replace(credentials(Some(server.revoked(&[])))).unwrap();
+    assert_eq!(status(8).await, None, "it is another's list");
+    stage.stop().await;
+}
+
+#[test]
+fn a_list_is_one() {
+    for (pem, expected) in [
+        ("", "there is no list"),
+        ("-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", "it is no list"),
+    ] {
+        let error = Revoked::read(pem.as_bytes()).map(drop).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
 }

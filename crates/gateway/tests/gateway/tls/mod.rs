@@ -1,6 +1,8 @@
 //! TLS at the gateway: what is shown, asked, changed and refused.
 
 mod clients;
+mod ending;
+mod hosts;
 mod serving;
 
 use std::sync::Arc;
@@ -9,9 +11,12 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use madang_gateway::{Authorities, Certificate, Config, Credentials, Listener, Tls};
+use madang_gateway::{Authorities, Certificate, Config, Credentials, Listener, Revoked, Tls};
 use madang_model::{GatewayTls, Protocol, TlsVersion};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
@@ -41,12 +46,39 @@ impl Authority {
     }
 
     fn client(&self, common_name: &str, uri: Option<&str>) -> Own {
+        self.numbered(common_name, uri, None)
+    }
+
+    /// A client's certificate with a number that can be taken back.
+    fn numbered(&self, common_name: &str, uri: Option<&str>, number: Option<u64>) -> Own {
         let mut params = CertificateParams::new([]).unwrap();
+        params.serial_number = number.map(SerialNumber::from);
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.subject_alt_names = uri.map(|uri| SanType::URI(uri.try_into().unwrap())).into_iter().collect();
         let key = KeyPair::generate().unwrap();
         let signed = params.signed_by(&key, &self.0).unwrap();
         (signed.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+
+    /// The list of those that were taken back, by their numbers.
+    fn revoked(&self, numbers: &[u64]) -> Revoked {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            // Over already: what was taken back stays so.
+            next_update: date_time_ymd(2026, 1, 2),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.0).unwrap();
+        Revoked::read(list.pem().unwrap().as_bytes()).unwrap()
     }
 
     fn authorities(&self) -> Authorities {
@@ -75,7 +107,7 @@ impl Authority {
 }
 
 fn shown(certificates: Vec<Certificate>) -> Credentials {
-    Credentials { certificates, min_version: TlsVersion::V1_2, clients: None }
+    Credentials { certificates, min_version: TlsVersion::V1_2, clients: None, acme: false }
 }
 
 /// What the manifest says; what is shown is read by others.
@@ -86,6 +118,7 @@ fn said() -> GatewayTls {
         min_version: TlsVersion::V1_2,
         redirect: None,
         clients: None,
+        acme: None,
     }
 }
 

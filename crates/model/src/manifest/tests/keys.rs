@@ -79,6 +79,15 @@ min_version = "1.3"
 redirect = 4080
 client_ca = "clients.pem"
 clients = "optional"
+client_crl = "revoked.pem"
+
+[gateway.tls.acme]
+domains = ["a.example"]
+terms = "agreed"
+contact = "ops@a.example"
+directory = "https://acme.example/directory"
+challenge = "http-01"
+ca = "acme.pem"
 
 [admin]
 listen = 4900
@@ -389,6 +398,9 @@ fn every_key_is_tried() {
     assert_eq!(keys(&[&auth.get("issuers").unwrap().items()[0]]), in_schema(&keys::ISSUER));
     let required: Vec<_> = routes.iter().filter_map(|route| route.get("require")).collect();
     assert_eq!(keys(&required), in_schema(&keys::REQUIRE));
+    let tls = manifest.get("gateway").unwrap().get("tls").unwrap();
+    assert_eq!(keys(&[tls]), in_schema(&keys::TLS));
+    assert_eq!(keys(&[tls.get("acme").unwrap()]), in_schema(&keys::ACME));
     let edge = manifest.get("gateway").unwrap().get("edge").unwrap();
     assert_eq!(keys(&[edge]), in_schema(&keys::EDGE));
     assert_eq!(keys(&[&edge.get("rate_limit").unwrap().items()[0]]), in_schema(&keys::RATE_LIMIT));

@@ -28,6 +28,7 @@ const LINES: &[&str] = &[
     "[gateway.tls]",
     "development = true",
     "certificates = [{ certificate = \"a\", key = \"b\" }, {}]",
+    "acme = { domains = [\"a.example\", \"*.b\"], terms = \"agreed\" }",
     "[services.a]",
     "[services.b]",
     "[services.c]",

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::loaded;
-use crate::TlsVersion;
+use crate::{Challenge, TlsVersion};
 
 #[test]
 fn files_are_beside_the_manifest_and_whoever_names_authorities_asks_everybody() {
@@ -37,4 +37,18 @@ fn each_value_is_explained() {
         gateway.tls.clients = "required" (default)
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn an_authority_on_the_network_is_asked_for_what_is_said() {
+    let least = "[gateway.tls.acme]\ndomains = [\"Shop.example\", \"a.shop.example\"]\nterms = \"agreed\"\n";
+    let acme = loaded(least).system.gateway.tls.unwrap().acme.unwrap();
+    assert_eq!(acme.directory.to_string(), "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!(acme.domains.iter().collect::<Vec<_>>(), ["a.shop.example", "shop.example"]);
+    assert_eq!((acme.challenge, acme.contact, acme.ca), (Challenge::TlsAlpn01, None, None));
+    let system =
+        loaded(&format!("[gateway.tls]\nredirect = 3080\n{least}challenge = \"http-01\"\nca = \"ca.pem\"\n"))
+            .system;
+    let acme = system.gateway.tls.unwrap().acme.unwrap();
+    assert_eq!((acme.challenge, acme.ca), (Challenge::Http01, Some(system.root.join("ca.pem"))));
 }
