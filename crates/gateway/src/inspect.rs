@@ -415,6 +415,7 @@ mod tests {
                 secure: true,
                 proxied: true,
                 host: Some(&HeaderValue::from_static(told)),
+                reach: None,
             };
             admit(&mut request, &sender).map(|_| {
                 [HOST, FORWARDED_HOST, FORWARDED_PROTO, FORWARDED_FOR]

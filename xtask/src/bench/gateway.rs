@@ -160,7 +160,8 @@ impl Case {
 
     fn load(self, proxy: &Running) -> Load {
         let address = if self.http2 { proxy.http2 } else { proxy.http1 };
-        Load { address, http2: self.http2, size: self.size, clients: CLIENTS, fields: proxy.fields }
+        let (http2, size, fields) = (self.http2, self.size, proxy.fields);
+        Load { address, http2, size, clients: CLIENTS, fields, tls: None }
     }
 
     fn measure(self, proxies: &[Running], options: &Options) -> Result<Vec<Measured>> {

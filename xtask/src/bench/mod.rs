@@ -9,6 +9,7 @@ mod process;
 mod running;
 mod start;
 mod telemetry;
+mod tls;
 mod tracing;
 
 use anyhow::Result;
@@ -23,6 +24,8 @@ pub enum Bench {
     FirstBuild(first_build::Options),
     /// What a request costs at the gateway, beside a bare hyper proxy, nginx and HAProxy.
     Gateway(gateway::Options),
+    /// What TLS costs at the gateway, beside nginx: beginning connections, and requests on those that are open.
+    Tls(tls::Options),
     /// What a call costs through the SDK and through a door, beside a direct one.
     Doors(doors::Options),
     /// What it costs to keep spans and log lines, and how long it takes to ask for them.
@@ -44,6 +47,7 @@ impl Bench {
             Self::Start(options) => start::run(&options),
             Self::FirstBuild(options) => first_build::run(&options),
             Self::Gateway(options) => gateway::run(&options),
+            Self::Tls(options) => tls::run(&options),
             Self::Doors(options) => doors::run(&options),
             Self::Telemetry(options) => telemetry::run(&options),
             Self::Tracing(options) => tracing::run(&options),

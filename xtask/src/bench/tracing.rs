@@ -139,6 +139,7 @@ fn measure(options: &Options, programs: &[Running], way: Way) -> Result<Vec<Vec<
         size: 128,
         clients: CLIENTS,
         fields: &[],
+        tls: None,
     };
     let mut cpu = vec![Vec::new(); programs.len()];
     for program in programs {

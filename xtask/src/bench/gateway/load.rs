@@ -1,6 +1,6 @@
 //! Clients: a counted number of requests as fast as they are answered, or a steady rate with each one timed.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -9,17 +9,19 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::{JoinSet, LocalSet},
     time::{Instant, sleep_until},
 };
 
+use crate::bench::tls::Connector;
+
 /// How many of them share an HTTP/2 connection.
 const STREAMS: usize = 4;
 
 /// What is asked, of whom.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Load {
     /// The proxy.
     pub address: SocketAddr,
@@ -31,11 +33,20 @@ pub struct Load {
     pub clients: usize,
     /// What each request says besides. It lives as long as the bench does.
     pub fields: &'static [(String, String)],
+    /// How TLS is spoken to it; not at all if absent.
+    pub tls: Option<&'static Connector>,
 }
+
+/// A connection, over TLS or not.
+type Stream = Pin<Box<dyn Both>>;
+
+trait Both: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> Both for S {}
 
 /// One client with its connection.
 enum Client {
-    Http1 { stream: TcpStream, request: Vec<u8>, came: Vec<u8> },
+    Http1 { stream: Stream, request: Vec<u8>, came: Vec<u8> },
     Http2 { sender: SendRequest<Empty<Bytes>>, request: Request<()> },
 }
 
@@ -103,9 +114,9 @@ impl Load {
     async fn connect(self) -> Result<Vec<Client>> {
         let mut clients = Vec::new();
         while clients.len() < self.clients {
-            let stream = TcpStream::connect(self.address).await.context("failed to connect to the proxy")?;
-            stream.set_nodelay(true)?;
+            let stream = self.dial().await?;
             let target = format!("/bytes/{}", self.size);
+            let scheme = if self.tls.is_some() { "https" } else { "http" };
             if !self.http2 {
                 let fields = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
                 let request = format!(
@@ -119,7 +130,7 @@ impl Load {
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
             for _ in 0..STREAMS.min(self.clients) {
-                let mut request = Request::get(format!("http://shop.example{target}"))
+                let mut request = Request::get(format!("{scheme}://shop.example{target}"))
                     .header("user-agent", "bench")
                     .header("accept", "*/*");
                 for (name, value) in self.fields {
@@ -130,6 +141,15 @@ impl Load {
             }
         }
         Ok(clients)
+    }
+
+    async fn dial(self) -> Result<Stream> {
+        if let Some(tls) = self.tls {
+            return Ok(Box::pin(tls.connect(self.address).await?));
+        }
+        let stream = TcpStream::connect(self.address).await.context("failed to connect to the proxy")?;
+        stream.set_nodelay(true)?;
+        Ok(Box::pin(stream))
     }
 }
 
@@ -157,7 +177,7 @@ impl Client {
 }
 
 /// Reads one answer of a stated length.
-async fn read_answer(stream: &mut TcpStream, came: &mut Vec<u8>, size: usize) -> Result<()> {
+async fn read_answer(stream: &mut Stream, came: &mut Vec<u8>, size: usize) -> Result<()> {
     came.clear();
     loop {
         ensure!(stream.read_buf(came).await? > 0, "the proxy closed the connection");
