@@ -7,6 +7,7 @@ mod check;
 mod ci;
 mod command;
 mod count;
+mod fuzz;
 mod libraries;
 mod needs;
 mod test;
@@ -26,6 +27,8 @@ enum Task {
     /// Checks one rule of the repository.
     #[command(subcommand)]
     Check(check::Check),
+    /// Tries what a fuzzer makes up on what reads bytes from outside.
+    Fuzz(fuzz::Options),
     /// Measures.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Check(check) => check.run(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench.run(),
     };
     match done {

@@ -93,6 +93,9 @@ pub const REDIS: Need = Need {
     found: || on_path("redis-server"),
 };
 
+/// Builds the fuzzer.
+pub const CXX: Need = Need { name: "c++", purpose: "fuzz", package: "g++", found: || on_path("c++") };
+
 /// Measured beside Madang.
 pub const NGINX: Need =
     Need { name: "nginx", purpose: "bench gateway", package: "nginx-light", found: || on_path("nginx") };

@@ -203,6 +203,25 @@ fn for_this_hop(name: &HeaderName) -> bool {
         || (name.starts_with(headers::PREFIX) && name != headers::MIRROR)
 }
 
+/// Removes from the end of a request what its head may not say, or must say itself (RFC 9110, section 6.5.1): there are
+/// servers that take both for one.
+pub(crate) fn end_to_end_trailers(trailers: &mut HeaderMap) {
+    let ends: Vec<_> =
+        trailers.keys().filter(|name| for_this_hop(name) || for_the_head(name)).cloned().collect();
+    for name in ends {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a field decides where a request goes, how long it is, or who sent it.
+fn for_the_head(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "host" | "content-length" | "authorization" | "cookie" | "forwarded" | "x-real-ip")
+        || name.starts_with("x-forwarded-")
+        || name.starts_with(headers::PREFIX)
+        || name.contains('_')
+}
+
 fn hop_by_hop(name: &str) -> bool {
     matches!(
         name,

@@ -19,7 +19,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::{Body, BoxError, exchange::Exchange};
+use crate::{Body, BoxError, exchange::Exchange, hop};
 
 /// How many bytes of a body are kept for another attempt; one that is longer is sent once and whole.
 pub(crate) const KEPT: usize = 64 * 1024;
@@ -247,7 +247,7 @@ impl Sending {
         if stream.reader != self.reader {
             return Poll::Ready(Some(Err(Over(h2::Reason::CANCEL.into()).into())));
         }
-        let (polled, repeated) = match stream.kept.get(self.position) {
+        let (mut polled, repeated) = match stream.kept.get(self.position) {
             Some(Kept::Bytes(bytes)) => (Some(Ok(Frame::data(bytes.clone()))), true),
             Some(Kept::Trailers(trailers)) => (Some(Ok(Frame::trailers(trailers.clone()))), true),
             None => {
@@ -257,8 +257,13 @@ impl Sending {
                 (std::task::ready!(polled), false)
             }
         };
-        match &polled {
-            Some(Ok(frame)) if !repeated => stream.keep(frame),
+        match &mut polled {
+            Some(Ok(frame)) if !repeated => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    hop::end_to_end_trailers(trailers);
+                }
+                stream.keep(frame);
+            }
             Some(Err(error)) => {
                 stream.give_up();
                 if let Some(TooLarge { limit }) = error.downcast_ref() {
@@ -405,6 +410,21 @@ mod tests {
             for attempt in 1..=2 {
                 let sent = Upload::send(&exchange, attempt).collect().await.unwrap();
                 assert_eq!(sent.trailers(), Some(&trailers));
+            }
+        });
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_a_head_may_not_say() {
+        run(async {
+            let mut trailers = HeaderMap::new();
+            for name in ["x-sum", "madang-principal", "madang_principal", "x-forwarded-for", "host", "te"] {
+                trailers.insert(name, "1".parse().unwrap());
+            }
+            let exchange = exchange(vec![Frame::data("part".into()), Frame::trailers(trailers)]);
+            for attempt in 1..=2 {
+                let sent = Upload::send(&exchange, attempt).collect().await.unwrap();
+                assert_eq!(sent.trailers().unwrap().keys().collect::<Vec<_>>(), ["x-sum"]);
             }
         });
     }

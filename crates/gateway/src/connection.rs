@@ -166,26 +166,32 @@ impl Connection {
     /// Serves the connection until it ends.
     pub(crate) async fn serve(
         self: Arc<Self>,
-        mut stream: TcpStream,
+        stream: TcpStream,
         hands: Option<Handshake>,
         protocols: Arc<Protocols>,
     ) {
         let served = match hands {
             // In a box, so that a connection without it is none the larger.
             Some(hands) => Box::pin(self.serve_over_tls(stream, hands, &protocols)).await,
-            None => {
-                async {
-                    let sniffing = self.until_told(self.sniff(&mut stream), |_| self.abort());
-                    let Some((first, is_http2)) = sniffing.await.transpose()? else { return Ok(()) };
-                    self.speak(Sniffed { first, stream, heads: None, unread: None }, is_http2, &protocols)
-                        .await
-                }
-                .await
-            }
+            None => self.serve_plain(stream, &protocols).await,
         };
         if let Err(error) = served {
             debug!(%error, "a connection ended early");
         }
+    }
+
+    /// Over a stream as it is, the first bytes say which protocol it is.
+    pub(crate) async fn serve_plain<S>(
+        self: &Arc<Self>,
+        mut stream: S,
+        protocols: &Protocols,
+    ) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let sniffing = self.until_told(self.sniff(&mut stream), |_| self.abort());
+        let Some((first, is_http2)) = sniffing.await.transpose()? else { return Ok(()) };
+        self.speak(Sniffed { first, stream, heads: None, unread: None }, is_http2, protocols).await
     }
 
     /// Over TLS the protocol is agreed on by it, and by nothing else (RFC 9113, section 3.2).
@@ -286,7 +292,7 @@ impl Connection {
     }
 
     /// Reads until it is clear whether the client speaks HTTP/2; returns what was read.
-    async fn sniff(&self, stream: &mut TcpStream) -> io::Result<(Bytes, bool)> {
+    async fn sniff<S: AsyncRead + Unpin>(&self, stream: &mut S) -> io::Result<(Bytes, bool)> {
         let mut first = BytesMut::with_capacity(PREFACE.len());
         loop {
             let room = PREFACE.len() - first.len();

@@ -10,6 +10,7 @@
 //! `grpc_web` translates for services that speak gRPC. `unread` answers what is no request. `tls` is how the gateway's
 //! own listener proves who it is, and clients who they are.
 //! `compositions` are services of the gateway's own, which answer from several others.
+//! `fuzzing` is what must hold for whatever comes; it is there for tests only.
 
 mod acceptor;
 mod answer;
@@ -19,6 +20,8 @@ mod config;
 mod connection;
 mod edge;
 mod error;
+#[cfg(any(test, madang_fuzzing))]
+pub mod fuzzing;
 mod grpc_web;
 mod handle;
 mod inspect;

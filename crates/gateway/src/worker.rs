@@ -139,8 +139,7 @@ impl Worker {
     /// Serves connections until no more can come and those that are open have ended or had their time. Runs on
     /// the worker's own runtime.
     pub(crate) async fn run(self: Arc<Self>, config: Config, mut queue: mpsc::UnboundedReceiver<Accepted>) {
-        let clients = self.clients.get_or_init(|| Clients::new(&config));
-        compositions::call_with(clients.door.clone());
+        self.make_clients(&config);
         let mut connections = Connections::new(self.clone(), &config);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,6 +155,12 @@ impl Worker {
                 _ = ticks.tick(), if !connections.open.is_empty() => connections.look(),
             }
         }
+    }
+
+    /// Makes what calls are made with, before the first connection is taken. On the thread that takes them.
+    pub(crate) fn make_clients(&self, config: &Config) {
+        let clients = self.clients.get_or_init(|| Clients::new(config));
+        compositions::call_with(clients.door.clone());
     }
 
     /// Counts a connection that is on its way here.
@@ -325,7 +330,7 @@ fn ticks(time: Duration) -> u32 {
 // === impl Protocols ===
 
 impl Protocols {
-    fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         // Heads and idle connections are timed by the worker, once for all connections; clients that vanish are found
         // out by the kernel.
         let mut http1 = http1::Builder::new();

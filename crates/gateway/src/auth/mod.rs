@@ -21,8 +21,9 @@ pub(crate) mod jws;
 pub(crate) mod keyring;
 mod roca;
 pub(crate) mod sealed;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, madang_fuzzing))]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod who;

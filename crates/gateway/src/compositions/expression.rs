@@ -16,29 +16,29 @@ use cel::{
 static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// Variables and their values.
-pub(super) type Scope = BTreeMap<Box<str>, Value>;
+pub(crate) type Scope = BTreeMap<Box<str>, Value>;
 
 /// An expression, ready to be evaluated.
 #[derive(Clone)]
-pub(super) struct Compiled {
+pub(crate) struct Compiled {
     program: Arc<Program>,
     /// The variables that it names.
-    pub(super) names: BTreeSet<String>,
+    pub(crate) names: BTreeSet<String>,
 }
 
 /// Why a text is no expression.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unreadable {
+pub(crate) struct Unreadable {
     /// Where in the text it shows.
-    pub(super) at: Range<usize>,
-    pub(super) why: String,
+    pub(crate) at: Range<usize>,
+    pub(crate) why: String,
 }
 
 // === impl Compiled ===
 
 impl Compiled {
     /// Parses it, on a stack that is deep enough for whatever it holds: the parser calls itself for each bracket.
-    pub(super) fn parse(text: &str) -> Result<Self, Unreadable> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Unreadable> {
         let whole = |why: String| Unreadable { at: 0..text.len(), why };
         if let Some(at) = too_deep(text) {
             return Err(Unreadable { at: at..text.len(), why: DEEP.to_owned() });
@@ -70,7 +70,7 @@ impl Compiled {
     }
 
     /// What it comes to where these variables have these values.
-    pub(super) fn evaluate(&self, scope: &Scope) -> Result<Value, ExecutionError> {
+    pub(crate) fn evaluate(&self, scope: &Scope) -> Result<Value, ExecutionError> {
         let mut context = Context::with_env(LANGUAGE.clone());
         for name in &self.names {
             if let Some(value) = scope.get(name.as_str()) {

@@ -7,12 +7,12 @@
 
 mod address;
 mod answer;
-mod expression;
+pub(crate) mod expression;
 mod gather;
 mod plan;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 
 use std::{cell::RefCell, convert::Infallible, sync::Arc};
 

@@ -10,7 +10,7 @@ use serde_json::Number;
 
 /// What a service answered, as expressions see it. A whole number is an `int` where it fits one, so that it can be
 /// counted with.
-pub(super) fn from_json(json: serde_json::Value) -> Value {
+pub(crate) fn from_json(json: serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(is) => Value::Bool(is),
@@ -24,14 +24,14 @@ pub(super) fn from_json(json: serde_json::Value) -> Value {
 }
 
 /// A map by names.
-pub(super) fn map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
+pub(crate) fn map(entries: impl IntoIterator<Item = (String, Value)>) -> Value {
     let entry = |(name, value): (String, Value)| (Key::String(Arc::new(name)), value);
     let map: HashMap<Key, Value> = entries.into_iter().map(entry).collect();
     Value::Map(Map { map: Arc::new(map) })
 }
 
 /// A text.
-pub(super) fn text(text: impl Into<String>) -> Value {
+pub(crate) fn text(text: impl Into<String>) -> Value {
     Value::String(Arc::new(text.into()))
 }
 
@@ -44,7 +44,7 @@ fn from_number(number: &Number) -> Value {
 }
 
 /// What an expression came to, as JSON; says of what is not JSON what it is.
-pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, String> {
+pub(crate) fn to_json(value: &Value) -> Result<serde_json::Value, String> {
     Ok(match value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(is) => (*is).into(),

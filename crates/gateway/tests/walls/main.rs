@@ -10,4 +10,5 @@ mod smuggling;
 #[allow(dead_code)] // the same stage as that of other tests, of which these need less
 #[path = "../gateway/stage.rs"]
 mod stage;
+#[path = "../../src/fuzzing/strict.rs"]
 mod strict;

@@ -7,10 +7,12 @@ pub struct Read {
     pub target: String,
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The fields after the last chunk.
+    pub trailers: Vec<(String, String)>,
 }
 
-/// The bytes of a body, and what follows it.
-type Body<'a> = (Vec<u8>, &'a [u8]);
+/// The bytes of a body with the fields after it, and what follows it.
+type Body<'a> = (Vec<u8>, Vec<(String, String)>, &'a [u8]);
 
 /// All that came over a connection, to its last byte; or what could be read in another way too. The last request may be
 /// cut off, which no server takes for a whole one.
@@ -28,31 +30,24 @@ pub fn requests(mut bytes: &[u8]) -> Result<Vec<Read>, String> {
     Ok(all)
 }
 
-/// Nothing if it is cut off.
-fn request(bytes: &[u8]) -> Result<Option<(Read, &[u8])>, String> {
+/// The first request, and what follows it. Nothing if it is cut off.
+pub fn request(bytes: &[u8]) -> Result<Option<(Read, &[u8])>, String> {
     let Some(end) = find(bytes, b"\r\n\r\n") else { return clean(bytes).map(|()| None) };
     let head = &bytes[..end];
     clean(head)?;
-    let head = std::str::from_utf8(head).map_err(|_| "a head that is not text".to_owned())?;
+    let head = text(head);
     let mut lines = head.split("\r\n");
     let line = lines.next().unwrap_or_default();
     let parts: Vec<&str> = line.split(' ').collect();
     let [method, target, "HTTP/1.1"] = parts[..] else { return Err(format!("a request line {line:?}")) };
-    if !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') || !target.starts_with(['/', '*']) {
+    if method.is_empty()
+        || !method.bytes().all(|byte| is_token(byte) || byte == b'_')
+        || !target.starts_with(['/', '*'])
+        || !target.is_ascii()
+    {
         return Err(format!("a request line {line:?}"));
     }
-    let mut fields = Vec::new();
-    for line in lines {
-        let (name, value) = line
-            .split_once(": ")
-            .or_else(|| Some((line.strip_suffix(':')?, "")))
-            .ok_or_else(|| format!("a field {line:?}"))?;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) || value.trim() != value {
-            return Err(format!("a field {line:?}"));
-        }
-        fields.push((name.to_ascii_lowercase(), value.to_owned()));
-    }
+    let fields = lines.map(field).collect::<Result<Vec<_>, _>>()?;
     let of =
         |name: &str| fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
     if of("host").len() != 1 {
@@ -61,16 +56,27 @@ fn request(bytes: &[u8]) -> Result<Option<(Read, &[u8])>, String> {
     let rest = &bytes[end + 4..];
     let (lengths, codings) = (of("content-length"), of("transfer-encoding"));
     let body = match (&lengths[..], &codings[..]) {
-        ([], []) => Some((Vec::new(), rest)),
+        ([], []) => Some((Vec::new(), Vec::new(), rest)),
         ([length], []) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
             let length: usize = length.parse().map_err(|_| format!("a length {length}"))?;
-            (rest.len() >= length).then(|| (rest[..length].to_vec(), &rest[length..]))
+            (rest.len() >= length).then(|| (rest[..length].to_vec(), Vec::new(), &rest[length..]))
         }
         ([], [coding]) if coding == "chunked" => chunks(rest)?,
         _ => return Err(format!("lengths {lengths:?} and codings {codings:?}")),
     };
     let (method, target) = (method.to_owned(), target.to_owned());
-    Ok(body.map(|(body, rest)| (Read { method, target, fields, body }, rest)))
+    Ok(body.map(|(body, trailers, rest)| (Read { method, target, fields, body, trailers }, rest)))
+}
+
+fn field(line: &str) -> Result<(String, String), String> {
+    let (name, value) = line
+        .split_once(": ")
+        .or_else(|| Some((line.strip_suffix(':')?, "")))
+        .ok_or_else(|| format!("a field {line:?}"))?;
+    if name.is_empty() || !name.bytes().all(is_token) || value.trim_matches([' ', '\t']) != value {
+        return Err(format!("a field {line:?}"));
+    }
+    Ok((name.to_ascii_lowercase(), value.to_owned()))
 }
 
 /// Line ends are CR and LF together, and there is nothing else that could be one. What is cut off may end in CR.
@@ -88,7 +94,7 @@ fn clean(head: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Sizes in digits of sixteen and nothing else, and no fields after the last.
+/// Sizes in digits of sixteen and nothing else.
 fn chunks(mut rest: &[u8]) -> Result<Option<Body<'_>>, String> {
     let mut body = Vec::new();
     loop {
@@ -99,6 +105,9 @@ fn chunks(mut rest: &[u8]) -> Result<Option<Body<'_>>, String> {
         }
         let size = usize::from_str_radix(size, 16).unwrap_or_default();
         rest = &rest[end + 2..];
+        if size == 0 {
+            return Ok(trailers(rest)?.map(|(trailers, rest)| (body, trailers, rest)));
+        }
         if rest.len() < size + 2 {
             return Ok(None);
         }
@@ -107,10 +116,33 @@ fn chunks(mut rest: &[u8]) -> Result<Option<Body<'_>>, String> {
         }
         body.extend_from_slice(&rest[..size]);
         rest = &rest[size + 2..];
-        if size == 0 {
-            return Ok(Some((body, rest)));
-        }
     }
+}
+
+/// The fields after the last chunk, to the empty line, and what follows it.
+#[expect(clippy::type_complexity)]
+fn trailers(mut rest: &[u8]) -> Result<Option<(Vec<(String, String)>, &[u8])>, String> {
+    let mut trailers = Vec::new();
+    loop {
+        let Some(end) = find(rest, b"\r\n") else { return clean(rest).map(|()| None) };
+        let (line, after) = (&rest[..end], &rest[end + 2..]);
+        if line.is_empty() {
+            return Ok(Some((trailers, after)));
+        }
+        clean(line)?;
+        trailers.push(field(&text(line))?);
+        rest = after;
+    }
+}
+
+/// RFC 9110, section 5.6.2, without `_`, which some take for `-`.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte)
+}
+
+/// Values may have any byte from 128 on (RFC 9110, section 5.5), which stands for itself.
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -130,6 +162,8 @@ mod tests {
         let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
         assert_eq!(read(chunked).unwrap()[0].body, b"ok");
         assert_eq!(read(&chunked[..chunked.len() - 2]).unwrap(), [], "it is cut off");
+        let with_trailer = chunked.replace("0\r\n\r\n", "0\r\nX: y\r\n\r\n");
+        assert_eq!(read(&with_trailer).unwrap()[0].trailers, [("x".to_owned(), "y".to_owned())]);
         for bad in [
             "GET / HTTP/1.1\nhost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nhost: a\r\n x\r\n\r\n",
@@ -142,6 +176,7 @@ mod tests {
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2;x\r\nok\r\n0\r\n\r\n",
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokx0\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx : y\r\n\r\n",
         ] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
