@@ -72,6 +72,7 @@ async fn what_does_not_end_is_ended() {
         ("value of a field", "GET / HTTP/1.1\r\nhost: a\r\nx: ", "y"),
         ("fields", "GET / HTTP/1.1\r\nhost: a\r\n", "x: y\r\n"),
         ("empty lines", "", "\r\n"),
+        ("zeros of a chunk's size", chunked, "0"),
         ("extension of a chunk", &*format!("{chunked}1;"), "x"),
         ("trailers", &*format!("{chunked}0\r\n"), "x: y\r\n"),
     ] {
