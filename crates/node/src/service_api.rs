@@ -43,6 +43,8 @@ mod fired;
 mod fixture;
 pub(crate) mod otlp;
 mod records;
+#[cfg(test)]
+mod strangers;
 
 pub(crate) use records::Inbox;
 
@@ -316,6 +318,25 @@ mod tests {
         until(0).await;
         let fault = fixture.fault(FaultEffect::Hang).await;
         assert_eq!(until(1).await[0].id, fault.id);
+    }
+
+    /// So that what was lost on the way is not lost for long.
+    #[tokio::test]
+    async fn a_watch_tells_all_of_it_anew_every_15_seconds() {
+        let fixture = fixture().await;
+        fixture.ready("users");
+        tokio::time::pause();
+        let mut body = fixture.get("/v1/endpoints?watch=true", &fixture.token("orders")).await.into_body();
+        let mut told = Vec::new();
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < 3 * HEARTBEAT {
+            let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            let seen: Endpoints = serde_json::from_slice(&line).unwrap();
+            assert_eq!(seen.services["users"].instances.len(), 1, "all of it");
+            told.push(began.elapsed().as_secs());
+        }
+        told.dedup();
+        assert_eq!(told, [0, 15, 30, 45]);
     }
 
     #[tokio::test]

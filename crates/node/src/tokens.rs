@@ -68,24 +68,19 @@ impl Tokens {
         if let Some(rest) = token.strip_prefix(SERVICE) {
             let (service, given) = rest.split_once('/')?;
             let service: ServiceName = service.parse().ok()?;
-            self.mac_of(&service).verify_slice(&hex::decode(given)?).ok()?;
-            return Some(Bearer::Service(service));
+            return proves(self.mac_of(&service), given).then_some(Bearer::Service(service));
         }
         if let Some(rest) = token.strip_prefix(UNIT) {
             let (unit, given) = rest.split_once('/')?;
             let unit: UnitName = unit.parse().ok()?;
-            self.mac_for(UNIT, unit.as_str()).verify_slice(&hex::decode(given)?).ok()?;
-            return Some(Bearer::Unit(unit));
+            return proves(self.mac_for(UNIT, unit.as_str()), given).then_some(Bearer::Unit(unit));
         }
         let mut parts = token.split('/');
         let unit: UnitName = parts.next()?.parse().ok()?;
         let instance = InstanceId(parts.next()?.into());
-        let given = hex::decode(parts.next()?)?;
-        if parts.next().is_some() {
-            return None;
-        }
-        self.mac(&unit, &instance).verify_slice(&given).ok()?;
-        Some(Bearer::Instance { unit, instance })
+        let given = parts.next()?;
+        let proven = parts.next().is_none() && proves(self.mac(&unit, &instance), given);
+        proven.then_some(Bearer::Instance { unit, instance })
     }
 
     fn mac_of(&self, service: &ServiceName) -> Hmac<Sha256> {
@@ -106,6 +101,12 @@ impl Tokens {
         mac.update(instance.0.as_bytes());
         mac
     }
+}
+
+/// Whether these digits are the hash. The only place where one is compared with what somebody sent: it takes the same time
+/// wherever a wrong one differs, since that is how `hmac` compares (`subtle`), and only one of its whole length is equal.
+pub(crate) fn proves(mac: Hmac<Sha256>, given: &str) -> bool {
+    hex::decode(given).is_some_and(|given| mac.verify_slice(&given).is_ok())
 }
 
 /// The key kept in the node's state under a name, which is `fresh` the first time.
@@ -139,6 +140,37 @@ mod tests {
         assert_eq!(Tokens { key: [8; KEY] }.check(&token), None, "another node's key");
         for bad in ["", "orders", "orders/orders-a1/", "orders/orders-a1/zz", &token[..token.len() - 2]] {
             assert_eq!(tokens.check(bad), None, "{bad}");
+        }
+    }
+
+    /// Whatever is not the token to its last digit is none: each beginning of it, each with another character at any place,
+    /// each that is longer, and each that writes the same bytes in another way.
+    #[test]
+    fn only_the_whole_token_is_one() {
+        let tokens = Tokens { key: [7; KEY] };
+        let unit: UnitName = "orders".parse().unwrap();
+        for token in [
+            tokens.issue(&unit, &InstanceId("orders-a1".into())),
+            tokens.issue_for(&"orders".parse().unwrap()),
+            tokens.issue_for_unit(&unit),
+        ] {
+            let token = token.as_str();
+            assert!(tokens.check(token).is_some());
+            let prefixes = (0..token.len()).map(|end| token[..end].to_owned());
+            let suffixes = (1..token.len()).map(|start| token[start..].to_owned());
+            let changed = (0..token.len()).flat_map(|at| {
+                let others =
+                    "0123456789abcdefxA+/: ".chars().filter(move |c| token[at..=at] != c.to_string());
+                others.map(|other| format!("{}{other}{}", &token[..at], &token[at + 1..])).collect::<Vec<_>>()
+            });
+            let mac = token.rsplit_once('/').unwrap().1;
+            let longer = ["0", "00", " ", "/", "\n", mac].map(|more| format!("{token}{more}"));
+            let others = [token.to_uppercase(), token.replace(mac, &mac.to_uppercase()), format!(" {token}")];
+            let all: Vec<_> = prefixes.chain(suffixes).chain(changed).chain(longer).chain(others).collect();
+            assert!(all.len() > 1_000);
+            for wrong in all {
+                assert_eq!(tokens.check(&wrong), None, "{wrong} is not {token}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Faults that kill: an instance says that one met a call of its own, and the node, which alone may kill, does it.
 
 use axum::{
-    Json,
+    body::Bytes,
     extract::{Path, State},
 };
 use http::{HeaderMap, StatusCode};
@@ -13,15 +13,19 @@ use crate::{http::Failure, tokens::Bearer};
 
 /// A fault of kind `kill` met a call of the asker's: the instance that it went to is killed, or else the asker.
 #[utoipa::path(post, path = "/v1/faults/{id}/fired", tag = "faults", params(("id" = String, Path)), request_body = Fired,
-    responses((status = 202), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 202), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn fired(
     State(api): State<ServiceApi>,
     Path(fault): Path<String>,
     headers: HeaderMap,
-    Json(fired): Json<Fired>,
+    body: Bytes,
 ) -> Result<StatusCode, Failure> {
+    // First, so that nothing is read of those who are nobody.
     let bearer = api.bearer(&headers)?;
-    let Fired { caller, service, instance } = fired;
+    let Fired { caller, service, instance } = serde_json::from_slice(&body).map_err(|error| {
+        let expected = format!("is not a call that met a fault: {error}");
+        Failure::from(Problem::new(Code::BAD_PARAMETER).field("body", expected))
+    })?;
     let asker = api.asker(&bearer, Some(caller))?;
     let unknown = |detail: String| Failure::from(Problem::new(Code::UNKNOWN_NAME).detail(detail));
     let system = api.system.borrow().clone();
@@ -68,6 +72,7 @@ mod tests {
             assert_eq!(fixture.fire(fault, token, fired).await, StatusCode::NOT_FOUND, "{fault} {fired}");
         }
         assert_eq!(fixture.fire(&kill, "nobody", met).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(fixture.fire(&kill, &orders, "{}").await, StatusCode::BAD_REQUEST);
         assert_eq!(*fixture.killed.0.lock().unwrap(), [""; 0]);
         assert_eq!(fixture.fire(&kill, &orders, met).await, StatusCode::ACCEPTED);
         assert_eq!(*fixture.killed.0.lock().unwrap(), [format!("{kill} users users-a")]);
