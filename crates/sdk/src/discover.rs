@@ -292,6 +292,23 @@ mod tests {
         assert!(!has("users") && !has("payments") && !has("catalog"));
     }
 
+    /// However long it was away, and however often it was tried.
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_away_for_hours_is_found_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let (directory, declared) = (Directory::default(), Declared::unknown());
+        let reach = reach(&directory, &declared, []);
+        let following = tokio::spawn(reach.follow(ServiceApi { address, token: "secret".into() }));
+        tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+        assert!(!following.is_finished(), "it is tried for ever");
+        let listener = TcpListener::bind(address).await.unwrap();
+        let began = Instant::now();
+        listener.accept().await.unwrap();
+        assert!(began.elapsed() <= LONGEST_PAUSE, "and at least this often");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn how_old_what_is_known_is_is_said_once_a_minute() {
         let seconds = async |n| tokio::time::sleep(Duration::from_secs(n)).await;

@@ -142,8 +142,28 @@ async fn nobody_else_is_let_in() {
     );
     let secret =
         format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), head.split('.').nth(1).unwrap());
+    // Signed with what everybody may know: the key as bytes, and as its document has it.
+    let by_public = |key: &[u8]| {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"a"}"#);
+        let message = format!("{header}.{}", head.split('.').nth(1).unwrap());
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+        bearer(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, message.as_bytes()))))
+    };
+    let without = |name: &str| {
+        let mut claims =
+            json!({ "iss": "https://id.example", "aud": "shop", "sub": "alice", "exp": NOW + 300 });
+        claims.as_object_mut().unwrap().remove(name);
+        bearer(&signer.sign(&json!({ "alg": "EdDSA", "kid": "a" }), &claims))
+    };
+    let jwk = signer.jwk();
+    let public = URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
     for (headers, expected) in [
         (HeaderMap::new(), Reason::Nobody),
+        (by_public(&public), Bad::Algorithm.into()),
+        (by_public(jwk.to_string().as_bytes()), Bad::Algorithm.into()),
+        (without("iss"), Bad::Issuer.into()),
+        (without("aud"), Bad::Audience.into()),
+        (without("exp"), Bad::NoEnd.into()),
         (of(json!({ "exp": NOW - 60 })), Bad::Expired.into()),
         (of(json!({ "nbf": NOW + 61 })), Bad::Early.into()),
         (of(json!({ "aud": "another-shop" })), Bad::Audience.into()),

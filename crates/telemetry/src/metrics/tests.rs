@@ -166,6 +166,21 @@ async fn a_flood_of_names_takes_a_bounded_number_of_series_and_is_counted() {
     assert_eq!((counted, metrics.dropped().other), (6000, 5950));
 }
 
+/// What nobody calls any more is scraped no more; what goes on is counted on.
+#[tokio::test]
+async fn a_series_that_is_gone_is_told_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = open(folder.path(), MetricConfig::default(), 0).await;
+    let gone = RequestRecord { release: Some("r0".into()), ..at(0) };
+    metrics.record_at(&[gone, at(0)], START + 1000);
+    assert_eq!(metrics.totals().len(), 2);
+    for second in [1800, 3600, 5400, 7200] {
+        metrics.record_at(&[at(second)], START + second * 1000 + 1000);
+    }
+    let totals = metrics.totals();
+    assert_eq!(totals.iter().map(|one| one.totals.classes[2][0]).collect::<Vec<_>>(), [5]);
+}
+
 #[tokio::test]
 async fn the_file_stays_within_the_bound_of_the_metrics() {
     let folder = tempfile::tempdir().unwrap();
