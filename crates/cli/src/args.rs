@@ -121,7 +121,7 @@ requests are made: MADANG_PRINCIPAL_KEYS is its principal_keys.")]
         /// The service.
         service: ServiceName,
     },
-    /// Make, list and revoke the API keys by which programs outside speak to the gateway.
+    /// Make, list and revoke the API keys by which programs outside speak to the gateway, and change the issuer's key.
     #[command(subcommand)]
     Key(Key),
     /// Print the environment in which to run a unit yourself, or run a command in it.
@@ -579,6 +579,8 @@ pub enum Key {
         /// The key's name, or its id.
         name: String,
     },
+    /// Have the built-in issuer sign tokens with a new key; those that it has signed stay good to their end.
+    Rotate,
 }
 
 /// `madang key create`.

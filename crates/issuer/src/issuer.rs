@@ -97,11 +97,11 @@ impl Issuer {
         http::router(self.clone())
     }
 
-    /// Signs with a new key from now on. Tokens that were signed before stay good to their end.
+    /// Signs with a new key from now on, whose id it gives. Tokens that were signed before stay good to their end.
     ///
     /// # Errors
     /// If it cannot be kept: then the key stays.
-    pub async fn rotate(&self) -> Result<(), Error> {
+    pub async fn rotate(&self) -> Result<String, Error> {
         self.inner.keys.add(self.inner.now(), self.inner.now()).await
     }
 

@@ -70,8 +70,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Makes a key that signs from then on.
-    pub(crate) async fn add(&self, signs_from: u64, now: u64) -> Result<(), Error> {
+    /// Makes a key that signs from then on; by which id it is known.
+    pub(crate) async fn add(&self, signs_from: u64, now: u64) -> Result<String, Error> {
         let _changing = self.changing.lock().await;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         let pkcs8 = pkcs8.map_err(|_| getrandom::Error::UNSUPPORTED)?;
@@ -87,7 +87,7 @@ impl Keys {
             .map(|at| all[at].kid.clone())
             .collect();
         all.retain(|key| !ended.contains(&key.kid));
-        let (kid, bytes) = (key.kid, pkcs8.as_ref().to_vec());
+        let (kid, bytes) = (key.kid.clone(), pkcs8.as_ref().to_vec());
         let write = move |tx: &rusqlite::Transaction<'_>| {
             let row = (kid, bytes, i64::try_from(signs_from).unwrap_or(i64::MAX));
             tx.execute("INSERT INTO issuer_keys VALUES (?1, ?2, ?3)", row)?;
@@ -97,13 +97,13 @@ impl Keys {
         };
         self.state.write(write).await?;
         self.all.store(Arc::new(all));
-        Ok(())
+        Ok(key.kid)
     }
 
     /// Makes the next key if it is time.
     pub(crate) async fn keep(&self, now: u64) -> Result<(), Error> {
         let newest = self.all.load().last().map_or(0, |key| key.signs_from);
-        if newest + SIGNS > now { Ok(()) } else { self.add(now + AHEAD, now).await }
+        if newest + SIGNS > now { Ok(()) } else { self.add(now + AHEAD, now).await.map(drop) }
     }
 
     /// All that are published, as a JSON Web Key Set (RFC 7517).

@@ -20,6 +20,8 @@ pub struct Settings {
     pub audience: String,
     /// How long a token is good.
     pub lifetime: Duration,
+    /// The origins of pages whose programs may ask.
+    pub origins: BTreeSet<String>,
     /// Who may ask.
     pub clients: BTreeMap<String, Client>,
 }
@@ -45,6 +47,7 @@ impl Settings {
             listen: issuer.listen.to_string(),
             audience: system.to_owned(),
             lifetime: issuer.lifetime,
+            origins: issuer.origins.clone(),
             clients,
         }
     }

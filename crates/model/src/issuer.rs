@@ -21,6 +21,8 @@ pub struct OwnIssuer {
     pub users: Option<ServiceName>,
     /// How long a token is good.
     pub lifetime: Duration,
+    /// The origins of pages whose programs may ask for tokens themselves, as `https://app.example`.
+    pub origins: BTreeSet<String>,
     /// Who may ask for tokens, by name.
     pub clients: BTreeMap<String, OauthClient>,
 }

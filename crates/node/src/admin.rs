@@ -21,7 +21,7 @@ use madang_wire::{
     },
     audit::AuditEntry,
     dashboard::{LoginView, TryAnswer, TryRequest},
-    keys::{KeySpec, KeyView, NewKey},
+    keys::{KeySpec, KeyView, NewKey, SigningKey},
     log::{LogLevel, LogLine, LogSource},
     metrics::{ExternalMetric, InstanceSeries, MetricsSeries, MetricsSummary},
     telemetry::TelemetryView,
@@ -94,6 +94,7 @@ type Answer<T> = Result<T, Failure>;
         keys::list,
         keys::create,
         keys::revoke,
+        keys::rotate,
         units::restart,
         units::stop,
         units::start,
@@ -125,6 +126,7 @@ type Answer<T> = Result<T, Failure>;
         KeySpec,
         KeyView,
         NewKey,
+        SigningKey,
         EnvironmentView,
         TrafficView,
         AuditEntry,
@@ -217,6 +219,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{name}", delete(keys::revoke))
+        .route("/v1/issuer/keys", post(keys::rotate))
         .route("/v1/restart/{name}", post(units::restart))
         .route("/v1/units/{name}/stop", post(units::stop))
         .route("/v1/units/{name}/start", post(units::start))

@@ -45,7 +45,7 @@ use crate::{
     hex, holder,
     identity::Issuers,
     isolation::Isolation,
-    issuer::{self, Passwords},
+    issuer::{self, Passwords, listening::Listening},
     join,
     journal::Journal,
     left, lifetime, limits,
@@ -189,7 +189,8 @@ impl Node {
         let dashboard = admin::open(&system, place.isolated().is_some(), &ports).await?;
         let dashboard_url = dashboard.as_ref().and_then(|listener| listener.local_addr().ok());
         access.write_file().map_err(StartError::AdminToken)?;
-        let issuer_listener = issuer::bind(&system).await?;
+        let (issuer_listening, issuer_changes) = Listening::new();
+        issuer_listening.commit(issuer_listening.plan(&system).await?);
         let scrapes = scrape::bind(system.telemetry.metrics).await?;
 
         let unit_events = supervisor_handle.subscribe();
@@ -233,6 +234,7 @@ impl Node {
             identity: identity.clone(),
             certificates,
             issuer: issuer.clone(),
+            issuer_listening,
             gateway_secret,
             api_keys,
             access: Arc::new(access),
@@ -327,9 +329,7 @@ impl Node {
                 ended
             }
         });
-        if let Some(listener) = issuer_listener {
-            node.run("issuer", issuer::run(issuer, listener, shared.stopped.clone()));
-        }
+        node.run("issuer", issuer::listening::run(issuer, issuer_changes, shared.stopped.clone()));
         if let Some(listener) = scrapes {
             node.run("listener for metrics", scrape::run(shared.clone(), listener, shared.stopped.clone()));
         }

@@ -1,21 +1,23 @@
-//! The built-in issuer as a node runs it: where it listens, who may ask for tokens, and which service checks passwords.
+//! The built-in issuer as a node runs it: who may ask for tokens, and which service checks passwords; and where it
+//! [listens](listening).
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+pub(crate) mod listening;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
 use madang_calls::{Body, Client, ClientConfig, Directory, Origin, Policy};
-use madang_issuer::{Client as OauthClient, Issuer, Settings, Users};
+use madang_issuer::{Client as OauthClient, Settings, Users};
 use madang_model::{Grant, Login, OwnIssuer, ServiceName, System, policy};
 use madang_wire::{
     Hop,
     login::{Attempt, PATH, Person},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
 use crate::{
-    StartError, holder,
     node::with_causes,
     secrets::{Keys, Secrets},
 };
@@ -119,30 +121,4 @@ pub(crate) async fn client_secret(system: &Arc<System>, gateway: &str) -> Result
 /// A secret of the system.
 fn reveal(system: &System, name: &str) -> Result<String, String> {
     Secrets::at(&system.secrets, Keys::of_process()).reveal(name).map_err(|error| with_causes(&error))
-}
-
-/// Opens the listener that the manifest wants, if it wants one.
-pub(crate) async fn bind(system: &System) -> Result<Option<TcpListener>, StartError> {
-    let Some(address) = system.issuer.as_ref().map(|issuer| issuer.listen) else { return Ok(None) };
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(source) => Err(match holder::taken_at(address, &source) {
-            Some(taken) => StartError::PortTaken(taken),
-            None => StartError::IssuerListener { address, source },
-        }),
-    }
-}
-
-/// Serves the issuer until told to stop.
-pub(crate) async fn run(
-    issuer: Issuer,
-    listener: TcpListener,
-    shutdown: tokio_util::sync::CancellationToken,
-) -> io::Result<()> {
-    let keys = issuer.clone().run();
-    let serve = crate::http::serve_as_is::<SocketAddr, _>(listener, issuer.router(), shutdown);
-    tokio::select! {
-        ended = serve => ended,
-        () = keys => Ok(()),
-    }
 }

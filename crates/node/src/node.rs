@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    StartError,
     admin::{access::Access, audit::Audit},
     api_keys::Keys,
     by_hand::{self, HandEnvironment},
@@ -36,7 +37,8 @@ use crate::{
     gauges::Gauges,
     holder,
     isolation::{Isolation, IsolationError},
-    issuer, join,
+    issuer::{self, listening::Listening},
+    join,
     journal::Journal,
     place::Place,
     ports::KeptPorts,
@@ -88,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) certificates: Certificates,
     pub(crate) issuer: madang_issuer::Issuer,
+    pub(crate) issuer_listening: Listening,
     /// By which the gateway proves to the built-in issuer who it is.
     pub(crate) gateway_secret: String,
     pub(crate) api_keys: Keys,
@@ -357,9 +360,11 @@ impl Shared {
         let settings = issuer::settings(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
         let secret = issuer::client_secret(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
         let _applying = self.applying.lock().await;
+        let listening = self.issuer_listening.plan(&system).await?;
+        self.open(&system, self.plan(&system).await?).await?;
         self.issuer.follow(settings);
         self.identity.take_client_secret(secret);
-        self.open(&system, self.plan(&system).await?).await?;
+        self.issuer_listening.commit(listening);
         self.system.send_replace(system.clone());
         self.switchboard.declare(system.services.keys().cloned());
         let changed = difference::in_words(&before, &system);
@@ -500,6 +505,8 @@ enum Hindrance {
     Isolation(#[from] IsolationError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    Issuer(#[from] StartError),
     #[error("failed to read the secret of a client: {0}")]
     Secret(String),
 }
@@ -509,7 +516,9 @@ impl Hindrance {
     fn in_words(&self) -> String {
         let taken = match self {
             Self::Gateway(error) => holder::taken(error),
-            Self::Door(_) | Self::Isolation(_) | Self::Certificate(_) | Self::Secret(_) => None,
+            Self::Door(_) | Self::Isolation(_) | Self::Certificate(_) | Self::Issuer(_) | Self::Secret(_) => {
+                None
+            }
         };
         taken.unwrap_or_else(|| with_causes(self))
     }

@@ -88,7 +88,9 @@ impl Prepared {
     pub fn shop() -> Self {
         let shop = repository().join("shop");
         let prepared = Self::empty();
-        for manifest in ["madang.toml", "madang.monolith.toml", "madang.members.toml"] {
+        for manifest in
+            ["madang.toml", "madang.monolith.toml", "madang.members.toml", "madang.monolith.members.toml"]
+        {
             prepared.copy(&shop.join(manifest), manifest);
         }
         for service in ["users", "catalog", "orders", "payments", "storefront"] {

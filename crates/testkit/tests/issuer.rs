@@ -312,3 +312,62 @@ async fn a_session_goes_on_when_its_token_has_ended_over_a_restart_too() {
     refused(&answer, 401, "MDG-AUTH-001");
     assert!(!copied.cookies.contains_key("madang-session"), "the browser forgets it");
 }
+
+/// The issuer's listener comes, moves and goes by edits, and one that cannot be opened changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_issuer_listens_where_an_edit_says() {
+    let system =
+        Prepared::with("[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n[services.people]\nrun = false\n")
+            .start(Placement::Processes)
+            .await;
+    let [first, second] = [free_port(), free_port()];
+    let answers = async |port: u16| {
+        let mut answer = Client::new(([127, 0, 0, 1], port).into());
+        answer.send(Method::GET, "/keys", &[], String::new()).await.is_ok_and(|it| it.status == 200)
+    };
+    let becomes = async |port: u16, expected: bool| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while answers(port).await != expected {
+            assert!(Instant::now() < end, "{port} answers: {expected}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let manifest = |more: &str| {
+        let gateway = system.gateway_address().port();
+        system.write(
+            "madang.toml",
+            &format!("[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n[services.people]\nrun = false\n{more}"),
+        );
+    };
+    let rotated = system.madang(&["key", "rotate"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&rotated.stderr).into_owned();
+    assert!(!rotated.status.success() && said.contains("no issuer of its own"), "{said}");
+
+    manifest(&format!("[issuer]\nlisten = {first}\n"));
+    becomes(first, true).await;
+    // Where somebody else is nobody can be.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    manifest(&format!("[issuer]\nlisten = {}\n", taken.local_addr().unwrap().port()));
+    system.until_printed("is taken by").await;
+    assert!(answers(first).await, "it stays where it was");
+    manifest(&format!("[issuer]\nlisten = {second}\n"));
+    becomes(second, true).await;
+    becomes(first, false).await;
+
+    // A new key signs and is published, beside the one before.
+    let keys = async || {
+        let mut answer = Client::new(([127, 0, 0, 1], second).into());
+        let keys = answer.send(Method::GET, "/keys", &[], String::new()).await.unwrap().json();
+        let keys = keys["keys"].as_array().unwrap().clone();
+        keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let before = keys().await;
+    let said = system.run(&["key", "rotate"]).await;
+    let after = keys().await;
+    assert_eq!((before.len(), after.len(), &before[0]), (1, 2, &after[0]));
+    assert_eq!(said.trim(), format!("http://127.0.0.1:{second} signs with the key {} from now on", after[1]));
+    assert!(system.run(&["audit"]).await.contains("sign tokens with a new key"));
+
+    manifest("");
+    becomes(second, false).await;
+}

@@ -20,7 +20,16 @@ async fn log_in(page: &Tab, password: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_signs_up_logs_in_orders_and_logs_out() {
-    let shop = Prepared::shop().in_environment("members").start(Placement::Processes).await;
+    the_story_of_a_customer(Placement::Processes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_the_same_in_one_process() {
+    the_story_of_a_customer(Placement::Monolith).await;
+}
+
+async fn the_story_of_a_customer(placement: Placement) {
+    let shop = Prepared::shop().in_environment("members").start(placement).await;
     let chromium = Chromium::start().await;
     let page = chromium.page().await;
     let at = |path: &str| format!("http://{}{path}", shop.gateway_address());

@@ -34,6 +34,15 @@ pub struct KeyView {
     pub expires_at: Option<u64>,
 }
 
+/// A key by which the built-in issuer signs tokens from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SigningKey {
+    /// Its id, which tokens have in their head as `kid`.
+    pub kid: String,
+    /// The issuer's name.
+    pub issuer: String,
+}
+
 /// A key that was just made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewKey {

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use madang_model::format_duration;
-use madang_wire::keys::{KeySpec, KeyView, NewKey};
+use madang_wire::keys::{KeySpec, KeyView, NewKey, SigningKey};
 
 use crate::{
     args::{CreateKey, Key},
@@ -14,7 +14,7 @@ use crate::{
     units,
 };
 
-/// Makes, lists or revokes keys.
+/// Makes, lists or revokes keys, or changes the one that tokens are signed with.
 pub async fn run(client: &Client, output: &Output, key: Key) -> Result<(), Failure> {
     match key {
         Key::Create(create) => {
@@ -39,6 +39,13 @@ pub async fn run(client: &Client, output: &Output, key: Key) -> Result<(), Failu
                 return output.line("there is no API key");
             }
             output.table(&table(&keys, units::now(), &TimeZone::system()))
+        }
+        Key::Rotate => {
+            let key: SigningKey = client.make("/v1/issuer/keys").await?;
+            if output.is_json() {
+                return output.json(&key);
+            }
+            output.line(&format!("{} signs with the key {} from now on", key.issuer, key.kid))
         }
         Key::Revoke { name } => {
             let gone: KeyView = client.delete(&format!("/v1/keys/{}", segment(&name))).await?;

@@ -98,7 +98,8 @@ async fn help_says_what_there_is() {
                                stopped
                   start        Start a unit that was stopped, and wait until its instances are ready
                   token        Print a token by which a program that you start yourself joins a service
-                  key          Make, list and revoke the API keys by which programs outside speak to the gateway
+                  key          Make, list and revoke the API keys by which programs outside speak to the gateway,
+                               and change the issuer's key
                   env          Print the environment in which to run a unit yourself, or run a command in it
                   wait         Wait until every unit is ready, also of a system that is yet to be started, or until
                                the system is gone

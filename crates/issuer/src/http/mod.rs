@@ -1,6 +1,7 @@
 //! The endpoints, and what holds for all of them.
 
 mod authorize;
+mod cors;
 mod discovery;
 mod login;
 mod logout;
@@ -25,16 +26,18 @@ use crate::{Issuer, Settings, pages};
 const LARGEST: usize = 32 * 1024;
 
 pub(crate) fn router(issuer: Issuer) -> Router {
-    Router::new()
+    let for_programs = Router::new()
         .route("/.well-known/openid-configuration", get(discovery::document))
         .route("/.well-known/oauth-authorization-server", get(discovery::document))
         .route("/keys", get(discovery::keys))
-        .route("/authorize", get(authorize::by_link).post(authorize::by_form))
-        .route("/login", post(login::log_in))
         .route("/token", post(token::token))
         .route("/revoke", post(revoke::revoke))
-        .route("/introspect", post(revoke::introspect))
         .route("/userinfo", get(userinfo::userinfo).post(userinfo::userinfo))
+        .route_layer(middleware::from_fn(cors::cors));
+    for_programs
+        .route("/authorize", get(authorize::by_link).post(authorize::by_form))
+        .route("/login", post(login::log_in))
+        .route("/introspect", post(revoke::introspect))
         .route("/logout", get(logout::by_link).post(logout::by_form))
         .route("/style.css", get(style))
         .layer(DefaultBodyLimit::max(LARGEST))

@@ -295,3 +295,41 @@ async fn a_log_out_ends_what_followed_and_leads_back() {
     let next = next.json();
     assert_eq!(stage.refresh(next["refresh_token"].as_str().unwrap()).await.json()["error"], "invalid_grant");
 }
+
+/// What a browser lets a program in a page of this origin do and read.
+#[tokio::test]
+async fn programs_in_pages_ask_where_the_manifest_names_their_origin() {
+    let stage = Stage::start().await;
+    let (own, evil) = ("https://app.example", "https://evil.example");
+    let allow = "access-control-allow-origin";
+    for path in ["/token", "/revoke", "/userinfo", "/keys", "/.well-known/openid-configuration"] {
+        let ask = |origin: &'static str| [("origin", origin), ("access-control-request-method", "POST")];
+        let asked = stage.send(Method::OPTIONS, path, &ask(own), "").await;
+        assert_eq!((asked.status.as_u16(), asked.header(allow)), (204, own), "{path}");
+        assert_eq!(asked.header("access-control-allow-headers"), "authorization, content-type");
+        let foreign = stage.send(Method::OPTIONS, path, &ask(evil), "").await;
+        assert_eq!(
+            (foreign.header(allow), foreign.header("access-control-allow-methods")),
+            ("", ""),
+            "{path}"
+        );
+        for (origin, allowed) in
+            [(own, own), (evil, ""), ("null", ""), ("https://app.example.evil.example", "")]
+        {
+            let method =
+                if path.starts_with("/token") || path == "/revoke" { Method::POST } else { Method::GET };
+            let answer = stage.send(method, path, &[("origin", origin)], "").await;
+            assert_eq!(answer.header(allow), allowed, "{path} for {origin}: also where it is refused");
+            assert!(answer.header("vary").contains("Origin"), "{path}");
+            assert_eq!(
+                answer.header("access-control-allow-credentials"),
+                "",
+                "nobody is known by a cookie here"
+            );
+        }
+    }
+    for path in ["/authorize", "/login", "/logout", "/introspect"] {
+        let answer = stage.send(Method::GET, path, &[("origin", own)], "").await;
+        assert_eq!(answer.header(allow), "", "{path} is not for programs in pages");
+    }
+}

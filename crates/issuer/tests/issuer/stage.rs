@@ -79,6 +79,7 @@ fn settings() -> Settings {
         url: None,
         users: Some("users".parse().unwrap()),
         lifetime: OwnIssuer::LIFETIME,
+        origins: words(&["https://app.example"]),
         clients: BTreeMap::new(),
     };
     let clients = [

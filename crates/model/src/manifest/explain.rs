@@ -257,13 +257,18 @@ impl List {
     }
 
     fn issuer(&mut self, issuer: Option<&RawIssuerOptions>) {
-        let Some(RawIssuerOptions { listen, url, users, lifetime, clients, .. }) = issuer else { return };
+        let Some(RawIssuerOptions { listen, url, users, lifetime, origins, clients, .. }) = issuer else {
+            return;
+        };
         let key = |key: &str| format!("issuer.{key}");
         self.or_default(key("listen"), listen.as_ref(), quoted, quoted(&OwnIssuer::LISTEN));
         self.option(key("url"), url.as_ref(), quoted);
         self.option(key("users"), users.as_ref(), quoted);
         let time = |time: &Duration| quoted(&format_duration(*time));
         self.or_default(key("lifetime"), lifetime.as_ref(), time, time(&OwnIssuer::LIFETIME));
+        for origin in origins {
+            self.given(key("origins"), &origin.spot, quoted(&origin.value));
+        }
         for client in clients {
             let key = |key: &str| format!("issuer.clients.{}.{key}", client.name.value);
             if let Some(at) = &client.secret {

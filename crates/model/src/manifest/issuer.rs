@@ -19,6 +19,7 @@ pub(super) struct RawIssuerOptions {
     pub url: Option<At<Url>>,
     pub users: Option<At<ServiceName>>,
     pub lifetime: Option<At<Duration>>,
+    pub origins: Vec<At<String>>,
     pub clients: Vec<RawClient>,
 }
 
@@ -57,6 +58,7 @@ impl RawIssuerOptions {
             url: node.get("url").and_then(|node| at(node, text(node)?.value.parse().ok()?)),
             users: node.get("users").and_then(|node| at(node, text(node)?.value.parse().ok()?)),
             lifetime: node.get("lifetime").and_then(duration),
+            origins: node.get("origins").map(texts).unwrap_or_default(),
             clients: clients.iter().map(RawClient::of).collect(),
         }
     }
@@ -67,6 +69,7 @@ impl RawIssuerOptions {
             url: self.url.as_ref().map(|at| at.value.clone()),
             users: self.users.as_ref().map(|at| at.value.clone()),
             lifetime: self.lifetime.as_ref().map_or(OwnIssuer::LIFETIME, |at| at.value),
+            origins: self.origins.iter().map(|at| at.value.clone()).collect(),
             clients: self.clients.iter().map(|it| (it.name.value.clone(), it.in_force())).collect(),
         }
     }

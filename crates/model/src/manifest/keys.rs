@@ -330,7 +330,7 @@ pub(super) static OWN_ISSUER: Table = Table {
         key(
             "listen",
             Shape::AnyOf(&[Shape::Whole(0, 65_535), Shape::Text(Format::Loopback)]),
-            "Where it listens, on loopback alone: a port on 127.0.0.1, or an address with a port. Default 127.0.0.1:3010. Read when a node starts.",
+            "Where it listens, on loopback alone: a port on 127.0.0.1, or an address with a port. Default 127.0.0.1:3010.",
         ),
         key(
             "url",
@@ -343,6 +343,11 @@ pub(super) static OWN_ISSUER: Table = Table {
             "The service that knows people and their passwords: it answers POST /madang/login.",
         ),
         key("lifetime", TIMEOUT, "How long a token is good. Default 10m."),
+        key(
+            "origins",
+            Shape::List(&Shape::Text(Format::Origin)),
+            "The origins of pages whose programs ask for tokens themselves, as \"https://app.example\". Default: none.",
+        ),
         key(
             "clients",
             Shape::Map(Format::Name, &Shape::Table(&OAUTH_CLIENT)),

@@ -103,6 +103,7 @@ fn in_words(method: &Method, path: &str) -> String {
         ("POST", ["tokens"]) => "make a token".to_owned(),
         ("POST", ["requests"]) => "send a request through the gateway".to_owned(),
         ("POST", ["keys"]) => "make an API key".to_owned(),
+        ("POST", ["issuer", "keys"]) => "sign tokens with a new key".to_owned(),
         ("DELETE", ["keys", name]) => format!("revoke the API key {name}"),
         ("POST", ["faults"]) => "add a fault".to_owned(),
         ("DELETE", ["faults"]) => "remove every fault".to_owned(),
@@ -162,6 +163,7 @@ mod tests {
         assert_eq!(said(Method::POST, "/v1/units/users/stop"), "stop users");
         assert_eq!(said(Method::POST, "/v1/down"), "stop the system");
         assert_eq!(said(Method::DELETE, "/v1/keys/ci"), "revoke the API key ci");
+        assert_eq!(said(Method::POST, "/v1/issuer/keys"), "sign tokens with a new key");
         assert_eq!(said(Method::DELETE, "/v1/faults/f3"), "remove the fault f3");
         assert_eq!(said(Method::PUT, "/v1/anything/new"), "put anything new");
     }

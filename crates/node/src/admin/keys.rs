@@ -1,4 +1,4 @@
-//! Making, listing and revoking API keys.
+//! Making, listing and revoking API keys, and changing the one that the built-in issuer signs with.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use http::StatusCode;
 use madang_model::{ServiceName, manifest, nearest, parse_duration};
 use madang_wire::{
     Code, Problem,
-    keys::{KeySpec, KeyView, NewKey},
+    keys::{KeySpec, KeyView, NewKey, SigningKey},
 };
 
 use super::{Answer, Shared, unread};
@@ -66,6 +66,19 @@ pub(super) async fn revoke(
         };
         Problem::new(Code::UNKNOWN_NAME).detail(detail).into()
     })
+}
+
+/// Has the built-in issuer sign with a new key from now on. Tokens that were signed before stay good to their end.
+#[utoipa::path(post, path = "/v1/issuer/keys",
+    responses((status = 201, body = SigningKey), (status = 404, body = Problem)))]
+pub(super) async fn rotate(State(node): State<Arc<Shared>>) -> Answer<(StatusCode, Json<SigningKey>)> {
+    let Some(issuer) = node.system.borrow().issuer.as_ref().map(|issuer| issuer.name()) else {
+        let detail = "this system has no issuer of its own: the manifest has no [issuer]";
+        return Err(Problem::new(Code::UNKNOWN_NAME).detail(detail).into());
+    };
+    let kid = node.issuer.rotate().await;
+    let kid = kid.map_err(|error| Problem::new(Code::INTERNAL).detail(with_causes(&error)))?;
+    Ok((StatusCode::CREATED, Json(SigningKey { kid, issuer })))
 }
 
 /// What was asked for, if there can be such a key.

@@ -58,6 +58,7 @@ listen = 4910
 url = "https://b.example"
 users = "a"
 lifetime = "1m"
+origins = ["https://app.example"]
 
 [issuer.clients.c]
 redirects = ["https://c.example/"]
