@@ -13,6 +13,7 @@ use super::{
     expression::{Compiled, Scope, Unreadable},
     value,
 };
+use crate::path;
 
 /// What a call asks for.
 pub(super) struct Address {
@@ -120,10 +121,14 @@ impl Address {
 /// A value as one segment of a path, or a part of one: it leads nowhere else.
 fn segment(value: &Value) -> Result<String, String> {
     let text = plain(value).ok_or("what stands in the path is not a text, a number or a boolean")?;
-    match text.as_str() {
-        "" => Err("what stands in the path is empty".to_owned()),
-        "." | ".." => Err("what stands in the path would lead elsewhere".to_owned()),
-        text => Ok(escaped(text)),
+    if text.is_empty() {
+        return Err("what stands in the path is empty".to_owned());
+    }
+    let segment = escaped(&text);
+    // What no client may ask for, since services read it in several ways, is not asked for on behalf of one either.
+    match path::normalise(&format!("/{segment}")) {
+        Ok(normal) if normal[1..] == segment => Ok(segment),
+        _ => Err("what stands in the path would lead elsewhere".to_owned()),
     }
 }
 
@@ -149,4 +154,22 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_leads_nowhere_else() {
+        let of = |text: &str| segment(&value::text(text)).ok();
+        for (text, expected) in
+            [("7", "7"), ("a b;c", "a%20b%3Bc"), ("ü", "%C3%BC"), ("...", "..."), ("%2f", "%252f")]
+        {
+            assert_eq!(of(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", ".", "..", "a/b", "../admin", "a\\b", "..;x", "a\0", "a\r\nhost: b"] {
+            assert_eq!(of(text), None, "{text:?}");
+        }
+    }
 }

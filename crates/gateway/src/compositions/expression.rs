@@ -89,6 +89,10 @@ const DEPTH: usize = 24;
 /// calls itself, on the stack of a worker.
 const TREE: usize = 100;
 
+/// How many loops (`map`, `filter` and their like) may be in each other: each takes the time of those in it once for each
+/// item.
+const LOOPS: usize = 3;
+
 /// The stack of the parser, in bytes: of the deepest that is let through it takes a tenth, without optimisation.
 const STACK: usize = 64 << 20;
 
@@ -147,6 +151,10 @@ fn free<'a>(
         Expr::Comprehension(all) => {
             let outside = each(&all.iter_range) && each(&all.accu_init);
             let before = bound.len();
+            // Each loop around this one binds two names at least.
+            if before >= 2 * LOOPS {
+                return false;
+            }
             bound.extend([all.iter_var.as_str(), all.accu_var.as_str()]);
             bound.extend(all.iter_var2.as_deref());
             let mut inside = [&all.loop_cond, &all.loop_step, &all.result].into_iter();
@@ -197,6 +205,9 @@ mod tests {
         for text in ["({[({[({[1]})]})]})", "a ? b : c ? d : e", "!!!!a", "1 - -1"].map(str::to_owned) {
             assert_eq!(too_deep(&text), None, "{text}");
         }
+        let loops = |count: usize| format!("{}a{}", "a.map(b, ".repeat(count), ")".repeat(count));
+        assert!(Compiled::parse(&loops(LOOPS)).is_ok());
+        assert_eq!(Compiled::parse(&loops(LOOPS + 1)).err().unwrap().why, DEEP);
         let deepest = format!("{}1{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
         let parsed = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
             Compiled::parse(&deepest).map(|compiled| compiled.evaluate(&Scope::new()).is_ok()).ok()
