@@ -11,18 +11,21 @@ use anyhow::{Context, Result};
 
 use crate::command::{self, program, root};
 
-/// The folder of the lists, and of the programs that use what is on them.
-const LISTS: &str = "crates/testkit/tests/programs/otel";
+/// The folders of the lists, and of the programs that use what is on them.
+const OTEL: &str = "crates/testkit/tests/programs/otel";
+const CACHE: &str = "crates/gateway/tests/programs/cache";
 
 /// Makes sure that what each list names is in the target folder.
 pub fn install() -> Result<()> {
     let target = command::target()?.join("libraries");
-    of_list("package.json", &target.join("node"), |folder| {
+    let npm = |folder: &Path| {
         let mut npm = program("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix"]).arg(folder);
         npm
-    })?;
-    of_list("requirements.txt", &target.join("python"), |folder| {
+    };
+    of_list((OTEL, "package.json"), &target.join("node"), npm)?;
+    of_list((CACHE, "package.json"), &target.join("cache"), npm)?;
+    of_list((OTEL, "requirements.txt"), &target.join("python"), |folder| {
         let mut pip = program("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]);
         pip.arg(folder).arg("--requirement").arg(folder.join("requirements.txt"));
@@ -30,8 +33,8 @@ pub fn install() -> Result<()> {
     })
 }
 
-fn of_list(list: &str, folder: &Path, install: impl Fn(&Path) -> Command) -> Result<()> {
-    let wanted = root().join(LISTS).join(list);
+fn of_list((lists, list): (&str, &str), folder: &Path, install: impl Fn(&Path) -> Command) -> Result<()> {
+    let wanted = root().join(lists).join(list);
     let wanted =
         fs::read_to_string(&wanted).with_context(|| format!("failed to read {}", wanted.display()))?;
     // Written last, so that what is there is whole.
@@ -39,7 +42,7 @@ fn of_list(list: &str, folder: &Path, install: impl Fn(&Path) -> Command) -> Res
     if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    eprintln!("installing what {LISTS}/{list} names");
+    eprintln!("installing what {lists}/{list} names");
     fs::create_dir_all(folder)?;
     fs::write(folder.join(list), &wanted)?;
     command::run(&mut install(folder))?;

@@ -44,6 +44,9 @@ const PROGRAMS: &[&str] = &[
 /// The packages whose tests run those programs.
 const END_TO_END: &[&str] = &["madang-cli", "madang-testkit"];
 
+/// The packages whose tests run programs that use libraries of other languages.
+const WITH_LIBRARIES: &[&str] = &["madang-cli", "madang-gateway", "madang-testkit"];
+
 /// Options of `cargo xtask test`.
 #[derive(Args)]
 pub struct Options {
@@ -58,6 +61,8 @@ pub fn run(options: &Options) -> Result<()> {
     let packages = packages(&options.arguments);
     if packages.is_empty() || packages.iter().any(|package| END_TO_END.contains(package)) {
         build_programs()?;
+    }
+    if packages.is_empty() || packages.iter().any(|package| WITH_LIBRARIES.contains(package)) {
         libraries::install()?;
     }
     let (count, success) = test(&options.arguments, packages.is_empty())?;

@@ -10,13 +10,13 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, request::Parts};
 use madang_model::ServiceName;
-use madang_wire::{Code, Hop, RequestRecord};
+use madang_wire::{CacheUse, Code, Hop, RequestRecord};
 use tokio::time::Instant;
 use tower::Service;
 
 use crate::{
-    Body, CallError, Context, Counters, Lane, Policy, exchange::Exchange, ledger::Ledger, pool::Pool,
-    random::Random, stack::stack, timer::Timer,
+    Body, CallError, Context, Counters, Lane, Policy, Renewal, exchange::Exchange, ledger::Ledger,
+    pool::Pool, random::Random, stack::stack, timer::Timer,
 };
 
 /// How a [`Client`] is set up.
@@ -139,6 +139,32 @@ impl Client {
         let exchange = Exchange::new(worker, lane.clone(), policy.clone(), context, head, body);
         let _ = exchange.switch.set(protocol);
         Calling { answer: stack().call(exchange.clone().first()), exchange }
+    }
+
+    /// The same for a cache, whose part in it the record tells.
+    pub fn call_for_cache(
+        &self,
+        context: Context,
+        lane: &Arc<Lane>,
+        policy: &Arc<Policy>,
+        (head, body): (Parts, Body),
+        renewal: Renewal,
+    ) -> Calling<impl Future<Output = Result<Response<Body>, CallError>> + Send + use<>> {
+        let exchange = Exchange::new(self.worker.clone(), lane.clone(), policy.clone(), context, head, body);
+        let _ = exchange.renewal.set(renewal);
+        Calling { answer: stack().call(exchange.clone().first()), exchange }
+    }
+
+    /// Leaves a record of a request that a cache answered.
+    pub fn record_cached(
+        &self,
+        context: &Context,
+        lane: &Lane,
+        (method, status): (&Method, u16),
+        cache: CacheUse,
+        started: Instant,
+    ) {
+        self.worker.ledger.enter_cached(context, lane, (method, status), cache, started);
     }
 
     /// Leaves a record of a request that was answered here with a problem and led to no call.

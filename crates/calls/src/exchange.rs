@@ -15,7 +15,7 @@ use madang_wire::Fallback;
 use tokio::time::Instant;
 
 use crate::{
-    Body, CallError, Context, Form, Lane, Policy, Upstream,
+    Body, CallError, Context, Form, Lane, Policy, Renewal, Upstream,
     client::Worker,
     context::{DAY, later},
     endpoint::Endpoint,
@@ -74,6 +74,8 @@ pub(crate) struct Exchange {
     pub(crate) trail: Trail,
     /// What the connection is to speak once this is answered, if the request asks for it.
     pub(crate) switch: OnceLock<HeaderValue>,
+    /// What the cache has that asks, if one does.
+    pub(crate) renewal: OnceLock<Renewal>,
 }
 
 /// The fields of the request.
@@ -148,6 +150,7 @@ impl Exchange {
             started,
             trail,
             switch: OnceLock::new(),
+            renewal: OnceLock::new(),
         })
     }
 

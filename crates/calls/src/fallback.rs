@@ -136,7 +136,7 @@ impl Net {
         let Some((kind, mut response)) = self.stand_in() else { return };
         let marker = match kind {
             Fallback::Static => "static",
-            Fallback::LastGood => "last-good",
+            Fallback::LastGood | Fallback::Stale => "last-good",
         };
         response.headers_mut().insert(FALLBACK, HeaderValue::from_static(marker));
         let failure = std::mem::replace(answer, Ok(response));

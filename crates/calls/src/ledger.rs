@@ -8,10 +8,10 @@ use std::{
 
 use http::{HeaderValue, Method, StatusCode};
 use madang_model::ServiceName;
-use madang_wire::{Code, Fallback, Hop, RequestRecord, SpanId, TraceId, grpc_failed};
+use madang_wire::{CacheUse, Code, Fallback, Hop, RequestRecord, SpanId, TraceId, grpc_failed};
 use tokio::time::Instant;
 
-use crate::{Context, Counters, Upstream, endpoint::Endpoint, exchange::Exchange};
+use crate::{Context, Counters, Lane, Upstream, endpoint::Endpoint, exchange::Exchange};
 
 /// Records and counters of one client.
 pub(crate) struct Ledger {
@@ -45,6 +45,7 @@ struct Entry {
     code: Option<&'static str>,
     fault: Option<Arc<str>>,
     fallback: Option<Fallback>,
+    cache: Option<CacheUse>,
     attempts: u32,
     duration_us: u64,
     upstream_us: u64,
@@ -74,6 +75,14 @@ impl Ledger {
         let answered = status != 0 && code.is_none();
         let elapsed = || exchange.started.elapsed().as_micros() as u64;
         let duration_us = if answered { trail.answered_us() } else { elapsed() };
+        let renewal = exchange.renewal.get();
+        let cache = renewal.map(|renewal| renewal.used(status));
+        let stale = cache == Some(CacheUse::Stale);
+        // What the client gets, in place of what the service said to the cache.
+        let given = match (renewal, cache) {
+            (Some(renewal), Some(CacheUse::Stale | CacheUse::Revalidated)) => renewal.status,
+            _ => status,
+        };
         let asked = || trail.answering().cloned().or_else(|| exchange.upstream().numbered(trail.endpoint()?));
         let entry = Entry {
             service: Some(exchange.upstream().name().clone()),
@@ -83,14 +92,15 @@ impl Ledger {
             grpc_status: grpc,
             code,
             fault: trail.fault(),
-            fallback: fallen.map(|fallen| fallen.to),
+            fallback: fallen.map(|fallen| fallen.to).or(stale.then_some(Fallback::Stale)),
+            cache,
             attempts: trail.attempts(),
             duration_us,
             upstream_us: trail.upstream_us(),
             parked_us: trail.parked_us(),
             // The span that the service saw as its parent, if the call got that far.
             span_id: Some(trail.span()).filter(|span| *span != 0).unwrap_or(exchange.context.trace.span_id),
-            ..Entry::new(&exchange.context, &exchange.method, status, exchange.started)
+            ..Entry::new(&exchange.context, &exchange.method, given, exchange.started)
         };
         let mut pages = self.pages();
         let key = Arc::as_ptr(exchange.upstream()) as usize;
@@ -116,6 +126,24 @@ impl Ledger {
     pub(crate) fn enter_served(&self, context: &Context, method: &Method, status: StatusCode, at: Instant) {
         let duration_us = at.elapsed().as_micros() as u64;
         let entry = Entry { duration_us, ..Entry::new(context, method, status.as_u16(), at) };
+        self.push(&mut self.pages(), entry);
+    }
+
+    /// Enters a request that a cache answered.
+    pub(crate) fn enter_cached(
+        &self,
+        context: &Context,
+        lane: &Lane,
+        (method, status): (&Method, u16),
+        cache: CacheUse,
+        started: Instant,
+    ) {
+        let entry = Entry {
+            service: Some(lane.upstream.name().clone()),
+            cache: Some(cache),
+            duration_us: started.elapsed().as_micros() as u64,
+            ..Entry::new(context, method, status, started)
+        };
         self.push(&mut self.pages(), entry);
     }
 
@@ -172,6 +200,7 @@ impl Ledger {
             code: entry.code.map(|code| names.share(code)),
             fault: entry.fault,
             fallback: entry.fallback,
+            cache: entry.cache,
             attempts: entry.attempts,
             duration_us: entry.duration_us,
             upstream_us: entry.upstream_us,
@@ -241,6 +270,7 @@ impl Entry {
             code: None,
             fault: None,
             fallback: None,
+            cache: None,
             attempts: 0,
             duration_us: 0,
             upstream_us: 0,

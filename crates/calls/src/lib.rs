@@ -79,6 +79,7 @@ mod park;
 mod pool;
 mod random;
 mod record;
+mod renewal;
 mod retry;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -110,6 +111,7 @@ pub use grpc::grpc_timeout;
 pub use lane::{Lane, Origin};
 pub use local::LocalService;
 pub use madang_model::Policy;
+pub use renewal::Renewal;
 #[cfg(feature = "tls")]
 pub use tls::{Trust, TrustError};
 pub use trace::{TraceContext, new_span_id};

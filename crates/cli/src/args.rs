@@ -139,6 +139,9 @@ gets a port of its own and no traffic.")]
     Wait(Wait),
     /// List the routes of the gateway in the order of precedence.
     Routes(Which),
+    /// Show or forget what the gateway keeps of answers.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Make calls fail on purpose, for a while.
     #[command(subcommand)]
     Fault(Fault),
@@ -445,6 +448,40 @@ pub enum Policy {
         #[arg(long, value_name = "PATH")]
         route: Option<String>,
     },
+}
+
+/// `madang cache`.
+#[derive(Debug, Subcommand)]
+pub enum Cache {
+    /// Show what is kept of each route, and how often that was of use.
+    Show,
+    /// Forget answers: whoever asks next asks the service.
+    Purge(Purge),
+}
+
+/// `madang cache purge`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  madang cache purge /products/7       what was asked for at this path, with any query
+  madang cache purge \"/products/**\"   the same, of all paths below it
+  madang cache purge --tag catalogue   what the route or the answer (in Cache-Groups) is tagged with")]
+#[group(required = true, multiple = false)]
+pub struct Purge {
+    /// A path, as clients ask for it; with `/**` at its end all below it too.
+    pub path: Option<String>,
+    /// The path of a route, as the manifest writes it.
+    #[arg(long, value_name = "PATH")]
+    pub route: Option<String>,
+    /// A service.
+    #[arg(long)]
+    pub service: Option<ServiceName>,
+    /// A tag.
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Everything.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `madang fault`.

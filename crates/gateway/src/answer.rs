@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
     Blind(#[from] Blind),
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    #[error("the request takes only what is kept, and nothing is")]
+    NotKept,
     #[error("the routes for this path take {}", list(.0))]
     Method(Vec<Method>),
     #[error(transparent)]
@@ -90,6 +92,7 @@ impl Refusal {
             Self::TooMany(_) => Code::RATE_LIMITED,
             Self::Blind(_) => Code::LIMIT_NOT_COUNTED,
             Self::TooLarge(_) => Code::BODY_TOO_LARGE,
+            Self::NotKept => Code::NOT_CACHED,
             Self::Method(_) => Code::METHOD_NOT_ALLOWED,
             Self::Denied(denied) => denied.code(),
             Self::Call(error) => error.code(),

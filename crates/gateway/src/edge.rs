@@ -1,14 +1,17 @@
 //! One request, from its head to the head of its answer.
 
+mod cached;
+
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
 use arc_swap::Guard;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use madang_calls::{Body, CallError, Calling, Client, Context, Deadline, grpc_timeout};
 use madang_model::policy::Priority;
 use madang_wire::headers;
 
+use self::cached::{Kept, asked_for};
 use crate::{
     answer::{Asker, Refusal},
     auth::{
@@ -17,6 +20,7 @@ use crate::{
         keyring::Waiting,
         sealed::Sealed,
     },
+    cache::{Ask, Errand},
     connection::{AnswerBody, Connection, InFlight},
     grpc_web::Web,
     inspect,
@@ -55,6 +59,8 @@ enum Stop {
     Waits(Arc<Destination>, Pause),
     /// It is for the gateway itself, on somebody's way in or out.
     Visits(Box<Visit>),
+    /// It is the cache's concern.
+    Kept(Kept, Arc<Destination>),
 }
 
 /// A request that waits until it is known who it is for.
@@ -86,7 +92,9 @@ enum Outcome<C> {
     /// It is to become a tunnel.
     Switches(Box<Switching>),
     Visits(Box<(Visit, Context)>),
-    Refused(Box<(Refusal, Context)>),
+    /// The service is asked for the cache.
+    Asks(Box<(Box<Ask>, Errand)>),
+    Answered(Box<(Response<Body>, Context)>),
 }
 
 /// A call under way.
@@ -121,7 +129,13 @@ pub(crate) fn answer(
             None => Outcome::Calls(asked.call(&destination, passage.as_deref())),
             Some(switch) => Outcome::Switches(asked.switching(switch, destination)),
         },
-        Err(Stop::Refused(refusal)) => Outcome::Refused(Box::new((refusal, asked.context))),
+        Err(Stop::Refused(refusal)) => {
+            Outcome::Answered(Box::new((refusal.answer(asker, &asked.context), asked.context)))
+        }
+        Err(Stop::Kept(Kept::Answers(answer), _)) => Outcome::Answered(Box::new((*answer, asked.context))),
+        Err(Stop::Kept(Kept::Asks(ask), destination)) => {
+            Outcome::Asks(Box::new((ask, asked.errand(destination, passage.as_deref()))))
+        }
         Err(Stop::Waits(destination, pause)) => Outcome::Waits(Box::new(asked.pending(destination, pause))),
         Err(Stop::Visits(visit)) => Outcome::Visits(Box::new((*visit, asked.context))),
     };
@@ -146,14 +160,10 @@ pub(crate) fn answer(
             Outcome::Waits(pending) => Box::pin(pending.answer(asker, &in_flight)).await,
             Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight, passage)).await,
             Outcome::Visits(visit) => Box::pin(visited(*visit, asker)).await,
-            Outcome::Refused(refused) => {
-                let (refusal, context) = *refused;
-                let answer = refusal.answer(asker, &context);
-                let answer = match passage {
-                    Some(passage) => passage.finish(answer, &context),
-                    None => answer,
-                };
-                (answer, context.request_id.0)
+            Outcome::Asks(asks) => Box::pin(asked_for(*asks, passage, asker)).await,
+            Outcome::Answered(answered) => {
+                let (answer, context) = *answered;
+                (Passage::finished(passage, answer, asker, &context).await, context.request_id.0)
             }
         };
         if let Some(web) = web {
@@ -175,8 +185,11 @@ fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destin
     asked.identify(&destination)?; // after the route, which says whether it asks for whom the request is
     asked.keep_session(&destination); // before anything is passed on or copied
     asked.pass()?; // after identity, so that a rate limit can be per principal; a refusal here costs no upstream
-    // cache: after both, so that a hit is still authorised and counted
-    Ok(destination) // breaker, retries, balance, faults, time limits: the layers of the call that follows
+    // After both, so that a hit is still authorised and counted.
+    match asked.find(&destination) {
+        Some(kept) => Err(Stop::Kept(kept, destination)),
+        None => Ok(destination), // breaker, retries, balance, faults, time limits: the layers of the call that follows
+    }
 }
 
 impl<'a> Asked<'a> {
@@ -340,8 +353,14 @@ impl<'a> Asked<'a> {
     }
 
     fn call(self, destination: &Destination, passage: Option<&Passage>) -> Calling<impl Answering + use<>> {
-        let (head, body) = self.request.into_parts();
         let Destination { lane, policy, .. } = destination;
+        let (client, context, head, body) = self.sent(passage);
+        client.call_in(context, lane, policy, head, body)
+    }
+
+    /// The request as it goes on.
+    fn sent(self, passage: Option<&Passage>) -> (&'a Client, Context, Parts, Body) {
+        let (head, body) = self.request.into_parts();
         let mut body = match self.web {
             None => Body::incoming(body),
             Some(web) => web.request(Body::incoming(body)),
@@ -350,7 +369,7 @@ impl<'a> Asked<'a> {
             let mirror_client = || self.connection.worker.mirror_client();
             body = passage.send(mirror_client, &self.context, &head, body);
         }
-        self.client.call_in(self.context, lane, policy, head, body)
+        (self.client, self.context, head, body)
     }
 
     fn switching(self, switch: Box<Switch>, destination: Arc<Destination>) -> Box<Switching> {
@@ -419,12 +438,23 @@ impl Pending {
             Some(denied) => Err(asked.refuse(denied)),
             None => asked.pass(),
         };
+        let kept = match passed {
+            Err(refusal) => Some(Kept::Answers(Box::new(refusal.answer(asker, &asked.context)))),
+            Ok(()) => asked.find(&destination),
+        };
         let passage = asked.passage.take();
-        if let Err(refusal) = passed {
-            let answer =
-                Passage::finished(passage, refusal.answer(asker, &asked.context), asker, &asked.context)
-                    .await;
-            return (told(answer, fields), asked.context.request_id.0);
+        if let Some(kept) = kept {
+            let (answer, request_id) = match kept {
+                Kept::Asks(ask) => {
+                    let errand = asked.errand(destination, passage.as_deref());
+                    asked_for((ask, errand), passage, asker).await
+                }
+                Kept::Answers(answer) => {
+                    let answer = Passage::finished(passage, *answer, asker, &asked.context).await;
+                    (answer, asked.context.request_id.0)
+                }
+            };
+            return (told(answer, fields), request_id);
         }
         if let Some(switch) = switch {
             let (response, request_id) =

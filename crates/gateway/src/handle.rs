@@ -9,7 +9,7 @@ use madang_wire::{RequestRecord, admin::RouteView};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::{
-    Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Snapshot, Stats,
+    CacheStats, Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Purge, Snapshot, Stats,
     acceptor::Opened, listeners::Listeners, policies::Kept, worker::Worker,
 };
 
@@ -98,6 +98,17 @@ impl Handle {
     /// Waits until another snapshot is in force.
     pub(crate) async fn changed(&self) {
         self.shared.applied.notified().await;
+    }
+
+    /// What the cache did over each route that has one; and how many bytes all that is kept takes, of how many.
+    pub fn cache(&self) -> (Vec<CacheStats>, u64, u64) {
+        let Some(store) = self.kept().answers() else { return (Vec::new(), 0, 0) };
+        (store.stats(), store.used(), store.capacity())
+    }
+
+    /// Forgets what is kept of answers; says how many that were.
+    pub fn purge(&self, purge: &Purge) -> u64 {
+        self.kept().answers().map_or(0, |store| store.purge(purge))
     }
 
     pub(crate) fn kept(&self) -> Arc<Kept> {

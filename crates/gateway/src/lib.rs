@@ -11,10 +11,12 @@
 //! own listener proves who it is, and clients who they are.
 //! `compositions` are services of the gateway's own, which answer from several others.
 //! `fuzzing` is what must hold for whatever comes; it is there for tests only.
+//! `cache` keeps answers for whoever asks the same.
 
 mod acceptor;
 mod answer;
 mod auth;
+mod cache;
 mod compositions;
 mod config;
 mod connection;
@@ -43,6 +45,7 @@ mod unread;
 mod worker;
 
 pub use auth::{ApiKey, Identity, IdentityCounts, KeySource};
+pub use cache::{CacheStats, Purge};
 pub use compositions::check;
 pub use config::Config;
 pub use error::Error;

@@ -187,6 +187,7 @@ impl Snapshot {
     /// It is in force: whoever is to be verified is, by keys that are fetched from now on.
     pub(crate) fn is_in_force(&self) {
         self.identity.follow(self.gatekeeper.clone());
+        self.kept.is_in_force();
         for (name, service) in &self.compositions {
             self.directory.host(name.clone(), service.clone());
         }

@@ -138,6 +138,8 @@ pub struct Gateway {
     pub policy: Limits,
     /// What it does itself unless a service or route says otherwise.
     pub edge: EdgeRules,
+    /// How much memory kept answers may take, in bytes.
+    pub cache_size: u64,
     /// Who can say who a client is; without it nobody is asked.
     pub auth: Option<Auth>,
     /// How it speaks TLS; it speaks plain HTTP if absent.

@@ -20,6 +20,7 @@ use madang_wire::{
         SystemView, TargetView, TokenView, TrafficView,
     },
     audit::AuditEntry,
+    cache::{CacheView, CachedRoute, PurgeSpec, Purged},
     dashboard::{LoginView, TryAnswer, TryRequest},
     keys::{KeySpec, KeyView, NewKey, SigningKey},
     log::{LogLevel, LogLine, LogSource},
@@ -44,6 +45,7 @@ use crate::{
 
 pub(crate) mod access;
 pub(crate) mod audit;
+mod cache;
 mod events;
 mod explore;
 mod guard;
@@ -87,6 +89,8 @@ type Answer<T> = Result<T, Failure>;
         missing::telemetry,
         scrape::metrics,
         why::get,
+        cache::view,
+        cache::purge,
         faults::list,
         faults::add,
         faults::remove,
@@ -146,6 +150,10 @@ type Answer<T> = Result<T, Failure>;
         InstanceSeries,
         ExternalMetric,
         TelemetryView,
+        CacheView,
+        CachedRoute,
+        PurgeSpec,
+        Purged,
         FaultSpec,
         FaultView,
         ForwardView,
@@ -215,6 +223,8 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v1/telemetry", get(missing::telemetry))
         .route("/metrics", get(scrape::metrics))
         .route("/v1/why/{id}", get(why::get))
+        .route("/v1/cache", get(cache::view))
+        .route("/v1/cache/purge", post(cache::purge))
         .route("/v1/faults", get(faults::list).post(faults::add).delete(faults::remove_all))
         .route("/v1/faults/{id}", delete(faults::remove))
         .route("/v1/keys", get(keys::list).post(keys::create))

@@ -9,7 +9,7 @@ use axum::{
     routing::get,
 };
 use http::header;
-use madang_telemetry::{Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
+use madang_telemetry::{Cached, Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,14 @@ impl Shared {
             self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded, it.blind]));
         let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
         let counts = self.identity.counts();
+        let (cached, used, size) = self.gateway.cache();
+        let cached = cached.into_iter().map(|it| Cached {
+            route: it.route,
+            service: it.service,
+            entries: it.entries,
+            requests: [it.hits, it.stale, it.revalidated, it.misses],
+            dropped: [it.evicted, it.purged, it.left_out],
+        });
         Scrape {
             calls: self.metrics.totals(),
             services,
@@ -88,6 +96,8 @@ impl Shared {
                     untold: store.untold,
                 }),
                 mirrors: mirrors.collect(),
+                cached: cached.collect(),
+                cache_bytes: (size > 0).then_some([used, size]),
                 refused: counts.refused,
                 keys_fetched: [counts.keys_fetched, counts.keys_failed],
             },

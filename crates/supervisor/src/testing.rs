@@ -49,6 +49,7 @@ pub(crate) fn system(units: impl IntoIterator<Item = Unit>) -> System {
             listen: "127.0.0.1:0".parse().unwrap(),
             policy: Limits::default(),
             edge: Default::default(),
+            cache_size: madang_model::edge::Cache::SIZE,
             auth: None,
             tls: None,
             login: None,

@@ -42,6 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             code: None,
             fault: None,
             fallback: None,
+            cache: None,
             attempts: 1,
             duration_us: 300 + n.wrapping_mul(2_654_435_761) % 20_000,
             upstream_us: 250,

@@ -198,6 +198,7 @@ mod tests {
             duration_us: 10,
             upstream_us: 8,
             fallback: None,
+            cache: None,
             parked_us: 0,
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod cache;
 pub mod dashboard;
 pub mod headers;
 mod ids;
@@ -23,4 +24,4 @@ pub mod why;
 
 pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
-pub use record::{Fallback, Hop, RequestRecord, grpc_failed};
+pub use record::{CacheUse, Fallback, Hop, RequestRecord, grpc_failed};

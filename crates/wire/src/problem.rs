@@ -50,6 +50,8 @@ codes! {
     BODY_TOO_LARGE = "MDG-GW-021", 413, "The body of the request is too large";
     /// A page of another origin asks whether it may ask.
     FOREIGN_ORIGIN = "MDG-GW-022", 403, "Pages of this origin may not ask";
+    /// A request takes only what the cache has, which has nothing.
+    NOT_CACHED = "MDG-GW-040", 504, "Nothing is kept that answers the request";
     /// A service answered with an error that is not a problem yet.
     SERVICE_ERROR = "MDG-GW-023", 502, "The service answered with an error";
     /// A limit must be counted together with other gateways, and cannot be.

@@ -29,6 +29,22 @@ pub enum Fallback {
     Static,
     /// The last good one to the same request.
     LastGood,
+    /// One that the gateway's cache still had.
+    Stale,
+}
+
+/// What the gateway's cache did for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheUse {
+    /// It had a fresh answer.
+    Hit,
+    /// It had one that was not fresh any more, and gave that.
+    Stale,
+    /// The service said that the one it had is still good.
+    Revalidated,
+    /// The service answered.
+    Miss,
 }
 
 /// What one hop knew of one request, once it was over. Durations are in microseconds.
@@ -90,6 +106,9 @@ pub struct RequestRecord {
     /// What was answered in place of the failure that `code` tells of, or of the service's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
+    /// What the cache did, where the route has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheUse>,
     /// How often an instance was tried.
     pub attempts: u32,
     /// The time from arrival to the end of the answer's head.
@@ -102,6 +121,20 @@ pub struct RequestRecord {
 
 fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+// === impl CacheUse ===
+
+impl CacheUse {
+    /// As it is written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+        }
+    }
 }
 
 // === impl RequestRecord ===

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod audit;
+mod cache;
 mod check;
 mod completions;
 mod describe;
@@ -98,6 +99,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         Command::Env(env) => env::run(&client(default())?, &output, &env).await,
         Command::Wait(wait) => wait::run(&client(wait.which)?, &output, wait.status, wait.timeout).await,
         Command::Routes(which) => routes::run(&client(which)?, &output).await,
+        Command::Cache(cache) => cache::run(&client(default())?, &output, cache).await,
         Command::Fault(fault) => fault::run(&client(default())?, &output, fault).await,
         Command::Secret(what) => secret::run(&at(default())?, &output, &what),
         Command::Check(check) => check::run(&at(check.which)?, &output, check.schema, check.explain),

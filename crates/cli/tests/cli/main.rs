@@ -1,5 +1,6 @@
 //! The binary against an admin API that says what each test needs: what is asked, what is shown, how it exits.
 
+mod cache;
 mod check;
 mod describe;
 mod down;

@@ -92,6 +92,7 @@ fn note(span: &SpanView) -> String {
             .filter(|time| *time > 0)
             .map(|time| format!("waited {}", format::took(time))),
         text("madang.fallback").map(|which| format!("fallback {which}")),
+        text("madang.cache").map(|which| format!("cache {which}")),
         text("madang.fault").map(|which| format!("fault {which}")),
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join(", ")

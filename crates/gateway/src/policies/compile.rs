@@ -19,12 +19,14 @@ use super::{
     },
     mirror::{Mirror, MirrorStats},
 };
+use crate::cache::{Cache, Store as Answers};
 
 /// What is shared by all routes of a manifest, and goes on with the next.
 #[derive(Default)]
 pub(crate) struct Policies {
     limiters: RefCell<BTreeMap<String, Arc<Limiter>>>,
     mirrors: RefCell<Vec<Arc<Mirror>>>,
+    caches: RefCell<Vec<Arc<Cache>>>,
 }
 
 impl Policies {
@@ -52,6 +54,7 @@ impl Policies {
             mirror,
             compress,
             problems,
+            cache,
         } = rules;
         let identity = route.map_or_else(|| service.to_string(), Route::identity);
         let limiters = rate_limits.iter().map(|(scope, limit)| {
@@ -70,6 +73,11 @@ impl Policies {
             self.mirrors.borrow_mut().push(mirror.clone());
             mirror
         });
+        let cache = cache.zip(route).map(|(rule, route)| {
+            let cache = Arc::new(Cache::new(rule, (&identity, &route.path), service.as_str()));
+            self.caches.borrow_mut().push(cache.clone());
+            cache
+        });
         Some(Arc::new(Edge {
             limits: Limits::new(limiters),
             max_body,
@@ -80,13 +88,21 @@ impl Policies {
             mirror,
             compress,
             problems,
+            cache,
         }))
     }
 
     /// What is left once all routes are ready.
     pub(crate) fn ready(self, system: &System) -> Kept {
-        let (limiters, mirrors) = (self.limiters.into_inner(), self.mirrors.into_inner());
-        Kept { limiters, mirrors, wanted: Store::of(system).map(Arc::new), store: OnceLock::new() }
+        Kept {
+            limiters: self.limiters.into_inner(),
+            mirrors: self.mirrors.into_inner(),
+            caches: self.caches.into_inner(),
+            cache_size: system.gateway.cache_size,
+            answers: OnceLock::new(),
+            wanted: Store::of(system).map(Arc::new),
+            store: OnceLock::new(),
+        }
     }
 }
 
@@ -95,6 +111,10 @@ impl Policies {
 pub(crate) struct Kept {
     limiters: BTreeMap<String, Arc<Limiter>>,
     mirrors: Vec<Arc<Mirror>>,
+    caches: Vec<Arc<Cache>>,
+    cache_size: u64,
+    /// Made with the first manifest that wants something kept.
+    answers: OnceLock<Arc<Answers>>,
     /// Where limits are to be shared.
     wanted: Option<Arc<Store>>,
     /// Where they are: the one before, if that is the same.
@@ -117,6 +137,26 @@ impl Kept {
             let tally = tallies.entry(mirror.to().clone()).or_insert_with(|| mirror.tally().clone());
             mirror.adopt(tally.clone());
         }
+        if let Some(store) = before.answers.get() {
+            let _ = self.answers.set(store.clone());
+        } else if !self.caches.is_empty() {
+            let _ = self.answers.set(Arc::new(Answers::new(self.cache_size)));
+        }
+        if let Some(store) = self.answers.get() {
+            self.caches.iter().for_each(|cache| cache.adopt(store));
+        }
+    }
+
+    /// It is in force: what is kept for nobody any more goes.
+    pub(crate) fn is_in_force(&self) {
+        let Some(store) = self.answers.get() else { return };
+        store.resize(self.cache_size);
+        store.keep_zones(&self.caches.iter().map(|cache| cache.id()).collect::<Vec<_>>());
+    }
+
+    /// The answers that are kept, once there was a route that wants some kept.
+    pub(crate) fn answers(&self) -> Option<Arc<Answers>> {
+        self.answers.get().cloned()
     }
 
     pub(crate) fn limits(&self) -> Vec<LimitStats> {

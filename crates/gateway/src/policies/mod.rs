@@ -20,7 +20,7 @@ pub(crate) mod sticky;
 use std::{net::IpAddr, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
     header::{ORIGIN, SET_COOKIE, VARY},
     request::Parts,
 };
@@ -38,9 +38,13 @@ use self::{
 use crate::{
     answer::{Asker, Refusal},
     auth::who::Who,
+    cache::{Cache, Looked},
 };
 
-pub(crate) use self::compile::{Kept, Policies};
+pub(crate) use self::{
+    compile::{Kept, Policies},
+    drain::drain,
+};
 pub use self::{
     limit::{
         LimitStats,
@@ -64,6 +68,7 @@ pub(crate) struct Edge {
     mirror: Option<Arc<Mirror>>,
     compress: Option<Compress>,
     problems: Option<Problems>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// One request on its way through the edge, and what its answer needs to know of it.
@@ -77,6 +82,8 @@ pub(crate) struct Passage {
     left: Option<HeaderValue>,
     /// By which the client gets the same target again.
     cookie: Option<HeaderValue>,
+    /// What the client asked for, where the service is asked for something else and the cache goes by it.
+    target: Option<Uri>,
 }
 
 // === impl Passage ===
@@ -98,6 +105,7 @@ impl Passage {
             takes: edge.compress.as_ref().map(|rule| Takes::of(rule, fields)),
             left: None,
             cookie,
+            target: edge.cache.as_ref().and(edge.path.as_ref()).map(|_| request.uri().clone()),
             edge: edge.clone(),
         })
     }
@@ -141,6 +149,17 @@ impl Passage {
             );
         }
         Ok(())
+    }
+
+    /// What the cache has for the request, if it is the cache's concern: once it may be answered.
+    pub(crate) fn look<B: http_body::Body>(
+        &self,
+        request: &Request<B>,
+        secure: bool,
+        known: bool,
+    ) -> Option<Looked> {
+        let cache = self.edge.cache.as_ref()?;
+        cache.look(request, self.target.as_ref().unwrap_or(request.uri()), secure, known)
     }
 
     /// The body as it is sent on, and a copy of the request for whoever gets one.
@@ -198,7 +217,7 @@ impl Passage {
 
     /// The answer as the client gets it, whoever gave it.
     pub(crate) fn finish(self, mut answer: Response<Body>, context: &Context) -> Response<Body> {
-        let Self { edge, address, origin, host, takes, left, cookie } = self;
+        let Self { edge, address, origin, host, takes, left, cookie, .. } = self;
         let fields = answer.headers_mut();
         if let Some(edits) = &edge.answer {
             edits.apply(fields, Filling { address, context, host: host.as_ref() });

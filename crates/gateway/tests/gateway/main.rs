@@ -1,5 +1,7 @@
 //! The gateway over real sockets, in front of real servers.
 
+mod cache;
+mod cache_suite;
 mod changes;
 mod compositions;
 mod doors;

@@ -122,6 +122,7 @@ pub fn system(routes: &[&str]) -> System {
             listen: ANY,
             policy: timeout(Duration::from_secs(5)),
             edge: Default::default(),
+            cache_size: madang_model::edge::Cache::SIZE,
             auth: None,
             login: None,
             proxies: None,

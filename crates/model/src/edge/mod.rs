@@ -4,6 +4,7 @@
 //! of each rule what the narrowest scope says holds whole. Calls between services pass none of it.
 
 mod answers;
+mod cache;
 mod headers;
 mod limit;
 mod proxies;
@@ -15,6 +16,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 pub use answers::{AnyOrigin, Coding, Compress, Cors, Origins, Problems};
+pub use cache::Cache;
 pub use headers::{HeaderEdits, Part, Template, Unusable};
 pub use limit::{ParseRateError, Per, Rate, RateLimit};
 pub use proxies::{ProxyHeader, TrustedProxies};
@@ -45,6 +47,8 @@ pub struct Edge {
     pub compress: Option<Compress>,
     /// Which answers of services are made into problems.
     pub problems: Option<Problems>,
+    /// Which answers are kept for whoever asks the same.
+    pub cache: Option<Cache>,
 }
 
 /// What one scope says, each rule with its place.
@@ -73,6 +77,7 @@ pub(crate) enum Said {
     Mirror(Mirror),
     Compress(Compress),
     Problems(Problems),
+    Cache(Cache),
 }
 
 fn as_size<S: Serializer>(bytes: &u64, to: S) -> Result<S::Ok, S::Error> {
@@ -80,7 +85,7 @@ fn as_size<S: Serializer>(bytes: &u64, to: S) -> Result<S::Ok, S::Error> {
 }
 
 /// The keys of all rules.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 10] = [
     "rate_limit",
     "max_body",
     "cors",
@@ -90,6 +95,7 @@ pub(crate) const NAMES: [&str; 9] = [
     "mirror",
     "compress",
     "problems",
+    "cache",
 ];
 
 // === impl Edge ===
@@ -122,6 +128,8 @@ impl Edge {
             ("compress", _) => self.compress = None,
             ("problems", Some(Said::Problems(problems))) => self.problems = Some(problems.clone()),
             ("problems", _) => self.problems = None,
+            ("cache", Some(Said::Cache(cache))) => self.cache = Some(cache.clone()),
+            ("cache", _) => self.cache = None,
             _ => {}
         }
     }

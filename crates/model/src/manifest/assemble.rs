@@ -50,6 +50,7 @@ pub(super) fn system(
             listen: raw.listen.as_ref().map_or(DEFAULT_LISTEN, |at| at.value),
             policy: limits(&raw.gateway_policy),
             edge: rules_of_edge(&raw.gateway_edge),
+            cache_size: raw.cache_size.as_ref().map_or(crate::edge::Cache::SIZE, |at| at.value),
             auth: raw.auth.as_ref().map(|auth| Auth {
                 issuers: taken(raw, name).chain(auth.in_force().issuers).collect(),
                 ..auth.in_force()

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     EdgeRules, Redirect,
     edge::{
-        AnyOrigin, Coding, Compress, Cors, EdgeRule, HeaderEdits, Mirror, NAMES, Origins, PathEdit, Per,
+        AnyOrigin, Cache, Coding, Compress, Cors, EdgeRule, HeaderEdits, Mirror, NAMES, Origins, PathEdit, Per,
         Problems, Rate, RateLimit, RedirectTarget, Said, Sticky, Template, WhenDown,
     },
     parse_duration, parse_size,
@@ -45,6 +45,7 @@ fn said(name: &str, node: &Node) -> Option<Said> {
         "mirror" => Said::Mirror(mirror(node)?),
         "compress" => Said::Compress(compress(node)),
         "problems" => Said::Problems(problems(node)),
+        "cache" => Said::Cache(cache(node)),
         _ => return None,
     })
 }
@@ -124,6 +125,26 @@ fn problems(node: &Node) -> Problems {
     let statuses = node.get("statuses").map(Node::items).unwrap_or_default();
     let statuses = statuses.iter().filter_map(|status| Some(whole(status)?.value)).collect();
     Problems { statuses, detail: is(node, "detail") }
+}
+
+fn cache(node: &Node) -> Cache {
+    let time = |key| word(node, key).and_then(|time| parse_duration(&time).ok());
+    let vary = node.get("vary").map(set).unwrap_or_default();
+    Cache {
+        ttl: time("ttl"),
+        max_ttl: time("max_ttl"),
+        stale_while_revalidate: time("stale_while_revalidate"),
+        stale_if_error: time("stale_if_error"),
+        vary: vary.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        tags: node.get("tags").map(set).unwrap_or_default(),
+        max_body: node.get("max_body").and_then(size).unwrap_or(Cache::MAX_BODY),
+    }
+}
+
+/// How much memory kept answers may take.
+pub(super) fn cache_size(gateway: &Node) -> Option<At<u64>> {
+    let node = gateway.get("cache_size")?;
+    at(node, size(node)?)
 }
 
 /// Where a route sends whoever asks.

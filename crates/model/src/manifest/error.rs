@@ -70,6 +70,8 @@ codes! {
     UNKNOWN_SECRET = "MDG-MF-038", "A secret is asked for that is not kept";
     OPEN_SECRET = "MDG-MF-039", "A secret would be seen by others";
     NO_CERTIFICATE = "MDG-MF-040", "The gateway speaks TLS and has no certificate";
+    CACHE_TOO_SMALL = "MDG-MF-041", "The cache is smaller than an answer that it is to keep";
+    NEVER_KEPT = "MDG-MF-042", "Answers are to be kept that no cache keeps";
     OWN_HEADER = "MDG-MF-045", "A header is changed that the gateway goes by";
     BAD_REDIRECT = "MDG-MF-046", "A redirect leads nowhere, or anywhere";
     NO_CHOICE = "MDG-MF-047", "A choice is kept where there is none";

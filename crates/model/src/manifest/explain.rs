@@ -70,6 +70,7 @@ pub(super) fn explain(raw: &RawSystem, name: &SystemName, root: &Path) -> Vec<Ex
     }
     list.option("system.postgres", raw.postgres.as_ref(), |url| quoted(&rules::masked(url)));
     list.or_default("gateway.listen", raw.listen.as_ref(), quoted, quoted(&DEFAULT_LISTEN));
+    list.option("gateway.cache_size", raw.cache_size.as_ref(), |size| quoted(&crate::format_size(*size)));
     list.or_default("admin.listen", raw.admin.as_ref(), admin, admin(&AdminListener::Usual));
     list.auth(raw.auth.as_ref());
     list.tls(raw.tls.as_ref());

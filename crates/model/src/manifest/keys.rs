@@ -121,6 +121,7 @@ pub(super) static TABLES: [&Table; 46] = [
     &HEADER_EDITS,
     &MIRROR,
     &COMPRESS,
+    &CACHE,
     &PROBLEMS,
     &REDIRECT,
     &STICKY,
@@ -205,6 +206,11 @@ pub(super) static GATEWAY: Table = Table {
             "edge",
             Shape::Table(&EDGE),
             "What the gateway itself does with requests unless their service or route says otherwise.",
+        ),
+        key(
+            "cache_size",
+            Shape::Text(Format::Bytes),
+            "How much memory the answers may take that `edge.cache` keeps, all together. Default 64MiB.",
         ),
         key(
             "auth",

@@ -47,6 +47,7 @@ pub(super) struct RawSystem {
     pub policy: Limits<Spot>,
     pub gateway_policy: Limits<Spot>,
     pub gateway_edge: EdgeRules<Spot>,
+    pub cache_size: Option<At<u64>>,
     pub services: Vec<RawService>,
     pub units: Vec<RawUnit>,
     pub routes: Vec<RawRoute>,
@@ -165,6 +166,7 @@ impl RawSystem {
             self.has_limit_store = store.is_some() || gateway.is_broken();
             self.gateway_policy = policy::of(gateway, Scope::Gateway);
             self.gateway_edge = edge::of(gateway);
+            self.cache_size = edge::cache_size(gateway);
         }
         let issuer = tree.get("issuer");
         self.issuer =

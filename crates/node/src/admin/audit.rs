@@ -105,6 +105,7 @@ fn in_words(method: &Method, path: &str) -> String {
         ("POST", ["keys"]) => "make an API key".to_owned(),
         ("POST", ["issuer", "keys"]) => "sign tokens with a new key".to_owned(),
         ("DELETE", ["keys", name]) => format!("revoke the API key {name}"),
+        ("POST", ["cache", "purge"]) => "forget answers that are kept".to_owned(),
         ("POST", ["faults"]) => "add a fault".to_owned(),
         ("DELETE", ["faults"]) => "remove every fault".to_owned(),
         ("DELETE", ["faults", id]) => format!("remove the fault {id}"),
@@ -165,6 +166,7 @@ mod tests {
         assert_eq!(said(Method::DELETE, "/v1/keys/ci"), "revoke the API key ci");
         assert_eq!(said(Method::POST, "/v1/issuer/keys"), "sign tokens with a new key");
         assert_eq!(said(Method::DELETE, "/v1/faults/f3"), "remove the fault f3");
+        assert_eq!(said(Method::POST, "/v1/cache/purge"), "forget answers that are kept");
         assert_eq!(said(Method::PUT, "/v1/anything/new"), "put anything new");
     }
 }

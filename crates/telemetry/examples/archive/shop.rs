@@ -119,6 +119,7 @@ impl Shop {
                 code: failed.then(|| "MDG-CALL-001".into()),
                 fault: None,
                 fallback: None,
+                cache: None,
                 attempts: 1,
                 duration_us: took,
                 upstream_us: took - 100,

@@ -246,6 +246,7 @@ fn a_record_is_a_span_of_who_called() {
         duration_us: 3000,
         upstream_us: 0,
         fallback: None,
+        cache: None,
         parked_us: 0,
     };
     let [of] = &records::spans(&[record])[..] else { panic!("one") };

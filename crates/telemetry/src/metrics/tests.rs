@@ -31,6 +31,7 @@ pub(crate) fn record() -> RequestRecord {
         code: None,
         fault: None,
         fallback: None,
+        cache: None,
         attempts: 1,
         duration_us: 1000,
         upstream_us: 800,

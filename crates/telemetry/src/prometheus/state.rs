@@ -7,7 +7,7 @@ use madang_wire::{
 };
 
 use super::{
-    NodeGauges,
+    Cached, NodeGauges,
     writer::{Kind, Writer},
 };
 
@@ -100,6 +100,7 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
         family.add(&[("what", what)], count as f64);
     }
     edge(writer, node);
+    cache(writer, node);
     if !node.certificates.is_empty() || node.certificate_orders != [0, 0] {
         tls(writer, node);
     }
@@ -189,6 +190,36 @@ fn limit_store(writer: &mut Writer, node: &NodeGauges) {
     }
     let help = "Requests under shared rate limits that the store could not be told of.";
     writer.family("madang_gateway_limit_store_untold", Kind::Counter, help).add(&[], store.untold as f64);
+}
+
+/// What it did with the answers that it keeps.
+fn cache(writer: &mut Writer, node: &NodeGauges) {
+    let Some([used, size]) = node.cache_bytes else { return };
+    for (name, help, bytes) in [
+        ("madang_gateway_cache_bytes", "What the answers take that are kept.", used),
+        ("madang_gateway_cache_size_bytes", "What they may take.", size),
+    ] {
+        writer.family(name, Kind::Gauge, help).add(&[], bytes as f64);
+    }
+    let help = "Answers that are kept.";
+    let mut family = writer.family("madang_gateway_cache_entries", Kind::Gauge, help);
+    for Cached { route, service, entries, .. } in &node.cached {
+        family.add(&[("route", route), ("service", service)], *entries as f64);
+    }
+    let help = "Requests by what the cache did for them.";
+    let mut family = writer.family("madang_gateway_cache_requests", Kind::Counter, help);
+    for Cached { route, service, requests, .. } in &node.cached {
+        for (result, count) in Cached::RESULTS.iter().zip(requests) {
+            family.add(&[("route", route), ("service", service), ("result", result)], *count as f64);
+        }
+    }
+    let help = "Answers that are not kept, or not any more: they made room, were purged, or found no room.";
+    let mut family = writer.family("madang_gateway_cache_dropped", Kind::Counter, help);
+    for Cached { route, service, dropped, .. } in &node.cached {
+        for (reason, count) in Cached::REASONS.iter().zip(dropped) {
+            family.add(&[("route", route), ("service", service), ("reason", reason)], *count as f64);
+        }
+    }
 }
 
 pub(super) fn missing(writer: &mut Writer, missing: &[Missing]) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use madang_wire::{Fallback, Hop};
+use madang_wire::{CacheUse, Fallback, Hop};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -24,6 +24,9 @@ pub(crate) struct Seen {
     pub(super) attempts: u32,
     pub(super) upstream_us: u64,
     pub(super) parked_us: u64,
+    /// At the end, since what older versions wrote has none.
+    #[serde(default)]
+    pub(super) cache: Option<CacheUse>,
 }
 
 // === impl Seen ===
@@ -51,6 +54,7 @@ impl Seen {
             self.attempts,
             self.upstream_us,
             self.parked_us,
+            self.cache,
         );
         serde_json::to_string(&values).unwrap_or_default()
     }
@@ -65,6 +69,7 @@ impl Seen {
         let fallback = self.fallback.map(|fallback| match fallback {
             Fallback::Static => "static",
             Fallback::LastGood => "last-good",
+            Fallback::Stale => "stale",
         });
         let text = |text: Option<Arc<str>>| text.map(|text| Value::from(&*text));
         let waited = |time: u64| (time > 0).then(|| Value::from(time));
@@ -83,6 +88,7 @@ impl Seen {
             ("madang.attempts", Some(self.attempts.into())),
             ("madang.upstream_us", waited(self.upstream_us)),
             ("madang.parked_us", waited(self.parked_us)),
+            ("madang.cache", self.cache.map(|cache| cache.as_str().into())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))

@@ -138,6 +138,7 @@ impl From<RequestRecord> for Span {
                 attempts: record.attempts,
                 upstream_us: record.upstream_us,
                 parked_us: record.parked_us,
+                cache: record.cache,
             })),
             told: None,
         }

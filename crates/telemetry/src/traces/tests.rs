@@ -40,6 +40,7 @@ fn record(trace: u128, span: u64, at: u64, service: &str, status: u16) -> Reques
         duration_us: 3000,
         upstream_us: 2000,
         fallback: None,
+        cache: None,
         parked_us: 500,
     }
 }

@@ -144,6 +144,7 @@ fn details(span: &SpanView) -> String {
         number("madang.parked_us").map(|time| format!("waited {}", units::precise(time))),
         number("madang.upstream_us").map(|time| format!("service took {}", units::precise(time))),
         text("madang.fallback").map(|which| format!("fallback {which}")),
+        text("madang.cache").map(|which| format!("cache {which}")),
         text("madang.fault").map(|which| format!("fault {which}")),
         span.details.as_ref().and_then(|details| details.message.clone()),
         text("service.instance.id").map(str::to_owned),

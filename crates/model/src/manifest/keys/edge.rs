@@ -43,6 +43,11 @@ pub(in crate::manifest) static EDGE: Table = Table {
             Shape::AnyOf(&[Shape::False, Shape::True, Shape::Table(&PROBLEMS)]),
             "Whether a service's errors are answered as application/problem+json, with the same status. Default false.",
         ),
+        key(
+            "cache",
+            Shape::AnyOf(&[Shape::False, Shape::True, Shape::Table(&CACHE)]),
+            "Which answers are kept for whoever asks the same: those of which HTTP says that they may. Default false.",
+        ),
     ]],
     forms: &[],
 };
@@ -241,6 +246,45 @@ pub(in crate::manifest) static COMPRESS: Table = Table {
             Shape::AnyOf(&[Shape::True, Shape::False]),
             "Whether also where a cookie or a credential is: then the length can tell secrets to whoever chooses what stands beside them (BREACH). Default false.",
         ),
+    ]],
+    forms: &[],
+};
+
+pub(in crate::manifest) static CACHE: Table = Table {
+    noun: "`cache`",
+    schema: "cache",
+    groups: &[&[
+        key(
+            "ttl",
+            Shape::Text(Format::Duration),
+            "How long an answer is fresh that says nothing of it, where HTTP lets a cache decide. Default: a tenth of the time since its Last-Modified.",
+        ),
+        key(
+            "max_ttl",
+            Shape::Text(Format::Duration),
+            "How long any answer is fresh at most. Default: as long as it says.",
+        ),
+        key(
+            "stale_while_revalidate",
+            Shape::Text(Format::Duration),
+            "How long after that it is given while a new one is fetched, unless it says so itself. Default 0s.",
+        ),
+        key(
+            "stale_if_error",
+            Shape::Text(Format::Duration),
+            "How long after that it is given in place of a failure, unless it says so itself. Default 0s.",
+        ),
+        key(
+            "vary",
+            FIELDS,
+            "Headers of requests that tell answers apart even where Vary does not name them.",
+        ),
+        key(
+            "tags",
+            Shape::List(&Shape::Text(Format::Name)),
+            "By what all answers over the route can be purged together, besides what they say in Cache-Groups.",
+        ),
+        key("max_body", BYTES, "The longest body that is kept. Default 1MiB."),
     ]],
     forms: &[],
 };

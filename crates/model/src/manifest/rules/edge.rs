@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    EdgeRules, Require, Scope, ServiceName,
-    edge::{EdgeLayers, HeaderEdits, Origins, Said},
+    EdgeRules, Protocol, Require, Scope, ServiceName,
+    edge::{Cache, EdgeLayers, HeaderEdits, Origins, Said},
+    format_size,
     manifest::{
         error::{Code, Found, ManifestError},
         plan,
@@ -28,6 +29,7 @@ pub(super) fn check(raw: &RawSystem, found: &mut Found) {
         sticky(route, found);
         secrets(raw, route, found);
         mirror(raw, route, found);
+        cache(raw, route, found);
     }
 }
 
@@ -137,6 +139,7 @@ fn alone(raw: &RawSystem, said: &Said, spot: &Spot, found: &mut Found) {
                 .hint("write path = { strip = \"/api\" }, or path = false"),
         ),
         Said::Headers(edits) => twice(edits, spot, found),
+        Said::Cache(cache) => room(raw, cache, spot, found),
         _ => {}
     }
 }
@@ -237,6 +240,51 @@ fn mirror(raw: &RawSystem, route: &RawRoute, found: &mut Found) {
                 )
                 .at(&rule.place, "it would get each of them twice")
                 .hint("name another service, such as the next version of this one"),
+            );
+            return;
+        }
+    }
+}
+
+/// What is to be kept fits.
+fn room(raw: &RawSystem, cache: &Cache, spot: &Spot, found: &mut Found) {
+    let size = raw.cache_size.as_ref().map_or(Cache::SIZE, |at| at.value);
+    // What is on its way needs room too, and the others are to stay.
+    if cache.max_body <= size / 4 {
+        return;
+    }
+    let (body, all) = (format_size(cache.max_body), format_size(size));
+    let mut error = ManifestError::new(
+        Code::CACHE_TOO_SMALL,
+        format!("a body of {body} does not fit into a quarter of the cache, which has {all}"),
+    )
+    .at(spot, "one answer would push out the others");
+    if let Some(at) = &raw.cache_size {
+        error = error.also(&at.spot, "all answers together");
+    }
+    found.push(error.hint("lower `max_body` here, or give [gateway] a larger `cache_size`"));
+}
+
+/// Streams of gRPC are answered to nobody twice.
+fn cache(raw: &RawSystem, route: &RawRoute, found: &mut Found) {
+    for to in &route.to {
+        let layers = layers(raw, route, &to.service.value);
+        let Some((scope, rule)) = layers.origin("cache") else { continue };
+        let of_service = raw.services.iter().find(|it| it.name.value == to.service.value);
+        let protocol = of_service.and_then(|it| it.protocol.as_ref());
+        // What the gateway says holds for the others.
+        if scope == Scope::Gateway || rule.said.is_none() {
+            continue;
+        }
+        if let Some(protocol) = protocol.filter(|protocol| protocol.value == Protocol::Grpc) {
+            found.push(
+                ManifestError::new(
+                    Code::NEVER_KEPT,
+                    format!("\"{}\" speaks gRPC, of which nothing is kept", to.service.value),
+                )
+                .at(&rule.place, "keeps nothing")
+                .also(&protocol.spot, "all of its requests are POST")
+                .hint("leave `cache` out"),
             );
             return;
         }

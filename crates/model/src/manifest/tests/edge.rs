@@ -64,6 +64,29 @@ fn of_each_rule_the_narrowest_scope_holds_whole() {
 }
 
 #[test]
+fn what_is_kept_is_said_by_the_narrowest_scope() {
+    let system = loaded(
+        r#"
+        [gateway]
+        edge = { cache = { ttl = "5s", tags = ["all"] } }
+        [services.a]
+        run = "a"
+        routes = ["/a", { path = "/b", edge = { cache = { vary = ["X-Tenant"], max_body = "2KiB" } } }, { path = "/c", edge = { cache = false } }]
+        "#,
+    )
+    .system;
+    assert_eq!(system.gateway.cache_size, 64 << 20);
+    let of = |path: &str| {
+        let route = system.routes.iter().find(|route| route.path == path);
+        system.edge_of_route(route, &"a".parse().unwrap()).cache
+    };
+    let (a, b) = (of("/a").unwrap(), of("/b").unwrap());
+    assert_eq!((a.ttl, a.max_body, a.tags.len()), (Some(std::time::Duration::from_secs(5)), 1 << 20, 1));
+    assert_eq!((b.ttl, b.max_body, b.vary), (None, 2048, ["x-tenant".to_owned()].into()));
+    assert_eq!(of("/c"), None);
+}
+
+#[test]
 fn a_route_redirects_or_keeps_its_choice() {
     let system = loaded(MANIFEST).system;
     let route = |path: &str| system.routes.iter().find(|route| route.path == path).unwrap();

@@ -24,6 +24,7 @@ include = ["service.toml"]
 postgres = "postgres://db"
 
 [gateway]
+cache_size = "8MiB"
 listen = 4000
 timeout = "1s"
 trusted_proxies = { networks = ["10.0.0.0/8"], header = "forwarded" }
@@ -39,6 +40,7 @@ answer_headers = { remove = ["server"] }
 mirror = { to = "m", percent = 5, methods = ["POST"], max_body = "1KiB", at_once = 3 }
 compress = { with = ["gzip"], types = ["text/html"], min = "2KiB", beside_secrets = true }
 problems = { statuses = [500], detail = true }
+cache = { ttl = "10s", max_ttl = "1h", stale_while_revalidate = "5s", stale_if_error = "1m", vary = ["x-tenant"], tags = ["all"], max_body = "1KiB" }
 
 [gateway.auth]
 keys = true
@@ -412,6 +414,7 @@ fn every_key_is_tried() {
         ("mirror", &keys::MIRROR),
         ("compress", &keys::COMPRESS),
         ("problems", &keys::PROBLEMS),
+        ("cache", &keys::CACHE),
     ] {
         assert_eq!(keys(&[edge.get(key).unwrap()]), in_schema(table), "{key}");
     }

@@ -286,6 +286,7 @@ fn each_setting_names_the_line_that_says_so() {
             edge.mirror = false  # built in
             edge.compress = false  # built in
             edge.problems = false  # built in
+            edge.cache = false  # built in
         "#]],
     );
 }

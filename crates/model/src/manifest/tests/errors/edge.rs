@@ -497,3 +497,89 @@ edge = { rate_limit = { rate = "1/s", shared = { when_down = "local" } } }
         "#]],
     );
 }
+
+#[test]
+fn what_is_kept_fits_and_is_of_some_use() {
+    refused(
+        r#"
+[gateway]
+cache_size = "1MiB"
+edge = { cache = true }
+
+[services.a]
+run = "a"
+protocol = "grpc"
+edge = { cache = { max_body = "64KiB", ttl = "soon", vary = ["a b"], tags = ["A B"] } }
+routes = ["/a/**"]
+
+[services.b]
+run = "b"
+protocol = "grpc"
+edge = { cache = { max_body = "64KiB" } }
+routes = ["/b/**"]
+"#,
+        expect![[r#"
+            MDG-MF-041
+
+              × a body of 1MiB does not fit into a quarter of the cache, which has 1MiB
+               ╭─[madang.toml:4:18]
+             2 │ [gateway]
+             3 │ cache_size = "1MiB"
+               ·              ───┬──
+               ·                 ╰── all answers together
+             4 │ edge = { cache = true }
+               ·                  ──┬─
+               ·                    ╰── would never be kept
+             5 │
+               ╰────
+              help: lower `max_body` here, or give [gateway] a larger `cache_size`
+            MDG-MF-009
+
+              × `ttl` cannot be "soon"
+                ╭─[madang.toml:9:46]
+              8 │ protocol = "grpc"
+              9 │ edge = { cache = { max_body = "64KiB", ttl = "soon", vary = ["a b"], tags = ["A B"] } }
+                ·                                              ───┬──
+                ·                                                 ╰── it is not a duration
+             10 │ routes = ["/a/**"]
+                ╰────
+              help: write a whole number and a unit, such as "250ms", "3s", "5m" or "1h"
+            MDG-MF-013
+
+              × `vary` cannot be "a b"
+                ╭─[madang.toml:9:62]
+              8 │ protocol = "grpc"
+              9 │ edge = { cache = { max_body = "64KiB", ttl = "soon", vary = ["a b"], tags = ["A B"] } }
+                ·                                                              ──┬──
+                ·                                                                ╰── it is not the name of a header
+             10 │ routes = ["/a/**"]
+                ╰────
+              help: write letters, digits and `-`, such as "x-beta"
+            MDG-MF-008
+
+              × `tags` cannot be "A B"
+                ╭─[madang.toml:9:78]
+              8 │ protocol = "grpc"
+              9 │ edge = { cache = { max_body = "64KiB", ttl = "soon", vary = ["a b"], tags = ["A B"] } }
+                ·                                                                              ──┬──
+                ·                                                                                ╰── a name starts with a letter from a to z
+             10 │ routes = ["/a/**"]
+                ╰────
+              help: write "a-b": 1 to 63 of a to z, 0 to 9 and `-`, a letter first
+            MDG-MF-042
+
+              × "b" speaks gRPC, of which nothing is kept
+                ╭─[madang.toml:15:18]
+             13 │ run = "b"
+             14 │ protocol = "grpc"
+                ·            ───┬──
+                ·               ╰── all of its requests are POST
+             15 │ edge = { cache = { max_body = "64KiB" } }
+                ·                  ───────────┬──────────
+                ·                             ╰── keeps nothing
+             16 │ routes = ["/b/**"]
+                ╰────
+              help: leave `cache` out
+        "#]],
+    );
+}
