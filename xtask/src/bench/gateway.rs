@@ -112,7 +112,8 @@ fn build_and_measure(options: &Options) -> Result<()> {
     command::run(again.args(std::env::args_os().skip(1)).arg("--built"))
 }
 
-fn release() -> Result<PathBuf> {
+/// The folder of what is built for release.
+pub fn release() -> Result<PathBuf> {
     Ok(command::target()?.join("release"))
 }
 

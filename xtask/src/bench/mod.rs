@@ -1,6 +1,7 @@
 //! Measurements: what they are of is in each file; targets are printed beside what was measured.
 
 mod bare;
+mod cache;
 mod copy;
 mod doors;
 mod first_build;
@@ -26,6 +27,8 @@ pub enum Bench {
     Gateway(gateway::Options),
     /// What TLS costs at the gateway, beside nginx: beginning connections, and requests on those that are open.
     Tls(tls::Options),
+    /// What an answer costs that the gateway keeps, beside nginx's cache.
+    Cache(cache::Options),
     /// What a call costs through the SDK and through a door, beside a direct one.
     Doors(doors::Options),
     /// What it costs to keep spans and log lines, and how long it takes to ask for them.
@@ -48,6 +51,7 @@ impl Bench {
             Self::FirstBuild(options) => first_build::run(&options),
             Self::Gateway(options) => gateway::run(&options),
             Self::Tls(options) => tls::run(&options),
+            Self::Cache(options) => cache::run(&options),
             Self::Doors(options) => doors::run(&options),
             Self::Telemetry(options) => telemetry::run(&options),
             Self::Tracing(options) => tracing::run(&options),

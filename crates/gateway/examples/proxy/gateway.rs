@@ -37,26 +37,31 @@ pub async fn start(
     Ok((gateway, handle, directory))
 }
 
-/// One service among two dozen routes.
-pub fn system(listen: SocketAddr, policy: &str, edge: Option<&str>) -> Result<System, Box<dyn Error>> {
+/// One service among two dozen routes; with what is said of the edge, and whether it asks for whom requests are made.
+pub fn system(
+    listen: SocketAddr,
+    policy: &str,
+    (edge, asks): (Option<&str>, bool),
+) -> Result<System, Box<dyn Error>> {
     let mut routes: Vec<String> = (0..24).map(|n| format!("/area-{n}/items/{{id}}")).collect();
     routes.insert(12, "/bytes/{n}".into());
     let routes = routes.iter().map(|path| format!("{{ path = \"{path}\", methods = [\"GET\"] }}"));
-    let asks = edge.map_or(String::new(), |edge| {
+    let edge = edge.map_or(String::new(), |edge| format!("gateway.edge = {edge}\n"));
+    let asks = if asks {
         format!(
-            "gateway.edge = {edge}
-[[gateway.auth.issuers]]
-issuer = \"{}\"
-jwks = \"{0}/keys\"
+            "[[gateway.auth.issuers]]
+issuer = \"{ISSUER}\"
+jwks = \"{ISSUER}/keys\"
 audience = \"bench\"
-",
-            ISSUER
+"
         )
-    });
+    } else {
+        String::new()
+    };
     let text = format!(
         "system.name = \"bench\"
 gateway.listen = \"{listen}\"
-{asks}
+{edge}{asks}
 [services.bytes]
 run = false
 policy = {policy}

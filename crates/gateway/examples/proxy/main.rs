@@ -1,10 +1,10 @@
 //! A gateway before one service, as one process: what `cargo xtask bench gateway` measures.
 //!
-//! `proxy LISTEN UPSTREAM [POLICY [EDGE FILE]]` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
+//! `proxy LISTEN UPSTREAM [POLICY [EDGE [FILE]]]` routes `/bytes/{n}` among two dozen other routes, on one worker, with everything on
 //! that a node has on: counters, request records, trace context; records are taken as a node takes them. POLICY is what
-//! a manifest says of calls: the value of `policy`. EDGE is what it says of the edge: then it also asks for whom requests
-//! are made, and writes a token that is good to FILE. `proxy --tls CERTIFICATE KEY LISTEN …` speaks TLS with what these files
-//! have. `proxy --signatures` says what making and verifying one takes.
+//! a manifest says of calls: the value of `policy`. EDGE is what it says of the edge. With FILE it also asks for whom requests
+//! are made, and writes a token that is good to it. `proxy --tls CERTIFICATE KEY LISTEN …` speaks TLS with what these files have.
+//! `proxy --signatures` says what making and verifying one takes.
 
 mod gateway;
 mod issuer;
@@ -36,17 +36,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         spoken = Some(tls(&files)?);
     }
     let (Some(listen), Some(upstream)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: proxy [--tls CERTIFICATE KEY] LISTEN UPSTREAM [POLICY [EDGE FILE]]".into());
+        return Err("usage: proxy [--tls CERTIFICATE KEY] LISTEN UPSTREAM [POLICY [EDGE [FILE]]]".into());
     };
     let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
     let policy = arguments.next().unwrap_or_else(|| "{}".into());
-    let edge = arguments.next().zip(arguments.next());
+    let (edge, file) = (arguments.next(), arguments.next());
     let identity = Identity::new(&[1; 32]);
     tokio::spawn(identity.clone().run(Arc::new(issuer::Source)));
-    let said = edge.as_ref().map(|(edge, _)| edge.as_str());
-    let system = gateway::system(listen, &policy, said)?;
+    let system = gateway::system(listen, &policy, (edge.as_deref(), file.is_some()))?;
     let (_gateway, handle, _directory) = gateway::start(&system, upstream, &identity, spoken).await?;
-    if let Some((_, file)) = edge {
+    if let Some(file) = file {
         std::fs::write(file, issuer::token())?;
     }
     let mut ticks = tokio::time::interval(Duration::from_millis(250));

@@ -1,6 +1,9 @@
 //! A request that the service is asked for the cache: what is found out, and what is kept of it.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderMap, Method, Response, StatusCode,
@@ -28,6 +31,9 @@ use super::{
     wants::Wants,
 };
 use crate::{policies::drain, snapshot::Destination};
+
+/// How long a request waits for another's answer: whose client may be slow, on purpose or not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const CACHE_GROUP_INVALIDATION: http::HeaderName = http::HeaderName::from_static("cache-group-invalidation");
 
@@ -117,7 +123,7 @@ impl Asking {
             Turn::Alone => None,
             Turn::Waits(mut landed) => {
                 let due = errand.context.deadline.map(|deadline| deadline.0);
-                let longest = Instant::now() + errand.destination.policy.timeout;
+                let longest = self.asked + PATIENCE;
                 let _ = timeout_at(due.map_or(longest, |due| due.min(longest)), landed.changed()).await;
                 if let Some(answer) = self.found_meanwhile(&errand, &wants) {
                     return Ok(answer);

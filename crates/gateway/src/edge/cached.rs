@@ -22,7 +22,7 @@ pub(super) enum Kept {
 impl Asked<'_> {
     /// What the cache does with it. Streams pass.
     pub(super) fn find(&mut self, destination: &Arc<Destination>) -> Option<Kept> {
-        let passage = self.passage.as_ref().filter(|_| self.switch.is_none() && self.web.is_none())?;
+        let passage = self.passage.as_ref().filter(|_| self.switch.is_none() && !destination.speaks_grpc)?;
         let (secure, known) = (self.connection.sender().secure, self.known.is_some());
         let mut found = match passage.look(&self.request, secure, known)? {
             Looked::Found(found) => found,

@@ -123,8 +123,37 @@ pub fn other(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
     Running::start("beside", &mut command, listen, listen)
 }
 
+/// The same with answers that are kept.
+pub fn madang_with_cache(proxy: &Path, upstream: SocketAddr) -> Result<Running> {
+    let listen = free_address()?;
+    let mut command = pinned(PROXY_CORE, proxy);
+    command.args([&listen.to_string(), &upstream.to_string(), "{}", "{ cache = { ttl = \"1h\" } }"]);
+    Running::start("Madang, kept", &mut command, listen, listen)
+}
+
 /// nginx with one process, keep-alive to the upstream and no access log.
 pub fn nginx(folder: &Path, upstream: SocketAddr) -> Result<Running> {
+    nginx_with("nginx", "", "", folder, upstream)
+}
+
+/// The same with its cache, in files that the kernel has in memory.
+pub fn nginx_with_cache(folder: &Path, upstream: SocketAddr) -> Result<Running> {
+    let path = format!(
+        "sendfile on; tcp_nopush on;
+  proxy_cache_path {}/cache levels=1:2 keys_zone=one:10m max_size=64m inactive=1h use_temp_path=off;",
+        folder.display()
+    );
+    let rule = "proxy_cache one; proxy_cache_valid 200 1h; proxy_cache_key $scheme$host$request_uri;";
+    nginx_with("nginx, kept", &path, rule, folder, upstream)
+}
+
+fn nginx_with(
+    name: &'static str,
+    all: &str,
+    rule: &str,
+    folder: &Path,
+    upstream: SocketAddr,
+) -> Result<Running> {
     let (http1, http2) = (free_address()?, free_address()?);
     let folder_shown = folder.display();
     let text = format!(
@@ -135,10 +164,12 @@ http {{
   access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 75s;
   client_body_temp_path {folder_shown}/body; proxy_temp_path {folder_shown}/proxy;
   fastcgi_temp_path {folder_shown}/fastcgi; uwsgi_temp_path {folder_shown}/uwsgi; scgi_temp_path {folder_shown}/scgi;
+  {all}
   upstream service {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}
   server {{
     listen {http1}; listen {http2} http2;
     location / {{
+      {rule}
       proxy_pass http://service; proxy_http_version 1.1;
       proxy_set_header Connection \"\"; proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Request-Id $request_id;
@@ -150,7 +181,7 @@ http {{
     let file = write(folder, "nginx.conf", &text)?;
     let mut command = pinned(PROXY_CORE, Path::new("/usr/sbin/nginx"));
     command.arg("-c").arg(file);
-    Running::start("nginx", &mut command, http1, http2)
+    Running::start(name, &mut command, http1, http2)
 }
 
 /// HAProxy with one thread, keep-alive to the upstream and no log.

@@ -529,7 +529,7 @@ routes = ["/b/**"]
                ·                 ╰── all answers together
              4 │ edge = { cache = true }
                ·                  ──┬─
-               ·                    ╰── would never be kept
+               ·                    ╰── one answer would push out the others
              5 │
                ╰────
               help: lower `max_body` here, or give [gateway] a larger `cache_size`
