@@ -23,12 +23,16 @@ async fn what_is_kept_is_shown_by_route() {
     };
     let view = CacheView { used: 40_000, size: 64 << 20, routes: vec![route] };
     let fake = Fake::up(Router::new().route("/v1/cache", always(view)));
-    fake.check("cache show", expect![[r#"
+    fake.check(
+        "cache show",
+        expect![[r#"
         exit 0
         ROUTE         SERVICE  KEPT  SIZE    HITS  STALE  REVALIDATED  MISSES  EVICTED  LEFT OUT
         /products/**  catalog  12    33 KiB  560   3      7            45      1        0
         39 KiB of 64.0 MiB are used
-    "#]]).await;
+    "#]],
+    )
+    .await;
     let none = Fake::up(Router::new().route("/v1/cache", always(CacheView::default())));
     assert_eq!(
         none.run("cache show").await.stdout,

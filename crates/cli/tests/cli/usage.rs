@@ -104,6 +104,7 @@ async fn help_says_what_there_is() {
                   wait         Wait until every unit is ready, also of a system that is yet to be started, or until
                                the system is gone
                   routes       List the routes of the gateway in the order of precedence
+                  cache        Show or forget what the gateway keeps of answers
                   fault        Make calls fail on purpose, for a while
                   secret       Keep what programs are to know and nobody else, sealed in a file beside the manifest
                   check        Check the manifest and say what is wrong with it
