@@ -9,8 +9,8 @@ use madang_wire::{RequestRecord, admin::RouteView};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::{
-    CacheStats, Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Purge, Snapshot, Stats,
-    acceptor::Opened, listeners::Listeners, policies::Kept, worker::Worker,
+    CacheStats, Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Purge, Snapshot,
+    Stats, acceptor::Opened, listeners::Listeners, policies::Kept, worker::Worker,
 };
 
 /// A running gateway. Cloning it is cheap and gives the same one.

@@ -48,7 +48,7 @@ pub(crate) struct Ask {
 
 pub(super) enum Purpose {
     /// To read; with what there is that is not fresh.
-    Reads(Wants, Option<Arc<Entry>>),
+    Reads(Box<Wants>, Option<Arc<Entry>>),
     /// To change something.
     Changes,
 }
@@ -112,7 +112,7 @@ impl Asking {
         Flights::turn(self.store(), key, self.asked)
     }
 
-    async fn read(&self, errand: Errand, wants: Wants, entry: Option<Arc<Entry>>) -> Answer {
+    async fn read(&self, errand: Errand, wants: Box<Wants>, entry: Option<Arc<Entry>>) -> Answer {
         if wants.head {
             return self.head(errand, entry).await;
         }
@@ -253,7 +253,7 @@ impl Asking {
         match copy {
             Some(copy) => answer.map(|body| Fill::of(body, Box::new(Copy { changes, lead, ..copy }))),
             None => {
-                lead.into_iter().for_each(|lead| lead.is_not_kept(came));
+                lead.into_iter().for_each(|lead| lead.brings_nothing(came));
                 answer
             }
         }

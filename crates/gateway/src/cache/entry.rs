@@ -63,13 +63,15 @@ const OVERHEAD: usize = 512;
 /// What a field takes besides its texts, in bytes.
 const PER_FIELD: usize = 128;
 
+/// The fields by which requests are told apart, each with its value in the one that was answered.
+pub(super) type Selected = Box<[(HeaderName, Option<Box<[u8]>>)]>;
+
 /// An answer that is kept.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(super) zone: Arc<Zone>,
     pub(super) place: Place,
-    /// The fields by which requests are told apart, each with its value in the one that was answered.
-    selected: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+    selected: Selected,
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
     pub(super) body: Bytes,
@@ -86,7 +88,7 @@ pub(crate) struct Entry {
 pub(super) struct Draft {
     pub(super) zone: Arc<Zone>,
     pub(super) place: Place,
-    pub(super) selected: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+    pub(super) selected: Selected,
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
     pub(super) came: Instant,
@@ -243,11 +245,7 @@ fn nominated(fields: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// By what the requests are told apart that this answers, with the values of the one that it answered.
-pub(super) fn selected(
-    vary: &[HeaderName],
-    answer: &HeaderMap,
-    asked: &HeaderMap,
-) -> Box<[(HeaderName, Option<Box<[u8]>>)]> {
+pub(super) fn selected(vary: &[HeaderName], answer: &HeaderMap, asked: &HeaderMap) -> Selected {
     let text = answer.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
     let named = text.flat_map(|text| text.split(',')).filter_map(|name| name.trim().parse().ok());
     let mut names: Vec<HeaderName> = vary.iter().cloned().chain(named).collect();

@@ -67,7 +67,7 @@ impl Flights {
         Turn::Leads(Lead { key, store: store.clone(), _waking: waking })
     }
 
-    fn is_not_kept(&self, key: Key, now: Instant) {
+    fn remember(&self, key: Key, now: Instant) {
         let mut known = self.known();
         if known.not_kept.len() >= REMEMBERED {
             known.not_kept.retain(|_, until| now < *until);
@@ -87,8 +87,8 @@ impl Flights {
 
 impl Lead {
     /// Nobody waits for the next answers.
-    pub(super) fn is_not_kept(self, now: Instant) {
-        self.store.flights.is_not_kept(self.key, now);
+    pub(super) fn brings_nothing(self, now: Instant) {
+        self.store.flights.remember(self.key, now);
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) use self::{
 };
 pub use self::{store::Purge, zone::CacheStats};
 
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// What is kept of the answers over one route of one service.
 pub(crate) struct Cache {
     rule: Rule,
@@ -121,7 +123,6 @@ impl Cache {
         self: &Arc<Self>,
         request: &Request<B>,
         target: &Uri,
-        secure: bool,
         known: bool,
     ) -> Option<Looked> {
         let wants = match Kind::of(request, known) {
@@ -130,6 +131,8 @@ impl Cache {
             Kind::Other => return None,
         };
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        // As the service is told it: by the gateway, or by a proxy that is trusted.
+        let secure = request.headers().get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
         let path = target.path_and_query().map_or("/", |path| path.as_str());
         let place = Place { secure, host, path };
         let Keeping { store, zone } = &**self.keeping();
@@ -146,8 +149,10 @@ impl Cache {
                 let answer = reply::reply(entry, &wants, age, told);
                 entry.give();
                 zone.count(used);
-                let of_entry =
-                    || Purpose::Reads(Wants { asker: wants.asker, ..Wants::default() }, Some(entry.clone()));
+                let of_entry = || {
+                    let wants = Wants { asker: wants.asker, ..Wants::default() };
+                    Purpose::Reads(Box::new(wants), Some(entry.clone()))
+                };
                 let refresh = refreshes.then(|| ask(of_entry()));
                 return Some(Looked::Found(Box::new(Found { answer, used, asked, refresh })));
             }
@@ -155,7 +160,7 @@ impl Cache {
         if wants.says.only_if_cached {
             return Some(Looked::NotKept);
         }
-        Some(Looked::Asks(Box::new(ask(Purpose::Reads(wants, entry)))))
+        Some(Looked::Asks(Box::new(ask(Purpose::Reads(Box::new(wants), entry)))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is asked for: the key of an answer (RFC 9111, section 2), which nothing that a client may choose is left out of.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use crate::path;
 
@@ -33,9 +33,7 @@ impl Place<&str> {
     }
 
     pub(super) fn hash(&self, by: &impl BuildHasher) -> u64 {
-        let mut hasher = by.build_hasher();
-        (self.secure, self.host, self.path).hash(&mut hasher);
-        hasher.finish()
+        by.hash_one((self.secure, self.host, self.path))
     }
 }
 

@@ -45,9 +45,13 @@ pub(crate) struct Store {
     zones: Mutex<BTreeMap<String, Arc<Zone>>>,
 }
 
+/// The answers to one place, each with its number, the latest last.
+type Variants = Vec<(u64, Arc<Entry>)>;
+
 #[derive(Default)]
 struct Shard {
-    kept: HashMap<u64, Vec<(u64, Arc<Entry>)>, BuildHasherDefault<Hashed>>,
+    /// By the hash of its place.
+    kept: HashMap<u64, Variants, BuildHasherDefault<Hashed>>,
     /// Each answer by its hash and number, the next to be looked at for room first; also some that are gone.
     queue: VecDeque<(u64, u64)>,
     numbered: u64,

@@ -24,6 +24,7 @@ pub(super) struct Wants {
 }
 
 /// What a request is to a cache.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(super) enum Kind {
     /// It may be answered from what is kept.
     Reads(Wants),

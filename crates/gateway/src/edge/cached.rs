@@ -23,8 +23,7 @@ impl Asked<'_> {
     /// What the cache does with it. Streams pass.
     pub(super) fn find(&mut self, destination: &Arc<Destination>) -> Option<Kept> {
         let passage = self.passage.as_ref().filter(|_| self.switch.is_none() && !destination.speaks_grpc)?;
-        let (secure, known) = (self.connection.sender().secure, self.known.is_some());
-        let mut found = match passage.look(&self.request, secure, known)? {
+        let mut found = match passage.look(&self.request, self.known.is_some())? {
             Looked::Found(found) => found,
             Looked::Asks(ask) => return Some(Kept::Asks(ask)),
             Looked::NotKept => {

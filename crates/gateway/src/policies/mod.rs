@@ -152,14 +152,9 @@ impl Passage {
     }
 
     /// What the cache has for the request, if it is the cache's concern: once it may be answered.
-    pub(crate) fn look<B: http_body::Body>(
-        &self,
-        request: &Request<B>,
-        secure: bool,
-        known: bool,
-    ) -> Option<Looked> {
+    pub(crate) fn look<B: http_body::Body>(&self, request: &Request<B>, known: bool) -> Option<Looked> {
         let cache = self.edge.cache.as_ref()?;
-        cache.look(request, self.target.as_ref().unwrap_or(request.uri()), secure, known)
+        cache.look(request, self.target.as_ref().unwrap_or(request.uri()), known)
     }
 
     /// The body as it is sent on, and a copy of the request for whoever gets one.

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     EdgeRules, Redirect,
     edge::{
-        AnyOrigin, Cache, Coding, Compress, Cors, EdgeRule, HeaderEdits, Mirror, NAMES, Origins, PathEdit, Per,
-        Problems, Rate, RateLimit, RedirectTarget, Said, Sticky, Template, WhenDown,
+        AnyOrigin, Cache, Coding, Compress, Cors, EdgeRule, HeaderEdits, Mirror, NAMES, Origins, PathEdit,
+        Per, Problems, Rate, RateLimit, RedirectTarget, Said, Sticky, Template, WhenDown,
     },
     parse_duration, parse_size,
 };
