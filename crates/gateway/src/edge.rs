@@ -185,11 +185,8 @@ fn compose(asked: &mut Asked<'_>, front: Guard<Arc<Front>>) -> Result<Arc<Destin
     asked.identify(&destination)?; // after the route, which says whether it asks for whom the request is
     asked.keep_session(&destination); // before anything is passed on or copied
     asked.pass()?; // after identity, so that a rate limit can be per principal; a refusal here costs no upstream
-    // After both, so that a hit is still authorised and counted.
-    match asked.find(&destination) {
-        Some(kept) => Err(Stop::Kept(kept, destination)),
-        None => Ok(destination), // breaker, retries, balance, faults, time limits: the layers of the call that follows
-    }
+    asked.recall(&destination)?; // after both, so that an answer that is kept is still authorised and counted
+    Ok(destination) // breaker, retries, balance, faults, time limits: the layers of the call that follows
 }
 
 impl<'a> Asked<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Response};
 use madang_calls::Body;
 
-use super::Asked;
+use super::{Asked, Stop};
 use crate::{
     answer::{Asker, Refusal},
     cache::{Ask, Errand, Looked},
@@ -20,6 +20,11 @@ pub(super) enum Kept {
 }
 
 impl Asked<'_> {
+    /// Ends the way here if it is the cache's concern.
+    pub(super) fn recall(&mut self, destination: &Arc<Destination>) -> Result<(), Stop> {
+        self.find(destination).map_or(Ok(()), |kept| Err(Stop::Kept(kept, destination.clone())))
+    }
+
     /// What the cache does with it. Streams pass.
     pub(super) fn find(&mut self, destination: &Arc<Destination>) -> Option<Kept> {
         let passage = self.passage.as_ref().filter(|_| self.switch.is_none() && !destination.speaks_grpc)?;
