@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
     let kept = Kept::open(what, &PathBuf::from(folder)).await?;
-    let system = gateway::system(listen, "{}", None)?;
+    let system = gateway::system(listen, "{}", (None, false))?;
     let (_gateway, handle, _directory) =
 <<<<<<< HEAD
         gateway::start(&system, upstream, &Identity::new(&[1; 32]), None).await?;

@@ -80,7 +80,7 @@ const OWN_ROUTES: Shape = Shape::List(&Shape::AnyOf(&[Shape::Text(Format::Path),
 const ROUTES: Shape = Shape::List(&Shape::Table(&ROUTE));
 
 /// Every table there is.
-pub(super) static TABLES: [&Table; 46] = [
+pub(super) static TABLES: [&Table; 47] = [
     &MANIFEST,
     &SYSTEM,
     &GATEWAY,
