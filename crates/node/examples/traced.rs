@@ -43,11 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let kept = Kept::open(what, &PathBuf::from(folder)).await?;
     let system = gateway::system(listen, "{}", (None, false))?;
     let (_gateway, handle, _directory) =
-<<<<<<< HEAD
         gateway::start(&system, upstream, &Identity::new(&[1; 32]), None).await?;
-=======
-        gateway::start(listen, upstream, "{}", (None, false), &Identity::new(&[1; 32])).await?;
->>>>>>> b596b30 (Start the example without what it does not measure)
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     loop {
         ticks.tick().await;
