@@ -76,6 +76,7 @@ fn measure(options: &Options) -> Result<()> {
             size,
             clients: CLIENTS,
             fields: &[],
+            tls: None,
         };
         // The first answers are fetched; what is measured is in nobody's way after that.
         for peer in &peers {

@@ -93,6 +93,7 @@ async fn runs_until_it_is_interrupted_and_leaves_nothing_behind() {
         first   started: pid 
         first   ready after  s
         second  started: pid 
+        second  ready after  s
 
         yard is ready after  s
 
