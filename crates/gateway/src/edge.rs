@@ -1,6 +1,8 @@
 //! One request, from its head to the head of its answer.
 
 mod cached;
+mod switching;
+mod waiting;
 
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
@@ -11,25 +13,28 @@ use madang_calls::{Body, CallError, Calling, Client, Context, Deadline, grpc_tim
 use madang_model::policy::Priority;
 use madang_wire::headers;
 
-use self::cached::{Kept, asked_for};
+use self::{
+    cached::{Kept, asked_for},
+    switching::Switching,
+    waiting::Pending,
+};
 use crate::{
     answer::{Asker, Refusal},
     auth::{
         denied::{Denied, Reason},
         guard::{Admission, Pause, Visitor},
-        keyring::Waiting,
         sealed::Sealed,
     },
     cache::{Ask, Errand},
     connection::{AnswerBody, Connection, InFlight},
     grpc_web::Web,
     inspect,
-    login::{origin, renewal::Renewed, visit::Visit},
+    login::{origin, visit::Visit},
     policies::{Passage, cors},
     proxies::{self, Told},
     router::{Found, Router, Target},
     snapshot::{Destination, Destinations, Front, Table, Ways},
-    tunnel::{Room, Switch},
+    tunnel::Switch,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
@@ -61,28 +66,6 @@ enum Stop {
     Visits(Box<Visit>),
     /// It is the cache's concern.
     Kept(Kept, Arc<Destination>),
-}
-
-/// A request that waits until it is known who it is for.
-struct Pending {
-    client: Client,
-    context: Context,
-    request: Request<Incoming>,
-    told: Option<Box<Told>>,
-    switch: Option<Box<Switch>>,
-    web: Option<Web>,
-    destination: Arc<Destination>,
-    pause: Pause,
-    passage: Option<Box<Passage>>,
-}
-
-/// A request after which something else is spoken.
-struct Switching {
-    client: Client,
-    context: Context,
-    request: Request<Incoming>,
-    switch: Box<Switch>,
-    destination: Arc<Destination>,
 }
 
 /// What becomes of a request.
@@ -344,11 +327,6 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn pending(self, destination: Arc<Destination>, pause: Pause) -> Pending {
-        let Self { client, context, request, told, switch, web, passage, .. } = self;
-        Pending { client: client.clone(), context, request, told, switch, web, destination, pause, passage }
-    }
-
     fn call(self, destination: &Destination, passage: Option<&Passage>) -> Calling<impl Answering + use<>> {
         let Destination { lane, policy, .. } = destination;
         let (client, context, head, body) = self.sent(passage);
@@ -367,11 +345,6 @@ impl<'a> Asked<'a> {
             body = passage.send(mirror_client, &self.context, &head, body);
         }
         (self.client, self.context, head, body)
-    }
-
-    fn switching(self, switch: Box<Switch>, destination: Arc<Destination>) -> Box<Switching> {
-        let Self { client, context, request, .. } = self;
-        Box::new(Switching { client: client.clone(), context, request, switch, destination })
     }
 
     fn target(&self, router: &Router) -> Target<'_> {
@@ -398,116 +371,11 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl Pending {
-    /// The rest of the way, once it is known who it is for or is not going to be.
-    async fn answer(self: Box<Self>, asker: Asker, in_flight: &InFlight) -> (Response<Body>, HeaderValue) {
-        let Self { client, context, mut request, told: visitor, switch, web, destination, pause, passage } =
-            *self;
-        let due = context.deadline.map(|deadline| deadline.0);
-        let (in_time, renewed) = match pause {
-            Pause::Key(waiting) => (waiting.ended(due).await, None),
-            Pause::Session(login, renewing) => {
-                let renewed = renewing.ended(due).await;
-                renewed.put_into(request.headers_mut(), &login);
-                (!matches!(renewed, Renewed::Trouble), Some(renewed))
-            }
-        };
-        let fields = renewed.as_ref().map(Renewed::fields).unwrap_or_default();
-        let late = || if renewed.is_some() { Reason::NoIssuer } else { Waiting::late() };
-        let connection = in_flight.connection();
-        let asked = Asked::new(connection, &client, context, request);
-        let mut asked = Asked { told: visitor, web, passage, ..asked };
-        let denied = match (asked.admission(&destination, true), &destination.guard) {
-            (Some(Admission::Not(_)), Some(guard)) if !in_time => Some(guard.denied(late())),
-            (Some(Admission::Wait(_)), Some(guard)) => Some(guard.denied(late())),
-            (Some(Admission::Not(denied)), _) => Some(denied),
-            _ => None,
-        };
-        if let (Some(Denied { reason: Reason::Nobody, .. }), Some(login)) = (&denied, &destination.login)
-            && origin::is_navigation(asked.request.method(), asked.request.headers())
-        {
-            let visit = Visit::asked(login, &asked.request);
-            let (response, request_id) = visited((visit, asked.context), asker).await;
-            return (told(response, fields), request_id);
-        }
-        asked.keep_session(&destination);
-        let passed = match denied {
-            Some(denied) => Err(asked.refuse(denied)),
-            None => asked.pass(),
-        };
-        let kept = match passed {
-            Err(refusal) => Some(Kept::Answers(Box::new(refusal.answer(asker, &asked.context)))),
-            Ok(()) => asked.find(&destination),
-        };
-        let passage = asked.passage.take();
-        if let Some(kept) = kept {
-            let (answer, request_id) = match kept {
-                Kept::Asks(ask) => {
-                    let errand = asked.errand(destination, passage.as_deref());
-                    asked_for((ask, errand), passage, asker).await
-                }
-                Kept::Answers(answer) => {
-                    let answer = Passage::finished(passage, *answer, asker, &asked.context).await;
-                    (answer, asked.context.request_id.0)
-                }
-            };
-            return (told(answer, fields), request_id);
-        }
-        if let Some(switch) = switch {
-            let (response, request_id) =
-                asked.switching(switch, destination).answer(asker, in_flight, passage).await;
-            return (told(response, fields), request_id);
-        }
-        let mut call = pin!(asked.call(&destination, passage.as_deref()));
-        let answer = call.as_mut().await;
-        let context = call.context();
-        let problem = |error| Refusal::from(error).answer(asker, context);
-        let answer = Passage::finished(passage, answer.unwrap_or_else(problem), asker, context).await;
-        (told(answer, fields), context.request_id.0.clone())
-    }
-}
-
-impl Switching {
-    /// What the service says to speaking something else, or why it is not asked.
-    async fn answer(
-        self: Box<Self>,
-        asker: Asker,
-        in_flight: &InFlight,
-        passage: Option<Box<Passage>>,
-    ) -> (Response<Body>, HeaderValue) {
-        let Self { client, context, request, switch, destination } = *self;
-        let connection = in_flight.connection();
-        let Some(room) = Room::take(&connection.worker) else {
-            let asked = Asked::new(connection, &client, context, request);
-            let (refusal, context) = (asked.refuse(Refusal::Tunnels), asked.context);
-            let answer = Passage::finished(passage, refusal.answer(asker, &context), asker, &context).await;
-            return (answer, context.request_id.0);
-        };
-        let Destination { lane, policy, .. } = &*destination;
-        let (head, _) = request.into_parts();
-        let mut call = pin!(client.call_switching(context, lane, policy, head, switch.protocol.clone()));
-        let answer =
-            switch.answer(room, call.as_mut(), lane.upstream().name(), in_flight, policy.idle_timeout).await;
-        let context = call.context();
-        let problem = |refusal: Refusal| refusal.answer(asker, context);
-        let answer = Passage::finished(passage, answer.unwrap_or_else(problem), asker, context).await;
-        (answer, context.request_id.0.clone())
-    }
-}
-
 /// The answer of the gateway itself to somebody on their way in or out.
 async fn visited((visit, context): (Visit, Context), asker: Asker) -> (Response<Body>, HeaderValue) {
     let answer = visit.answer().await;
     let response = answer.unwrap_or_else(|denied| Refusal::from(denied).answer(asker, &context));
     (response, context.request_id.0)
-}
-
-/// An answer with what the browser is to keep or to forget besides.
-fn told(mut response: Response<Body>, fields: &[HeaderValue]) -> Response<Body> {
-    for field in fields {
-        response.headers_mut().append(http::header::SET_COOKIE, field.clone());
-    }
-    response
 }
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a
