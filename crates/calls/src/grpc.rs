@@ -11,7 +11,11 @@ pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeou
 
 /// Whether a message is of gRPC: `application/grpc`, `application/grpc+proto`.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let media = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    is_media(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default())
+}
+
+/// Whether this media type is gRPC's.
+pub(crate) fn is_media(media: &[u8]) -> bool {
     let rest = media.strip_prefix(b"application/grpc").map(|rest| rest.first());
     matches!(rest, Some(None | Some(b'+' | b';')))
 }

@@ -21,13 +21,13 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use madang_wire::{Code, Problem};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    Body, BoxError, CallError, Form,
+    Body, BoxError, CallError,
     answer::grpc_fields,
     breaker, ejection,
     ejection::PATIENCE,
@@ -153,11 +153,6 @@ where
     }
 }
 
-/// Whether an answer goes on until somebody leaves.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"text/event-stream"))
-}
-
 // === impl Attempt ===
 
 impl Attempt {
@@ -172,8 +167,11 @@ impl Attempt {
             Err(error) => (Some(self.of_error(error, took)), true),
             Ok(response) => {
                 let headers = response.headers();
-                self.grpc = Form::of(headers) == Form::Grpc;
-                if let Some(in_flight) = self.in_flight.as_mut().filter(|_| is_event_stream(headers)) {
+                let media = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+                self.grpc = grpc::is_media(media);
+                // It goes on until somebody leaves.
+                let streams = media.starts_with(b"text/event-stream");
+                if let Some(in_flight) = self.in_flight.as_mut().filter(|_| streams) {
                     in_flight.streams();
                 }
                 let grpc = if self.grpc { grpc_status(headers) } else { None };
