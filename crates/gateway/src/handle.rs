@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use madang_wire::{RequestRecord, admin::RouteView};
+use madang_wire::{RequestRecord, admin::RouteView, cache::CacheView};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::{
-    CacheStats, Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Purge, Snapshot,
-    Stats, acceptor::Opened, listeners::Listeners, policies::Kept, worker::Worker,
+    Error, LimitConnector, LimitStats, LimitStoreStats, Listener, MirrorStats, Purge, Snapshot, Stats,
+    acceptor::Opened, listeners::Listeners, policies::Kept, worker::Worker,
 };
 
 /// A running gateway. Cloning it is cheap and gives the same one.
@@ -100,10 +100,9 @@ impl Handle {
         self.shared.applied.notified().await;
     }
 
-    /// What the cache did over each route that has one; and how many bytes all that is kept takes, of how many.
-    pub fn cache(&self) -> (Vec<CacheStats>, u64, u64) {
-        let Some(store) = self.kept().answers() else { return (Vec::new(), 0, 0) };
-        (store.stats(), store.used(), store.capacity())
+    /// What is kept of answers, and what the cache did over each route that has one.
+    pub fn cache(&self) -> CacheView {
+        self.kept().answers().map(|store| store.view()).unwrap_or_default()
     }
 
     /// Forgets what is kept of answers; says how many that were.

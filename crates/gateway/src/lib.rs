@@ -11,7 +11,7 @@
 //! own listener proves who it is, and clients who they are.
 //! `compositions` are services of the gateway's own, which answer from several others.
 //! `fuzzing` is what must hold for whatever comes; it is there for tests only.
-//! `cache` keeps answers for whoever asks the same.
+//! `cache` keeps answers for whoever asks the same. `tee` copies a body on its way, `written` writes values of fields.
 
 mod acceptor;
 mod answer;
@@ -38,14 +38,16 @@ mod router;
 mod service;
 mod snapshot;
 mod stats;
+mod tee;
 mod template;
 mod tls;
 mod tunnel;
 mod unread;
 mod worker;
+mod written;
 
 pub use auth::{ApiKey, Identity, IdentityCounts, KeySource};
-pub use cache::{CacheStats, Purge};
+pub use cache::Purge;
 pub use compositions::check;
 pub use config::Config;
 pub use error::Error;

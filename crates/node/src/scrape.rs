@@ -10,6 +10,7 @@ use axum::{
 };
 use http::header;
 use madang_telemetry::{Cached, Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
+use madang_wire::cache::CacheView;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -64,8 +65,8 @@ impl Shared {
             self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded, it.blind]));
         let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
         let counts = self.identity.counts();
-        let (cached, used, size) = self.gateway.cache();
-        let cached = cached.into_iter().map(|it| Cached {
+        let CacheView { used, size, routes } = self.gateway.cache();
+        let cached = routes.into_iter().map(|it| Cached {
             route: it.route,
             service: it.service,
             entries: it.entries,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Cache, Keeping,
     entry::{self, Draft, Entry},
-    fill::{Copy, Fill},
+    fill::Copy,
     flights::{Flights, Lead, Turn},
     place::{Place, referred},
     reply::{self, Told},
@@ -30,7 +30,7 @@ use super::{
     terms::Terms,
     wants::Wants,
 };
-use crate::{policies::drain, snapshot::Destination};
+use crate::{policies::drain, snapshot::Destination, tee::tee};
 
 /// How long a request waits for another's answer: whose client may be slow, on purpose or not.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -251,7 +251,7 @@ impl Asking {
         };
         reply::tell_forwarded(answer.headers_mut(), why);
         match copy {
-            Some(copy) => answer.map(|body| Fill::of(body, Box::new(Copy { changes, lead, ..copy }))),
+            Some(copy) => answer.map(|body| tee(body, Box::new(Copy { changes, lead, ..copy }))),
             None => {
                 lead.into_iter().for_each(|lead| lead.brings_nothing(came));
                 answer

@@ -30,6 +30,7 @@ use madang_model::edge::Cache as Rule;
 use madang_wire::CacheUse;
 use tokio::time::Instant;
 
+pub use self::store::Purge;
 use self::{
     ask::Purpose,
     entry::Entry,
@@ -42,7 +43,6 @@ pub(crate) use self::{
     ask::{Ask, Errand},
     store::Store,
 };
-pub use self::{store::Purge, zone::CacheStats};
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 

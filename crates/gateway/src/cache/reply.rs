@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE},
@@ -10,6 +10,7 @@ use http::{
 use madang_calls::Body;
 
 use super::{directives::split, entry::Entry, wants::Wants};
+use crate::written::{digits, field};
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -189,25 +190,6 @@ fn number(number: u64) -> HeaderValue {
     let mut text = BytesMut::with_capacity(12);
     digits(number, &mut text);
     field(text.freeze())
-}
-
-fn field(text: Bytes) -> HeaderValue {
-    let mut field = HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-    // It never comes again: HTTP/2 must not keep it in a table (RFC 7541, section 7.1.3).
-    field.set_sensitive(true);
-    field
-}
-
-/// Writes a number, which the formatter of the language takes longer for than all else here.
-fn digits(mut number: u64, into: &mut BytesMut) {
-    let mut text = [0; 20];
-    let mut first = text.len();
-    while number > 0 || first == text.len() {
-        first -= 1;
-        text[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    into.extend_from_slice(&text[first..]);
 }
 
 #[cfg(test)]

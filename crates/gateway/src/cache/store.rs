@@ -15,13 +15,9 @@ use std::{
 };
 
 use http::HeaderMap;
+use madang_wire::cache::CacheView;
 
-use super::{
-    entry::Entry,
-    flights::Flights,
-    place::Place,
-    zone::{CacheStats, Zone},
-};
+use super::{entry::Entry, flights::Flights, place::Place, zone::Zone};
 
 /// Among how many locks the answers are divided.
 const SHARDS: usize = 64;
@@ -136,9 +132,10 @@ impl Store {
         }
     }
 
-    pub(crate) fn stats(&self) -> Vec<CacheStats> {
+    pub(crate) fn view(&self) -> CacheView {
         let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
-        zones.values().map(|zone| zone.stats()).collect()
+        let routes = zones.values().map(|zone| zone.stats()).collect();
+        CacheView { used: self.used(), size: self.capacity(), routes }
     }
 
     /// The answer to a request; the one that came last if there are several.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use madang_wire::CacheUse;
+use madang_wire::{CacheUse, cache::CachedRoute};
 
 /// The answers over one route of one service. Two of them never share an answer.
 #[derive(Debug, Default)]
@@ -19,33 +19,6 @@ pub(crate) struct Zone {
     pub(super) left_out: AtomicU64,
 }
 
-/// What the cache did over one route since it began to count.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CacheStats {
-    /// The route's template.
-    pub route: String,
-    /// The service that it leads to.
-    pub service: String,
-    /// Answers that are kept now.
-    pub entries: u64,
-    /// What they take, in bytes.
-    pub bytes: u64,
-    /// Requests that a fresh answer was given to.
-    pub hits: u64,
-    /// Requests that one was given to that was not fresh any more.
-    pub stale: u64,
-    /// Requests that one was given to of which the service had said that it is still good.
-    pub revalidated: u64,
-    /// Requests that the service answered.
-    pub misses: u64,
-    /// Answers that had to make room for others.
-    pub evicted: u64,
-    /// Answers that were purged, or became invalid because something was changed.
-    pub purged: u64,
-    /// Answers that could have been kept but are too long, or found no room.
-    pub left_out: u64,
-}
-
 // === impl Zone ===
 
 impl Zone {
@@ -57,9 +30,9 @@ impl Zone {
         self.uses[used as usize].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn stats(&self) -> CacheStats {
+    pub(super) fn stats(&self) -> CachedRoute {
         let used = |used: CacheUse| self.uses[used as usize].load(Relaxed);
-        CacheStats {
+        CachedRoute {
             route: self.route.clone(),
             service: self.service.clone(),
             entries: self.entries.load(Relaxed),

@@ -3,23 +3,20 @@
 //! A copy is made beside its request and never in its way: it has a client of its own, with connections and records of its
 //! own, is left out where too many are under way or its body is too large, and is not tried again.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
-    task::{Context as Task, Poll, ready},
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, request::Parts};
-use http_body::{Body as _, Frame, SizeHint};
-use madang_calls::{Body, BoxError, Client, Context, Lane, Policy};
+use http_body::{Body as _, Frame};
+use madang_calls::{Body, Client, Context, Lane, Policy};
 use madang_model::{ServiceName, edge::Mirror as Rule};
 use madang_wire::headers;
 
 use super::drain::drain;
+use crate::tee::{Copying, tee};
 
 const MIRROR: HeaderName = HeaderName::from_static(headers::MIRROR);
 
@@ -54,24 +51,18 @@ pub struct MirrorStats {
     pub left_out: u64,
 }
 
-/// A copy of which the body is still to come.
+/// A copy of which the body is still to come. What broke off is no request.
 struct Copy {
     mirror: Arc<Mirror>,
     client: Client,
     context: Context,
     head: Parts,
+    came: BytesMut,
     _place: Place,
 }
 
 /// A place among those that are under way at once.
 struct Place(Arc<Tally>);
-
-/// A request's body of which a copy is taken on the way.
-struct Tee {
-    body: Body,
-    copy: Option<Copy>,
-    came: BytesMut,
-}
 
 impl Mirror {
     pub(crate) fn new(rule: &Rule, lane: Arc<Lane>, policy: Policy) -> Self {
@@ -126,12 +117,8 @@ impl Mirror {
         head.headers.insert(MIRROR, HeaderValue::from_static("1"));
         // It is no request from outside over this route.
         let context = Context { route: None, idempotency_key: None, ..context.clone() };
-        let copy = Copy { mirror: self.clone(), client: client(), context, head, _place: place };
-        if body.is_end_stream() {
-            copy.send(Bytes::new());
-            return body;
-        }
-        Body::new(Tee { body, copy: Some(copy), came: BytesMut::new() })
+        let (mirror, client, came) = (self.clone(), client(), BytesMut::new());
+        tee(body, Copy { mirror, client, context, head, came, _place: place })
     }
 
     fn place(&self) -> Option<Place> {
@@ -147,67 +134,25 @@ impl Drop for Place {
     }
 }
 
-impl Copy {
-    fn send(self, body: Bytes) {
+impl Copying for Copy {
+    fn take(&mut self, frame: &Frame<Bytes>) -> bool {
+        let Some(bytes) = frame.data_ref() else { return true };
+        if (self.came.len() + bytes.len()) as u64 > self.mirror.rule.max_body {
+            self.mirror.tally().left_out.fetch_add(1, Relaxed);
+            return false;
+        }
+        self.came.extend_from_slice(bytes);
+        true
+    }
+
+    fn ended(self) {
         self.mirror.tally().sent.fetch_add(1, Relaxed);
         tokio::spawn(async move {
-            let Self { mirror, client, context, head, _place } = self;
-            if let Ok(answer) = client.call_in(context, &mirror.lane, &mirror.policy, head, body.into()).await
-            {
+            let Self { mirror, client, context, head, came, _place } = self;
+            let body = came.freeze().into();
+            if let Ok(answer) = client.call_in(context, &mirror.lane, &mirror.policy, head, body).await {
                 drain(answer.into_body()).await;
             }
         });
-    }
-}
-
-impl Tee {
-    fn take(&mut self, frame: &Frame<Bytes>) {
-        let Some(copy) = &self.copy else { return };
-        let Some(bytes) = frame.data_ref() else { return };
-        if (self.came.len() + bytes.len()) as u64 > copy.mirror.rule.max_body {
-            copy.mirror.tally().left_out.fetch_add(1, Relaxed);
-            self.copy = None;
-            self.came = BytesMut::new();
-            return;
-        }
-        self.came.extend_from_slice(bytes);
-    }
-
-    fn ended(&mut self) {
-        if let Some(copy) = self.copy.take() {
-            copy.send(std::mem::take(&mut self.came).freeze());
-        }
-    }
-}
-
-impl http_body::Body for Tee {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Task<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &polled {
-            Some(Ok(frame)) => {
-                self.take(frame);
-                if self.body.is_end_stream() {
-                    self.ended();
-                }
-            }
-            None => self.ended(),
-            // What broke off is no request.
-            Some(Err(_)) => self.copy = None,
-        }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

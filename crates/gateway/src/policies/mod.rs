@@ -220,10 +220,8 @@ impl Passage {
         if let Some(cors) = &edge.cors {
             cors.answer(origin.as_ref(), fields);
         }
-        if let (Some(limits), Some(mut left)) = (&edge.limits, left) {
+        if let (Some(limits), Some(left)) = (&edge.limits, left) {
             fields.insert(RATE_LIMIT_POLICY, limits.policy().clone());
-            // It never comes again: HTTP/2 must not keep it in a table (RFC 7541, section 7.1.3).
-            left.set_sensitive(true);
             fields.insert(RATE_LIMIT, left);
         }
         if let Some(cookie) = cookie {

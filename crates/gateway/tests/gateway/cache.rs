@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -10,12 +9,14 @@ use std::{
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use madang_calls::Body;
-use madang_gateway::{ApiKey, CacheStats, Purge};
-use madang_model::manifest;
-use madang_wire::{CacheUse, Fallback};
+use madang_gateway::{ApiKey, Purge};
+use madang_wire::{
+    CacheUse, Fallback,
+    cache::{CacheView, CachedRoute},
+};
 use tokio::sync::Semaphore;
 
-use crate::stage::{ANY, Answer, Stage, config, http2, serve, until};
+use crate::stage::{Answer, Stage, config, field, http2, manifest, serve, until};
 
 const CACHED: &str = r#"
     [services.a]
@@ -26,19 +27,7 @@ const CACHED: &str = r#"
 
 /// A gateway with what a manifest says.
 pub async fn stage(text: &str) -> Stage {
-    Stage::start(config(), system(text), Vec::new()).await
-}
-
-fn system(text: &str) -> madang_model::System {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("madang.toml"), text).unwrap();
-    let mut system = manifest::load(folder.path(), &|_| None).unwrap().system;
-    system.gateway.listen = ANY;
-    system
-}
-
-fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    Stage::start(config(), manifest(text), Vec::new()).await
 }
 
 /// A service that answers by a script: what each request gets, by its number from 1; and what it was asked.
@@ -109,9 +98,9 @@ fn answer(status: u16, fields: &[&str], body: impl Into<String>) -> Response<Bod
     answer
 }
 
-fn only(stage: &Stage) -> CacheStats {
-    let (stats, used, _) = stage.handle.cache();
-    let [stats] = <[_; 1]>::try_from(stats).expect("one route");
+fn only(stage: &Stage) -> CachedRoute {
+    let CacheView { used, routes, .. } = stage.handle.cache();
+    let [stats] = <[_; 1]>::try_from(routes).expect("one route");
     assert!(stats.bytes <= used, "the rest is on its way");
     stats
 }
@@ -517,8 +506,8 @@ async fn what_may_be_kept_takes_no_more_room_than_it_has() {
     for number in 0..200 {
         let answered = client.get(&format!("/{number}?{}", 1000 + 97 * number)).await;
         assert_eq!(answered.body.len(), 1000 + 97 * number);
-        let (_, used, capacity) = stage.handle.cache();
-        assert!(used <= capacity && capacity == 256 << 10, "{used}");
+        let CacheView { used, size, .. } = stage.handle.cache();
+        assert!(used <= size && size == 256 << 10, "{used}");
     }
     let stats = only(&stage);
     assert!(stats.entries >= 10 && stats.evicted > 150, "{stats:?}");
@@ -579,7 +568,7 @@ async fn what_is_kept_stays_over_a_change_and_goes_to_no_other_service() {
     assert_eq!(client.get("/").await.text(), "4");
     stage.system.gateway.edge = Default::default();
     stage.apply().await.unwrap();
-    assert_eq!((client.get("/").await.text(), stage.handle.cache().1), ("5", 0), "off is off");
+    assert_eq!((client.get("/").await.text(), stage.handle.cache().used), ("5", 0), "off is off");
     stage.stop().await;
 }
 

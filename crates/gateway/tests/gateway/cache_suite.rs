@@ -78,6 +78,6 @@ async fn the_public_tests_for_caches_pass_as_far_as_they_did() {
     let passed = results.len() - failed.len();
     assert!(passed >= PASS, "{passed} of {TESTS} pass");
     println!("{passed} of {TESTS} pass; these now do: {:?}", known.difference(&failed).collect::<Vec<_>>());
-    until(|| stage.handle.cache().1 > 0).await;
+    until(|| stage.handle.cache().used > 0).await;
     stage.stop().await;
 }

@@ -306,9 +306,7 @@ async fn its_calls_are_below_it_in_the_trace() {
 #[tokio::test]
 async fn an_edit_of_an_answer_is_in_force_at_once() {
     let World { mut stage, .. } = world(PAGE).await;
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("madang.toml"), PAGE.replace("order.total", "order.total * 2")).unwrap();
-    stage.system = manifest::load(folder.path(), &|_| None).unwrap().system;
+    stage.system = crate::stage::manifest(&PAGE.replace("order.total", "order.total * 2"));
     stage.system.gateway.listen = stage.address();
     stage.apply().await.unwrap();
     let answer = stage.client().await.ask(Method::GET, "/pages/orders/7", &[("x-client", "watch")]).await;

@@ -1,7 +1,6 @@
 //! What the gateway itself does, through a running gateway, as a manifest says it.
 
 use std::{
-    fs,
     io::Read,
     sync::{
         Arc, Mutex,
@@ -15,9 +14,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use madang_calls::{Body, BoxError};
-use madang_model::{Protocol, manifest};
+use madang_model::Protocol;
 
-use crate::stage::{ANY, Answer, Stage, config, http2, mirror, recorder, saying, serve, until};
+use crate::stage::{Stage, config, field, http2, manifest, mirror, recorder, saying, serve, until};
 
 /// A gateway with what a manifest says; its service `a` mirrors what reaches it.
 async fn stage(text: &str) -> Stage {
@@ -26,19 +25,7 @@ async fn stage(text: &str) -> Stage {
 }
 
 async fn empty(text: &str) -> Stage {
-    Stage::start(config(), system(text), Vec::new()).await
-}
-
-fn system(text: &str) -> madang_model::System {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("madang.toml"), text).unwrap();
-    let mut system = manifest::load(folder.path(), &|_| None).unwrap().system;
-    system.gateway.listen = ANY;
-    system
-}
-
-fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    Stage::start(config(), manifest(text), Vec::new()).await
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::Method;
 use madang_gateway::{Connected, LimitConnector, LimitStoreStats};
-use madang_model::{Protocol, edge::LimitStore, manifest};
+use madang_model::{Protocol, edge::LimitStore};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::stage::{ANY, Client, Stage, config, mirror, until};
+use crate::stage::{Client, Stage, config, manifest, mirror, until};
 
 const PASSWORD: &str = "the word";
 
@@ -136,10 +136,7 @@ impl Sharing {
             to = "a"
             edge = { rate_limit = { rate = "4/h", per = "header:x-tenant", shared = { when_down = "local" } } }
         "#;
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("madang.toml"), format!("system.name = \"shop\"\n{text}")).unwrap();
-        let mut system = manifest::load(folder.path(), &|_| None).unwrap().system;
-        system.gateway.listen = ANY;
+        let system = manifest(&format!("system.name = \"shop\"\n{text}"));
         let stage = Stage::start(config(), system, Vec::new()).await;
         let stage = stage.with("a", mirror(Protocol::Http).await);
         let task = tokio::spawn(stage.handle.clone().share_limits(connector)).abort_handle();

@@ -142,6 +142,20 @@ pub fn system(routes: &[&str]) -> System {
 
 pub const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
+/// What a manifest says, at a port that is free.
+pub fn manifest(text: &str) -> System {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("madang.toml"), text).unwrap();
+    let mut system = madang_model::manifest::load(folder.path(), &|_| None).unwrap().system;
+    system.gateway.listen = ANY;
+    system
+}
+
+/// The value of a field of an answer; empty if there is none.
+pub fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
 impl Stage {
     pub async fn new(routes: &[&str]) -> Self {
         Self::start(config(), system(routes), Vec::new()).await

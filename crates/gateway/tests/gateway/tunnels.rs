@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use madang_gateway::Config;
-use madang_model::{Limits, manifest};
+use madang_model::Limits;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stage::{ANY, Stage, config, raw, system, until};
+use crate::stage::{ANY, Stage, config, manifest, raw, system, until};
 
 /// What must happen does so within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -218,10 +218,7 @@ async fn a_request_with_a_body_is_not_for_another_protocol() {
 }
 
 fn silence(time: &str) -> Limits {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("madang.toml"), format!("[policy]\nidle_timeout = \"{time}\"\n"))
-        .unwrap();
-    manifest::load(folder.path(), &|_| None).unwrap().system.policy
+    manifest(&format!("[policy]\nidle_timeout = \"{time}\"\n")).policy
 }
 
 #[tokio::test]
@@ -392,11 +389,7 @@ async fn what_is_said_of_answers_holds_for_the_one_that_opens_a_tunnel() {
         compress = true
         problems = true
     "#;
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("madang.toml"), text).unwrap();
-    let mut system = manifest::load(folder.path(), &|_| None).unwrap().system;
-    system.gateway.listen = ANY;
-    let stage = Stage::start(config(), system, Vec::new()).await.with("users", service.address);
+    let stage = Stage::start(config(), manifest(text), Vec::new()).await.with("users", service.address);
     let (mut stream, head) = open(stage.address(), "/echo", "first").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     for field in

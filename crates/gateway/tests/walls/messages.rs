@@ -3,7 +3,7 @@
 use http::Response;
 use http_body_util::BodyExt;
 use madang_calls::Body;
-use madang_model::{Limits, manifest};
+use madang_model::Limits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     floods::{ALONE, memory},
     frames::PATIENCE,
-    stage::{Client, Stage, recorder, serve},
+    stage::{Client, Stage, manifest, recorder, serve},
     strict,
 };
 
@@ -104,8 +104,5 @@ async fn what_does_not_end_is_ended() {
 }
 
 fn idle(time: &str) -> Limits {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("madang.toml"), format!("[policy]\nidle_timeout = \"{time}\"\n"))
-        .unwrap();
-    manifest::load(folder.path(), &|_| None).unwrap().system.policy
+    manifest(&format!("[policy]\nidle_timeout = \"{time}\"\n")).policy
 }

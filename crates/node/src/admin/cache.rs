@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use madang_gateway::{CacheStats, Purge};
+use madang_gateway::Purge;
 use madang_model::nearest;
 use madang_wire::{
     Code, Problem,
@@ -16,8 +16,7 @@ use crate::http::Failure;
 /// What is kept, by route.
 #[utoipa::path(get, path = "/v1/cache", responses((status = 200, body = CacheView)))]
 pub(super) async fn view(State(node): State<Arc<Shared>>) -> Json<CacheView> {
-    let (stats, used, size) = node.gateway.cache();
-    Json(CacheView { used, size, routes: stats.into_iter().map(route).collect() })
+    Json(node.gateway.cache())
 }
 
 /// Forgets what is meant: once this is answered, nobody is given it any more.
@@ -28,10 +27,10 @@ pub(super) async fn purge(
     Json(spec): Json<PurgeSpec>,
 ) -> Answer<Json<Purged>> {
     let purge = meant(spec)?;
-    let (stats, _, _) = node.gateway.cache();
+    let routes = node.gateway.cache().routes;
     let name = match &purge {
-        Purge::Route(route) => Some(("route", route, known(&stats, |it| &it.route))),
-        Purge::Service(service) => Some(("service", service, known(&stats, |it| &it.service))),
+        Purge::Route(route) => Some(("route", route, known(&routes, |it| &it.route))),
+        Purge::Service(service) => Some(("service", service, known(&routes, |it| &it.service))),
         _ => None,
     };
     if let Some((kind, name, known)) = name
@@ -46,8 +45,8 @@ pub(super) async fn purge(
     Ok(Json(Purged { entries: node.gateway.purge(&purge) }))
 }
 
-fn known<'a>(stats: &'a [CacheStats], name: impl Fn(&'a CacheStats) -> &'a String) -> Vec<&'a str> {
-    stats.iter().map(|it| name(it).as_str()).collect()
+fn known<'a>(routes: &'a [CachedRoute], name: impl Fn(&'a CachedRoute) -> &'a String) -> Vec<&'a str> {
+    routes.iter().map(|it| name(it).as_str()).collect()
 }
 
 /// What is meant, if that is one thing.
@@ -61,35 +60,6 @@ fn meant(spec: PurgeSpec) -> Answer<Purge> {
         (None, None, Some(service), None) => Ok(Purge::Service(service)),
         (None, None, None, Some(tag)) => Ok(Purge::Tag(tag)),
         _ => Err(Failure::parameter("path", "one of path, route, service and tag")),
-    }
-}
-
-fn route(stats: CacheStats) -> CachedRoute {
-    let CacheStats {
-        route,
-        service,
-        entries,
-        bytes,
-        hits,
-        stale,
-        revalidated,
-        misses,
-        evicted,
-        purged,
-        left_out,
-    } = stats;
-    CachedRoute {
-        route,
-        service,
-        entries,
-        bytes,
-        hits,
-        stale,
-        revalidated,
-        misses,
-        evicted,
-        purged,
-        left_out,
     }
 }
 

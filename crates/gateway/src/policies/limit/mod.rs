@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use madang_model::{
     Scope,
@@ -29,7 +28,10 @@ use self::{
     shared::Store,
     table::{Account, Counted, Left, Pace, Spent, Table},
 };
-use crate::auth::who::Who;
+use crate::{
+    auth::who::Who,
+    written::{digits, field},
+};
 
 /// One limit of one scope.
 pub(crate) struct Limiter {
@@ -314,23 +316,6 @@ impl Limits {
         taken.into_iter().for_each(|(account, _)| account.tell());
         Ok(field(told))
     }
-}
-
-/// Names of limits are checked by the manifest, and the rest is digits.
-fn field(text: Vec<u8>) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-/// Writes a number, which the formatter of the language takes longer for than all else here.
-fn digits(mut number: u64, into: &mut Vec<u8>) {
-    let mut text = [0; 20];
-    let mut first = text.len();
-    while number > 0 || first == text.len() {
-        first -= 1;
-        text[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    into.extend_from_slice(&text[first..]);
 }
 
 #[cfg(test)]
