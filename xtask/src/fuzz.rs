@@ -38,6 +38,13 @@ pub struct Options {
     /// For how many seconds each.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// The same inputs each time, from this number and the seeds alone, as often as `runs` says: for whoever must not be
+    /// stopped by what another happens to find.
+    #[arg(long, requires = "runs")]
+    seed: Option<u32>,
+    /// How many inputs each at most.
+    #[arg(long)]
+    runs: Option<u32>,
 }
 
 /// Builds the targets and tries them one after the other. What breaks one is kept beside its seeds, where the tests find it.
@@ -53,8 +60,8 @@ pub fn run(options: &Options) -> Result<()> {
     let programs = build(&target)?;
     let mut broken = Vec::new();
     for name in chosen {
-        println!("\n{name}: {} seconds", options.seconds);
-        if let Err(error) = fuzz(&name, &programs.join(&name), &target, options.seconds) {
+        println!("\n{name}: {} seconds at most", options.seconds);
+        if let Err(error) = fuzz(&name, &programs.join(&name), &target, options) {
             broken.push(format!("{name}: {error:#}"));
         }
     }
@@ -95,18 +102,22 @@ fn build(target: &Path) -> Result<PathBuf> {
     Ok(target.join(host).join("release"))
 }
 
-fn fuzz(name: &str, built: &Path, target: &Path, seconds: u32) -> Result<()> {
+fn fuzz(name: &str, built: &Path, target: &Path, options: &Options) -> Result<()> {
     let seeds = root().join("fuzz/corpus").join(name);
-    // What is found on the way is kept for the next time, on this machine.
-    let found = target.join("corpus").join(name);
-    fs::create_dir_all(&found).with_context(|| format!("failed to make {}", found.display()))?;
     let mut command = program(built);
-    command.args(BOUNDS).arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
+    command.args(BOUNDS).arg(format!("-max_total_time={}", options.seconds)).arg("-print_final_stats=1");
     command.arg(format!("-artifact_prefix={}/", seeds.display()));
+    command.args(options.seed.map(|seed| format!("-seed={seed}")));
+    command.args(options.runs.map(|runs| format!("-runs={runs}")));
+    // What is found on the way is kept for the next time, on this machine; unless all shall be as it was.
+    let kept = target.join("corpus").join(name);
+    let new = tempfile::tempdir()?;
+    let found = if options.seed.is_some() { new.path() } else { &kept };
+    fs::create_dir_all(found).with_context(|| format!("failed to make {}", found.display()))?;
     if env::var_os("RUST_BACKTRACE").is_none() {
         command.env("RUST_BACKTRACE", "1");
     }
-    command::run(command.arg(&found).arg(&seeds))
+    command::run(command.arg(found).arg(&seeds))
 }
 
 #[cfg(test)]

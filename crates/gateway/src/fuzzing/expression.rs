@@ -23,7 +23,9 @@ pub fn expression(bytes: &[u8]) {
         let evaluating = Builder::new().stack_size(STACK).spawn_scoped(threads, || {
             let Ok(compiled) = Compiled::parse(text) else { return };
             for name in &compiled.names {
-                assert!(text.contains(name.as_str()), "{name} is not in {text}");
+                // One of the outermost scope begins with a dot, after which there may be anything that says nothing.
+                let word = name.strip_prefix('.').unwrap_or(name);
+                assert!(!word.is_empty() && text.contains(word), "{name} is not in {text}");
             }
             if let Ok(value) = compiled.evaluate(&scope)
                 && let Ok(json) = value::to_json(&value)
