@@ -1,12 +1,8 @@
 //! A certificate of an authority, from a manifest to a browser: with Pebble, which Let's Encrypt tests clients with.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
-use madang_testkit::{Chromium, Placement, Prepared, TestSystem};
+use madang_testkit::{Chromium, Placement, Prepared, TestSystem, free_port};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use tokio::process::{Child, Command};
@@ -20,7 +16,7 @@ fn own_certificate(prepared: &Prepared) {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// Pebble at this address, which looks for `localhost` where the gateway listens.

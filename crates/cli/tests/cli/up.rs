@@ -4,6 +4,7 @@ use std::{fs, net::TcpListener, process::Stdio};
 
 use axum::Router;
 use expect_test::expect;
+use madang_testkit::free_port;
 use madang_wire::admin::SystemView;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::Child;
@@ -13,8 +14,11 @@ use crate::fake::{Fake, always, read_until, system};
 /// A system of workers that write their process ids down.
 fn with(workers: &str) -> Fake {
     let fake = Fake::down();
-    let gateway = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    fake.write("madang.toml", &format!("system.name = \"yard\"\ngateway.listen = \"{gateway}\"\n{workers}"));
+    let gateway = free_port();
+    fake.write(
+        "madang.toml",
+        &format!("system.name = \"yard\"\ngateway.listen = \"127.0.0.1:{gateway}\"\n{workers}"),
+    );
     fake
 }
 

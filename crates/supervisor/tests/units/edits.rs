@@ -63,9 +63,7 @@ async fn replicas_only_scale() {
 #[tokio::test]
 async fn one_with_a_port_that_it_insists_on_leaves_before_the_next_comes() {
     let mut users = server("users");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    users.port = PortRule::Fixed(free.local_addr().unwrap().port());
-    drop(free);
+    users.port = PortRule::Fixed(madang_testkit::free_port());
     let mut running = run([users]).await;
     running.ready().await;
     let before = running.row("users");

@@ -3,12 +3,13 @@
 
 use std::{
     fs,
-    net::{TcpListener, UdpSocket},
+    net::UdpSocket,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use madang_testkit::free_port;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -26,10 +27,6 @@ impl Drop for Programs {
             let _ = child.wait();
         }
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Free for both ways of asking a DNS.

@@ -40,6 +40,11 @@ fn system(folder: &Path, [listen, redirect]: [SocketAddr; 2], acme: &str) -> Sys
     manifest::load(folder, &|_| None).unwrap().system
 }
 
+/// What the manifest says of certificates.
+fn wanted(directory: &str, challenge: &str, domains: &str, more: &str) -> String {
+    format!("domains = [{domains}]\ndirectory = \"{directory}\"\nchallenge = \"{challenge}\"\n{more}")
+}
+
 fn snapshot(system: &System, current: Option<&Current>) -> Snapshot {
     let faults = |_: &_, _: &_| Vec::new();
     let snapshot =
@@ -68,23 +73,13 @@ impl Stage {
             (book.tls, book.plain) = (Some(listeners[0]), Some(listeners[1]));
         }
         let certificates = kept(folder.path());
-        let (mut stage_system, config) =
-            (system(folder.path(), listeners, "domains = [\"a.example\"]"), Default::default());
-        stage_system.gateway.tls = None;
-        let (gateway, handle) =
-            Gateway::start_with(config, snapshot(&stage_system, None), sockets.into()).await.unwrap();
-        let stage = Self {
-            folder,
-            certificates,
-            authority,
-            _gateway: gateway,
-            handle,
-            listeners,
-            now: NOW,
-            challenge,
-        };
-        stage.says("\"shop.example\", \"www.shop.example\"", "").await;
-        stage
+        let wanted = wanted(&authority.directory(), challenge, "\"shop.example\", \"www.shop.example\"", "");
+        let system = system(folder.path(), listeners, &wanted);
+        let current = certificates.of(&system).unwrap();
+        let first = snapshot(&system, current.as_ref());
+        let (gateway, handle) = Gateway::start_with(Default::default(), first, sockets.into()).await.unwrap();
+        certificates.in_force(current);
+        Self { folder, certificates, authority, _gateway: gateway, handle, listeners, now: NOW, challenge }
     }
 
     /// The manifest wants a certificate for these hosts.
@@ -93,11 +88,8 @@ impl Stage {
     }
 
     pub(super) async fn says_of(&self, directory: &str, domains: &str, more: &str) {
-        let challenge = self.challenge;
-        let acme = format!(
-            "domains = [{domains}]\ndirectory = \"{directory}\"\nchallenge = \"{challenge}\"\n{more}"
-        );
-        let system = system(self.folder.path(), self.listeners, &acme);
+        let wanted = wanted(directory, self.challenge, domains, more);
+        let system = system(self.folder.path(), self.listeners, &wanted);
         let current = self.certificates.of(&system).unwrap();
         self.handle.apply(snapshot(&system, current.as_ref()), Vec::new()).await.unwrap();
         self.certificates.in_force(current);
