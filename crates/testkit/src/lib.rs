@@ -21,5 +21,5 @@ pub use client::{Answer, Client};
 pub use html::Form;
 pub use load::{Load, LoadReport};
 pub use ports::free_port;
-pub use processes::{kill, processes_of, signal};
+pub use processes::{kill, processes_of, signal, stop};
 pub use system::{Placement, Prepared, TestSystem, binary, library};

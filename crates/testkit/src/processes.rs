@@ -5,15 +5,44 @@ use std::{
     fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::PATIENCE;
 
 /// Sends a signal to a process; one that is gone already is no error.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
+}
+
+/// Stops a process as a debugger does. When this returns none of its threads runs any more: the signal alone leaves
+/// those on other cores the time to answer a request.
+///
+/// # Panics
+/// If they go on nevertheless.
+pub fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    let begun = Instant::now();
+    while runs(pid) {
+        assert!(begun.elapsed() < PATIENCE, "{pid} does not stop");
+        thread::sleep(Duration::from_millis(1)); // the kernel tells only the parent
+    }
+}
+
+/// Whether any thread of a process is not stopped.
+fn runs(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        // The name before it may hold anything.
+        stat.rsplit_once(") ")?.1.chars().next()
+    });
+    states.any(|state| !"TtXZ".contains(state))
 }
 
 /// Kills a process as `kill -9` does.

@@ -98,7 +98,7 @@ async fn who_hangs_is_out_of_rotation_until_they_go_on() {
     let mut process = by_hand(&shop);
     ready(&shop, &process).await;
     let pid = process.id().unwrap();
-    signal(pid, Signal::STOP);
+    madang_testkit::stop(pid);
     shop.until("it is out of rotation", |shown| orders(shown).state == State::Waiting).await;
     signal(pid, Signal::CONT);
     ready(&shop, &process).await;

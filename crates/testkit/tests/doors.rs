@@ -222,7 +222,7 @@ async fn the_services_of_a_unit_share_its_door() {
 async fn a_failure_at_a_door_is_a_problem() {
     let system = start(&SYSTEM.replace("5s", "300ms")).await;
     let pid = system.pids("users").await[0];
-    madang_testkit::signal(pid, rustix::process::Signal::STOP);
+    madang_testkit::stop(pid);
     let answer = system.get("/call/users/1").await;
     madang_testkit::signal(pid, rustix::process::Signal::CONT);
     let problem: Value = answer.json();

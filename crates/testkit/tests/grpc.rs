@@ -89,15 +89,14 @@ async fn what_goes_wrong_on_the_way_is_a_status() {
 
     // The only instance stops answering: the client's own time limit holds at every hop.
     let pid = shop.pids("payments").await[0];
-    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    madang_testkit::stop(pid);
     let begun = tokio::time::Instant::now();
     let late = ask_within(shop.gateway_address(), "300m").await;
     assert_eq!(late["grpc-status"], "4", "DEADLINE_EXCEEDED: {late:?}");
     assert!(late["grpc-message"].to_str().unwrap().starts_with("MDG-CALL-003"), "{late:?}");
     assert!(late.contains_key("x-request-id"), "{late:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    madang_testkit::signal(pid, rustix::process::Signal::CONT);
 
     // It goes on.
     let asked = async {
