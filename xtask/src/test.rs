@@ -66,6 +66,9 @@ pub fn run(options: &Options) -> Result<()> {
         libraries::install()?;
     }
     let (count, success) = test(&options.arguments, packages.is_empty())?;
+    for failure in &count.failures {
+        println!("\n{failure}");
+    }
     println!("\n{count}");
     match (success, count.failed) {
         (true, _) => Ok(()),
