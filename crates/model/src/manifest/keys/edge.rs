@@ -104,48 +104,6 @@ pub(in crate::manifest) static SHARED: Table = Table {
     forms: &[],
 };
 
-pub(in crate::manifest) static LIMIT_STORE: Table = Table {
-    noun: "[gateway.limit_store]",
-    schema: "limit-store",
-    groups: &[&[
-        required(
-            "url",
-            Shape::Text(Format::Redis),
-            "Where it answers: `redis://HOST:PORT/DATABASE`, over TLS `rediss://`. A Redis from 5 on, or what speaks as it does.",
-        ),
-        key(
-            "user",
-            Shape::Text(Format::Free),
-            "As whom the gateway logs in there. Default: the default user.",
-        ),
-        key(
-            "password",
-            Shape::Text(Format::Secret),
-            "What proves it: `${secret.NAME}`. Default: none is asked for.",
-        ),
-    ]],
-    forms: &[],
-};
-
-pub(in crate::manifest) static PROXIES: Table = Table {
-    noun: "`trusted_proxies`",
-    schema: "trusted-proxies",
-    groups: &[&[
-        required("networks", NETWORKS, "Where they are: `10.0.0.0/8`, or an address."),
-        key(
-            "header",
-            Shape::Choice(&["x-forwarded-for", "forwarded"]),
-            "By which headers they speak: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239). The others are taken for the client's. Default x-forwarded-for.",
-        ),
-    ]],
-    forms: &[],
-};
-
-const NETWORKS: Shape = Shape::List(&Shape::Text(Format::Network));
-
-/// What stands before the gateway.
-pub(super) const TRUSTED: Shape = Shape::AnyOf(&[NETWORKS, Shape::Table(&PROXIES)]);
-
 pub(in crate::manifest) static CORS: Table = Table {
     noun: "`cors`",
     schema: "cors",
