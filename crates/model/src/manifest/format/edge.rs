@@ -5,7 +5,7 @@ use crate::{
     edge::{HeaderEdits, ParseRedisUrlError, Per, Rate, RedirectTarget, RedisUrl, Template, Unusable},
     manifest::{
         error::Code,
-        format::{Unfit, is_plain_path, unfit},
+        format::{Unfit, unfit},
     },
     nearest, parse_size,
     url::is_host,
@@ -107,6 +107,13 @@ pub(super) fn prefix(text: &str) -> Result<(), Unfit> {
         "it is not the beginning of a path",
         "write whole segments of letters, digits and `-._~`, without a slash at the end: \"/api\", \"/v2/shop\"",
     )
+}
+
+/// A path of unreserved characters (RFC 3986, section 2.3) in its one form: what it means cannot change on the way.
+fn is_plain_path(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let dots = |segment: &str| matches!(segment, "." | "..");
+    text.starts_with('/') && text.bytes().all(plain) && !text.split('/').any(dots)
 }
 
 pub(super) fn edit_name(text: &str) -> Result<(), Unfit> {
