@@ -140,6 +140,11 @@ async fn dial<S>(
             if endpoint.elsewhere.is_none() {
                 return Err(error.into());
             }
+            // That the rest of the time was too short for another attempt says less than how the first ones ended.
+            let said = exchange.trail.refused(error.kind() == io::ErrorKind::TimedOut);
+            if let Some(why) = said.then(|| exchange.upstream().refusal()).flatten() {
+                return Err(Refusal(why).into());
+            }
             let refusal = Refusal(error.to_string());
             exchange.upstream().tried_elsewhere(Some(refusal.clone()));
             Err(refusal.into())

@@ -93,6 +93,8 @@ pub(crate) struct Trail {
     parked: AtomicU64,
     /// When it began to look for a connection, in microseconds since the call began, and one; 0 if it does not.
     connecting: AtomicU64,
+    /// Since then an attempt at it has failed with a reason.
+    refused: AtomicBool,
     upstream: AtomicU64,
     answered: AtomicU64,
     span: AtomicU64,
@@ -344,6 +346,16 @@ impl Trail {
     /// It is connected: if it must connect once more, its time for that begins anew.
     pub(crate) fn connected(&self) {
         self.connecting.store(0, Relaxed);
+        self.refused.store(false, Relaxed);
+    }
+
+    /// No connection could be made; whether it only took too long, while an attempt before it failed with a reason.
+    pub(crate) fn refused(&self, late: bool) -> bool {
+        if late {
+            return self.refused.load(Relaxed);
+        }
+        self.refused.store(true, Relaxed);
+        false
     }
 
     /// There was nothing to connect to for so long, which costs the time to connect nothing.

@@ -178,7 +178,7 @@ fn in_words(why: &CertificateError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, time::Duration};
 
     use http::{Request, Response};
     use hyper::service::service_fn;
@@ -198,6 +198,9 @@ mod tests {
 
     use super::*;
     use crate::{Body, CallError, Client, ClientConfig, Directory, Origin, Policy};
+
+    /// So much time to connect is never needed.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// An authority, and a server whose certificate it has signed.
     struct World {
@@ -232,7 +235,12 @@ mod tests {
             Self { trust: Trust::new(roots).unwrap(), port }
         }
 
+        /// Asks once.
         async fn get(&self, host: &str, protocol: Protocol) -> Result<String, CallError> {
+            self.get_in(1, host, protocol).await
+        }
+
+        async fn get_in(&self, attempts: u32, host: &str, protocol: Protocol) -> Result<String, CallError> {
             let url: Url = format!("https://{host}:{}", self.port).parse().unwrap();
             let directory = Directory::default();
             let mail: ServiceName = "mail".parse().unwrap();
@@ -247,7 +255,7 @@ mod tests {
                 ..Endpoints::default()
             });
             let policy =
-                Policy { connect_timeout: std::time::Duration::from_millis(500), ..Policy::default() };
+                Policy { attempts, connect_timeout: PATIENCE, timeout: 2 * PATIENCE, ..Policy::default() };
             let client = Client::new(ClientConfig::new(Hop::Sdk));
             let lane = directory.lane(Origin::Listener, &mail);
             let request = Request::get("/a?b=c").header("host", "shop.example").body(Body::empty()).unwrap();
@@ -257,7 +265,11 @@ mod tests {
         }
 
         async fn refusal(&self, host: &str, protocol: Protocol) -> String {
-            let error = self.get(host, protocol).await.unwrap_err();
+            self.refusal_in(1, host, protocol).await
+        }
+
+        async fn refusal_in(&self, attempts: u32, host: &str, protocol: Protocol) -> String {
+            let error = self.get_in(attempts, host, protocol).await.unwrap_err();
             assert_eq!(error.code(), madang_wire::Code::CONNECT);
             let causes =
                 std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
@@ -349,6 +361,24 @@ mod tests {
             }
         });
         let said = plain.refusal("mail.example", Protocol::Http).await;
+        assert!(said.contains("failed to agree with mail.example on TLS: "), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_reason_outlives_an_attempt_that_the_time_was_too_short_for() {
+        let world = World::new("mail.example", 2100, &[]).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let world = World { trust: world.trust, port: listener.local_addr().unwrap().port() };
+        tokio::spawn(async move {
+            let (mut first, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut first, b"HTTP/1.1 400 no\r\n\r\n").await.unwrap();
+            drop(first);
+            let _second = listener.accept().await.unwrap();
+            tokio::time::pause();
+            tokio::time::advance(PATIENCE).await;
+            std::future::pending::<()>().await;
+        });
+        let said = world.refusal_in(3, "mail.example", Protocol::Http).await;
         assert!(said.contains("failed to agree with mail.example on TLS: "), "{said}");
     }
 }
