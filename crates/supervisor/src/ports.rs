@@ -175,7 +175,7 @@ mod tests {
         let me = std::process::id();
         assert!(text.ends_with(&format!("(pid {me}), the test {me}")), "{text}");
         assert_eq!(holder(port).unwrap().0, me.cast_signed());
-        drop(listener);
-        assert_eq!(taken_by(port, &|_| None), None);
+        // Not the same port once more: what another test starts has a copy of the listener until it is that program.
+        assert_eq!(taken_by(1, &|_| None), None);
     }
 }
