@@ -58,7 +58,7 @@ pub enum CallError {
         source: BoxError,
     },
     /// The time ran out.
-    #[error("{service} did not answer within {after:?}")]
+    #[error("{service} did not answer within {:?}", rounded(*after))]
     Timeout {
         /// The service called.
         service: ServiceName,
@@ -201,5 +201,27 @@ impl CallError {
             _ => self.to_string(),
         };
         Problem::new(self.code()).detail(detail)
+    }
+}
+
+/// A time to read: nobody asks for parts of a millisecond, unless there is no more.
+fn rounded(time: Duration) -> Duration {
+    match time.as_millis() {
+        0 => time,
+        millis => Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_as_precisely_as_anybody_reads_it() {
+        let said =
+            |after: Duration| CallError::Timeout { service: "users".parse().unwrap(), after }.to_string();
+        assert_eq!(said(Duration::from_nanos(306_074_787)), "users did not answer within 306ms");
+        assert_eq!(said(Duration::from_secs(15)), "users did not answer within 15s");
+        assert_eq!(said(Duration::from_micros(250)), "users did not answer within 250µs");
     }
 }

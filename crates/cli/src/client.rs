@@ -135,13 +135,13 @@ impl Client {
     }
 }
 
-/// Whether the node is gone, killed before it could answer.
+/// Whether the node is gone, killed before it could answer or in the middle of it.
 fn died(error: &anyhow::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     error.chain().any(|cause| {
         match (cause.downcast_ref::<hyper::Error>(), cause.downcast_ref::<io::Error>()) {
             (Some(error), _) => error.is_incomplete_message() || error.is_canceled(),
-            (_, Some(error)) => matches!(error.kind(), BrokenPipe | ConnectionReset),
+            (_, Some(error)) => matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof),
             _ => false,
         }
     })
@@ -183,10 +183,12 @@ impl<T: DeserializeOwned> Lines<T> {
             }
             match self.body.frame().await {
                 None => return Ok(None),
-                // A node that is killed ends its streams in the middle.
-                Some(Err(error)) if error.is_incomplete_message() || error.is_canceled() => return Ok(None),
-                Some(Err(error)) => return Err(broken(error.into())),
                 Some(Ok(frame)) => self.buffer.extend(frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => {
+                    let error = error.into();
+                    // A node that is killed ends its streams in the middle.
+                    return if died(&error) { Ok(None) } else { Err(broken(error)) };
+                }
             }
         }
     }
@@ -195,4 +197,33 @@ impl<T: DeserializeOwned> Lines<T> {
 /// A part of a path that may be any text.
 pub fn segment(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_followed_ends_with_the_node_that_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            let (mut node, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(node.read_u8().await.unwrap());
+            }
+            let half = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n1\n\r\n";
+            node.write_all(half.as_bytes()).await.unwrap();
+        });
+        let mut lines = Client::at(socket).lines::<u8>("/v1/logs?follow=true").await.unwrap();
+        assert_eq!(lines.next().await.unwrap(), Some(1));
+        assert_eq!(lines.next().await.unwrap(), None, "no error of a connection");
+    }
 }

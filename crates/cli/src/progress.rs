@@ -73,7 +73,7 @@ impl Progress {
             .iter()
             .map(|(name, unit)| {
                 let (kind, message) = match &unit.last {
-                    Some(event) => (word(event.kind), event.message.lines().next().unwrap_or_default()),
+                    Some(event) => (word(event.kind), event.headline()),
                     None => (("waiting", Paint::Faint), ""),
                 };
                 let settled = matches!(unit.last.as_ref().map(|event| event.kind), Some(EventKind::Ready));

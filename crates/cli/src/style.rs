@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, io::IsTerminal};
 
+use unicode_width::UnicodeWidthChar;
+
 /// Whether to colour what is written to one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -62,6 +64,43 @@ impl Style {
     }
 }
 
+/// As much of each line as a terminal of so many columns shows without wrapping it; whoever draws lines anew counts them.
+pub fn clip(text: &str, columns: usize) -> String {
+    text.lines().map(|line| clipped(line, columns) + "\n").collect()
+}
+
+fn clipped(line: &str, columns: usize) -> String {
+    if pieces(line).map(|(_, width)| width).sum::<usize>() <= columns {
+        return line.to_owned();
+    }
+    let mut used = 0;
+    let fits = pieces(line).take_while(|(_, width)| {
+        used += width;
+        used < columns
+    });
+    let mut text: String = fits.map(|(piece, _)| piece).collect();
+    text.push('…');
+    if line.contains('\x1b') {
+        text.push_str("\x1b[0m");
+    }
+    text
+}
+
+/// The characters of a line with the columns that each takes, and its colours, which take none.
+fn pieces(line: &str) -> impl Iterator<Item = (&str, usize)> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let (length, width) = match first {
+            '\x1b' => (rest.find('m').map_or(rest.len(), |end| end + 1), 0),
+            _ => (first.len_utf8(), first.width().unwrap_or(0)),
+        };
+        let (piece, after) = rest.split_at(length);
+        rest = after;
+        Some((piece, width))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +110,13 @@ mod tests {
         assert_eq!(Style::PLAIN.paint(Paint::Bad, "no"), "no");
         assert_eq!(Style::COLOUR.paint(Paint::Bad, "no"), "\x1b[31mno\x1b[0m");
         assert_eq!(Style::COLOUR.paint(Paint::Bad, ""), "");
+    }
+
+    #[test]
+    fn what_is_too_wide_is_cut_by_what_is_seen_and_its_colour_ends() {
+        let painted = format!("{}  {}\nend", Style::COLOUR.paint(Paint::Bad, "wide"), "마당 마당");
+        assert_eq!(clip(&painted, 15), painted.clone() + "\n");
+        assert_eq!(clip(&painted, 14), "\x1b[31mwide\x1b[0m  마당 마…\x1b[0m\nend\n");
+        assert_eq!(clip(&painted, 3), "\x1b[31mwi…\x1b[0m\nend\n");
     }
 }

@@ -382,6 +382,19 @@ pub struct Event {
     pub message: String,
 }
 
+// === impl Event ===
+
+impl Event {
+    /// What it says in a line: without what only leads to the lines that follow.
+    pub fn headline(&self) -> &str {
+        let first = self.message.lines().next().unwrap_or_default();
+        match first.strip_suffix(':').and_then(|first| first.rsplit_once("; ")) {
+            Some((said, _)) => said,
+            None => first,
+        }
+    }
+}
+
 /// A kind of [`Event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -507,4 +520,27 @@ pub struct FaultView {
     pub until: u64,
     /// Who added it, as the socket says.
     pub by: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headline_leads_to_nothing() {
+        let check = |message: &str, expected: &str| {
+            let kind = EventKind::Exited;
+            let message = message.to_owned();
+            let event = Event { at: 0, unit: String::new(), instance: None, release: None, kind, message };
+            assert_eq!(event.headline(), expected);
+        };
+        check("exited with code 3; its last output:\nout of memory", "exited with code 3");
+        check(
+            "gave up after 5 starts; exited with code 3; its last output:\n…",
+            "gave up after 5 starts; exited with code 3",
+        );
+        check("http://127.0.0.1:20001", "http://127.0.0.1:20001");
+        check("refused:\nline 3", "refused:");
+        check("", "");
+    }
 }

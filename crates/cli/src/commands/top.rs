@@ -14,7 +14,7 @@ use crate::{
     commands::missing::in_words,
     failure::Failure,
     output::Output,
-    style::{Paint, Style},
+    style::{self, Paint, Style},
     table::{Cell, Table},
     units,
 };
@@ -41,8 +41,12 @@ pub async fn run(client: &Client, output: &Output, top: &Top) -> Result<(), Fail
             output.json_line(&summary)?;
             continue;
         }
-        let lines = rustix::termios::tcgetwinsize(io::stdout()).map_or(24, |size| usize::from(size.ws_row));
-        let text = shown(&summary, lines.saturating_sub(1), output.style());
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        // Some terminals say nothing of their size.
+        let size = size.filter(|size| size.ws_row > 0 && size.ws_col > 0);
+        let (lines, columns) = size.map_or((24, 80), |size| (size.ws_row.into(), size.ws_col.into()));
+        let text = shown(&summary, usize::saturating_sub(lines, 1), output.style());
+        let text = style::clip(&text, columns);
         let back = if drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
         drawn = text.lines().count();
         output.text(&(back + &text))?;
@@ -215,6 +219,21 @@ mod tests {
             not told apart since the start: 7 requests without a record
             not kept since the start: 9 lines of orders (too many)
         "#]].assert_eq(&shown(&summary(), usize::MAX, Style::PLAIN));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_screen() {
+        let shown = style::clip(&shown(&summary(), usize::MAX, Style::PLAIN), 40);
+        expect![[r#"
+            last 10 s: 123/s from outside, 1.0 % fa…
+            SERVICE   RATE    ERRORS  P50      P99 …
+            orders    123/s   1.0 %   1.23 ms  45.6…
+            payments  0.40/s  100 %   1.23 ms  45.6…
+            users     -       -       -        -   …
+            not told apart since the start: 7 reque…
+            not kept since the start: 9 lines of or…
+        "#]]
+        .assert_eq(&shown);
     }
 
     #[test]

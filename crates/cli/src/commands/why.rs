@@ -139,7 +139,7 @@ fn shares(view: &WhyView) -> Option<Table> {
 fn changes(view: &WhyView, zone: &TimeZone) -> Option<Table> {
     let row = |event: &madang_wire::admin::Event| {
         let who = event.instance.as_deref().unwrap_or(&event.unit);
-        let first = event.message.lines().next().unwrap_or_default();
+        let first = event.headline();
         [
             Cell::new(units::time_of_day(event.at, zone)).paint(Paint::Faint),
             Cell::new(who),

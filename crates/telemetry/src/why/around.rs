@@ -259,7 +259,7 @@ fn sentence(event: &Event, start: u64, end: u64) -> String {
         Some(before @ ..120_000) => format!("{:.1} s before", before as f64 / 1e3),
         Some(before) => format!("{} min before", before / 60_000),
     };
-    let first = event.message.lines().next().unwrap_or_default();
+    let first = event.headline();
     let what = match event.kind {
         EventKind::Released => "became the release in use",
         EventKind::Exited => "exited",

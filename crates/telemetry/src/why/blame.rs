@@ -45,8 +45,18 @@ impl Finding {
     }
 }
 
-/// Why a call failed.
+/// Why a call failed, and what was answered all the same.
 pub(super) fn of_failure(calls: &Calls<'_>, place: usize) -> Finding {
+    let mut finding = cause_of(calls, place);
+    let call = &calls.all[place];
+    if let Some(fallback) = call.fallback() {
+        let text = format!("its fallback ({fallback}) was answered in place of that: {}", call.status());
+        finding.evidence.push(seen(call, text));
+    }
+    finding
+}
+
+fn cause_of(calls: &Calls<'_>, place: usize) -> Finding {
     let call = &calls.all[place];
     let callee = call.callee.unwrap_or(call.caller());
     if let (Some(id), Some(_)) = (call.text("madang.fault"), call.code()) {
@@ -347,14 +357,37 @@ pub(super) fn of_success(calls: &Calls<'_>, place: usize) -> Finding {
         }
         open.extend(calls.children(above));
     }
-    let mut finding =
-        Finding::new(Blame::Nobody, Certainty::Certain, "nothing failed, and it did not take long", place);
+    let again = again(calls);
+    let because = match again.is_empty() {
+        true => "nothing failed, and it did not take long",
+        false => "nothing failed in the end, and it did not take long",
+    };
+    let mut finding = Finding::new(Blame::Nobody, Certainty::Certain, because, place);
+    finding.evidence.extend(again);
+    if let Some(kept @ ("hit" | "stale")) = call.text("madang.cache") {
+        let what =
+            if kept == "hit" { "an answer that it had kept" } else { "an old answer that it had kept" };
+        finding.evidence.push(seen(call, format!("{} gave {what}, and waited for nobody", call.caller())));
+    }
     for child in calls.children(place).map(|child| &calls.all[child]).filter(|child| child.failed()) {
         let callee = child.callee.unwrap_or_default();
         let text = format!("{callee} answered {} once, and well when it was asked again", child.answer());
         finding.evidence.push(seen(child, text));
     }
     finding
+}
+
+/// The calls that were answered well, but not at their first attempt.
+pub(super) fn again(calls: &Calls<'_>) -> Vec<Evidence> {
+    let again = calls.all.iter().filter(|call| !call.failed() && call.attempts() > 1);
+    again
+        .map(|call| {
+            let callee = call.callee.unwrap_or_default();
+            let text =
+                format!("{} made {} attempts to be answered by {callee}", call.caller(), call.attempts());
+            seen(call, text)
+        })
+        .collect()
 }
 
 /// Where the time of a call went, by service, the most first.

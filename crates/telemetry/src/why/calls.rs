@@ -153,6 +153,15 @@ impl<'a> Call<'a> {
         self.text("madang.code")
     }
 
+    /// What was answered in place of the callee's failure, if anything was.
+    pub(super) fn fallback(&self) -> Option<&'a str> {
+        self.text("madang.fallback")
+    }
+
+    pub(super) fn attempts(&self) -> u64 {
+        self.number("madang.attempts").unwrap_or(0)
+    }
+
     pub(super) fn parked_us(&self) -> u64 {
         self.number("madang.parked_us").unwrap_or(0).min(self.span.duration_us)
     }
@@ -173,13 +182,16 @@ impl<'a> Call<'a> {
             name: self.span.name.clone(),
             status: self.status(),
             code: self.code().map(str::to_owned),
-            attempts: self.number("madang.attempts").unwrap_or(0),
+            attempts: self.attempts(),
             duration_us: self.span.duration_us,
         }
     }
 
-    /// What became of it, in words.
+    /// What became of it, in words: what the callee answered, not what was in its place.
     pub(super) fn answer(&self) -> String {
+        if self.fallback().is_some() {
+            return self.code().unwrap_or("with a failure").to_owned();
+        }
         match (self.code(), self.number("rpc.grpc.status_code"), self.status()) {
             (Some(code), _, status) => format!("{code} ({status})"),
             (None, Some(grpc), _) if grpc > 0 => format!("grpc-status {grpc}"),

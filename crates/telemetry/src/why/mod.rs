@@ -159,7 +159,12 @@ impl Why {
 fn judge(calls: &Calls<'_>, entry: usize, outcome: Outcome) -> Finding {
     match outcome {
         Outcome::Failed => blame::of_failure(calls, entry),
-        Outcome::Abandoned | Outcome::Slow => blame::of_time(calls, entry),
+        Outcome::Abandoned => blame::of_time(calls, entry),
+        Outcome::Slow => {
+            let mut finding = blame::of_time(calls, entry);
+            finding.evidence.extend(blame::again(calls));
+            finding
+        }
         Outcome::Refused => blame::of_refusal(calls, entry),
         Outcome::Well => blame::of_success(calls, entry),
     }

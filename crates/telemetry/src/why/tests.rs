@@ -50,6 +50,10 @@ fn trace(text: &str) -> TraceView {
                         .insert("madang.parked_us".into(), (value.parse::<u64>().unwrap() * 1000).into());
                 }
                 "fault" => drop(attributes.insert("madang.fault".into(), value.into())),
+                "fallback" | "cache" => drop(attributes.insert(format!("madang.{name}"), value.into())),
+                "attempts" => {
+                    drop(attributes.insert("madang.attempts".into(), value.parse::<u64>().unwrap().into()))
+                }
                 "handler" => handler = Some(value.parse::<u64>().unwrap()),
                 _ => panic!("{word}"),
             }
@@ -58,7 +62,12 @@ fn trace(text: &str) -> TraceView {
             .get("rpc.grpc.status_code")
             .and_then(Value::as_u64)
             .is_some_and(|code| madang_wire::grpc_failed(code as u16));
-        let error = status == 0 || status >= 500 || grpc_failed;
+        if attributes.contains_key("madang.fallback") {
+            status = 200;
+            attributes.insert("http.response.status_code".into(), status.into());
+        }
+        let failed = status == 0 || status >= 500 || grpc_failed;
+        let error = failed || attributes.contains_key("madang.fallback");
         let span = |id: SpanId, parent: Option<SpanId>, kind: &str, took: u64, of: &str| -> SpanView {
             serde_json::from_value(json!({
                 "span_id": id, "parent_span_id": parent, "service": of, "peer": null, "name": format!("GET {}", words[2]),
@@ -256,6 +265,67 @@ fn what_failed_on_the_way_is_told_of_a_request_that_went_well() {
         "nobody (certain) nothing failed, and it did not take long",
     );
     assert_eq!(healed.evidence[0].text, "users answered 503 once, and well when it was asked again");
+}
+
+#[test]
+fn a_fallback_is_not_taken_for_what_the_service_answered() {
+    let told = |text: &str| {
+        let trace = trace(text);
+        let calls = Calls::of(&trace);
+        let finding = blame::of_failure(&calls, calls.entry.unwrap());
+        let evidence: Vec<String> = finding.evidence.iter().map(|evidence| evidence.text.clone()).collect();
+        (words(&finding), evidence)
+    };
+    let (said, evidence) = told("gateway > users 500 0..10 fallback=static");
+    assert_eq!(said, "users (certain) answered with a failure itself");
+    assert_eq!(
+        evidence,
+        ["users answered gateway with a failure", "its fallback (static) was answered in place of that: 200"]
+    );
+    let (said, evidence) = told("gateway > users MDG-CALL-002 0..10 fallback=last-good");
+    assert_eq!(said, "users (certain) took no connection");
+    assert_eq!(
+        evidence,
+        [
+            "gateway got MDG-CALL-002 from the call to users",
+            "its fallback (last-good) was answered in place of that: 200"
+        ]
+    );
+    let (said, evidence) = told("gateway > users MDG-CALL-003 0..10 fallback=static");
+    assert_eq!(said, "users (certain) did not answer in time");
+    assert_eq!(evidence[1], "its fallback (static) was answered in place of that: 200");
+}
+
+#[test]
+fn of_a_request_that_went_well_it_is_told_what_was_not_as_always() {
+    let told = |text: &str| {
+        let trace = trace(text);
+        let calls = Calls::of(&trace);
+        let finding = blame::of_success(&calls, calls.entry.unwrap());
+        let evidence: Vec<String> = finding.evidence.iter().map(|evidence| evidence.text.clone()).collect();
+        (words(&finding), evidence.join("; "))
+    };
+    let nobody = |because: &str| format!("nobody (certain) {because}, and it did not take long");
+    let again = |words: &str| (nobody("nothing failed in the end"), words.to_owned());
+    let first = |words: &str| (nobody("nothing failed"), words.to_owned());
+    assert_eq!(
+        told("gateway > users 200 0..10 attempts=3"),
+        again("gateway made 3 attempts to be answered by users")
+    );
+    assert_eq!(
+        told(
+            "
+            gateway > orders 200 0..10 attempts=1
+              orders > users 200 1..9 attempts=2
+            "
+        ),
+        again("orders made 2 attempts to be answered by users")
+    );
+    let kept = "gateway gave an answer that it had kept, and waited for nobody";
+    assert_eq!(told("gateway > users 200 0..1 cache=hit"), first(kept));
+    let old = "gateway gave an old answer that it had kept, and waited for nobody";
+    assert_eq!(told("gateway > users 200 0..1 cache=stale"), first(old));
+    assert_eq!(told("gateway > users 200 0..1 cache=miss attempts=1"), first(""));
 }
 
 #[test]

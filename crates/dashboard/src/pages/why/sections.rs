@@ -93,7 +93,7 @@ pub(super) fn changes(changes: &[Event]) -> Markup {
                     td { (format::ago(event.at)) }
                     th scope="row" { (event.instance.as_deref().unwrap_or(&event.unit)) }
                     td { (events::kind(event.kind)) }
-                    td { (event.message.lines().next().unwrap_or_default()) }
+                    td { (event.headline()) }
                 } } }
             } }
         }
