@@ -308,7 +308,7 @@ pub struct Traces {
     #[arg(long, value_name = "PATH")]
     pub route: Option<String>,
     /// How many, up to 1000.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = at_least_one())]
     pub limit: u32,
 }
 
@@ -385,7 +385,7 @@ pub struct Open {
 #[derive(Debug, clap::Args)]
 pub struct Audit {
     /// How many, the newest first.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = at_least_one())]
     pub limit: u32,
 }
 
@@ -699,6 +699,11 @@ fn parse_calls(given: &str) -> Result<Calls, String> {
     Ok(Calls { service, method: method.map(str::to_owned), path: path.map(str::to_owned) })
 }
 
+/// Nothing was asked for, and nothing is shown, which would be taken for that there is nothing.
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -708,6 +713,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn who_wants_to_see_nothing_is_told_so() {
+        for list in ["traces", "audit"] {
+            assert!(Args::try_parse_from(["madang", list, "-n", "1"]).is_ok(), "{list}");
+            assert!(Args::try_parse_from(["madang", list, "-n", "0"]).is_err(), "{list}");
+        }
     }
 
     #[test]
