@@ -38,5 +38,7 @@ pub use system::{
     System, Target, Unit,
 };
 pub use telemetry::{Forward, ForwardProtocol, Telemetry};
-pub use tls::{Acme, CertificateFiles, Challenge, ClientCertificates, GatewayTls, TlsVersion};
+pub use tls::{
+    Acme, CertificateFiles, Challenge, ClientCertificates, ExternalAccount, GatewayTls, TlsVersion,
+};
 pub use url::{BaseUrl, ParseUrlError, Url, WebUrl};

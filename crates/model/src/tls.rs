@@ -57,6 +57,17 @@ pub struct Acme {
     pub challenge: Challenge,
     /// Who signs the authority's own server, in one PEM file, absolute: those whom the machine trusts if absent.
     pub ca: Option<PathBuf>,
+    /// To whom the authority binds the account there, if it wants to know.
+    pub external_account: Option<ExternalAccount>,
+}
+
+/// A customer of an authority, as it knows them elsewhere (RFC 8555, section 7.3.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExternalAccount {
+    /// How the authority names the key.
+    pub id: String,
+    /// The secret with the key, by its name.
+    pub key: String,
 }
 
 /// How an authority sees that a host is this gateway's.

@@ -17,6 +17,7 @@ pub struct Certificate {
     names: Vec<String>,
     begins: u64,
     ends: u64,
+    number: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Whose signatures on the certificates of clients are believed.
@@ -77,14 +78,14 @@ impl Certificate {
         let first = chain.first().ok_or(Unusable::NoCertificate)?;
         let (begins, ends) =
             x509::validity(first).ok_or_else(|| Unusable::Form("it is damaged".to_owned()))?;
-        let names = names(first)?;
+        let (names, number) = (names(first)?, x509::number(first));
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Unusable::NoKey)?;
         let provider = rustls::crypto::ring::default_provider();
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Unusable::OtherKey,
             error => Unusable::Tls(error),
         })?;
-        Ok(Self { key: Arc::new(key), names, begins, ends })
+        Ok(Self { key: Arc::new(key), names, begins, ends, number })
     }
 
     /// The hosts that it is for, in lower case; `*.shop.example` is for every name one label longer.
@@ -100,6 +101,12 @@ impl Certificate {
     /// When it has ended, in seconds since 1970.
     pub fn ends(&self) -> u64 {
         self.ends
+    }
+
+    /// Which one of its authority's it is, if the certificate says: the identifier of the authority's key, and the serial
+    /// number, both as their bytes are in DER (RFC 9773, section 4.1).
+    pub fn number(&self) -> Option<(&[u8], &[u8])> {
+        self.number.as_ref().map(|(key, serial)| (&**key, &**serial))
     }
 }
 
@@ -195,6 +202,17 @@ mod tests {
         assert_eq!((certificate.begins(), certificate.ends()), (157_766_400, 67_090_118_400));
         let (by_address, key) = Authority::new("a").issue(&["127.0.0.1"]);
         assert!(Certificate::read(by_address.as_bytes(), key.as_bytes()).unwrap().names().is_empty());
+    }
+
+    #[test]
+    fn a_certificate_is_one_of_its_authoritys_if_it_says_so() {
+        let read =
+            |(chain, key): (String, String)| Certificate::read(chain.as_bytes(), key.as_bytes()).unwrap();
+        let certificate = read(Authority::keyed(b"the key").numbered(&[0x87, 0x65, 0x43, 0x21]));
+        // An integer that would be below zero without the first byte.
+        let serial: &[u8] = &[0x00, 0x87, 0x65, 0x43, 0x21];
+        assert_eq!(certificate.number(), Some((&b"the key"[..], serial)));
+        assert_eq!(read(Authority::new("a").issue(&["a.example"])).number(), None);
     }
 
     #[test]

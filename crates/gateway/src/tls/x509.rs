@@ -1,5 +1,5 @@
-//! What is read of a certificate (RFC 5280, section 4.1) besides what TLS itself reads: when it is good, and the name of
-//! its subject.
+//! What is read of a certificate (RFC 5280, section 4.1) besides what TLS itself reads: when it is good, the name of
+//! its subject, and which one of its authority's it is.
 
 use yasna::{ASN1Result, BERReader, Tag, models::ObjectIdentifier, tags::TAG_UTCTIME};
 
@@ -10,11 +10,25 @@ const ATTRIBUTES: [(u64, &str); 7] =
 /// A name that is an address, among alternative names (RFC 5280, section 4.2.1.6).
 const ADDRESS: u64 = 7;
 
+/// The alternative names, among extensions (RFC 5280, section 4.2.1.6).
+const ALTERNATIVE_NAMES: [u64; 4] = [2, 5, 29, 17];
+
+/// Which key of its authority has signed (RFC 5280, section 4.2.1.1).
+const AUTHORITY_KEY: [u64; 4] = [2, 5, 29, 35];
+
 /// A certificate's fields.
 struct Fields {
+    serial: Vec<u8>,
     validity: (u64, u64),
     subject: Vec<(&'static str, String)>,
+    extensions: Extensions,
+}
+
+/// What is read of its extensions.
+#[derive(Default)]
+struct Extensions {
     addresses: bool,
+    authority_key: Option<Vec<u8>>,
 }
 
 /// From when until when a certificate is good, in seconds since 1970.
@@ -29,7 +43,14 @@ pub(super) fn subject(certificate: &[u8]) -> Option<Vec<(&'static str, String)>>
 
 /// Whether it is for an address.
 pub(super) fn has_address(certificate: &[u8]) -> bool {
-    read(certificate).is_some_and(|fields| fields.addresses)
+    read(certificate).is_some_and(|fields| fields.extensions.addresses)
+}
+
+/// The key of the authority that has signed it, as it is named there, and its number among those that this key has signed:
+/// the bytes of an integer, in the form of DER. Nothing if the key is not named.
+pub(super) fn number(certificate: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let fields = read(certificate)?;
+    Some((fields.extensions.authority_key?, fields.serial))
 }
 
 fn read(certificate: &[u8]) -> Option<Fields> {
@@ -39,7 +60,8 @@ fn read(certificate: &[u8]) -> Option<Fields> {
                 reader.read_optional(|reader| {
                     reader.read_tagged(Tag::context(0), |reader| reader.read_der())
                 })?;
-                for _ in ["serial number", "signature", "issuer"] {
+                let serial = reader.next().read_tagged_der()?.value().to_vec();
+                for _ in ["signature", "issuer"] {
                     reader.next().read_der()?;
                 }
                 let validity = reader.next().read_sequence(|reader| {
@@ -54,10 +76,10 @@ fn read(certificate: &[u8]) -> Option<Fields> {
                         reader.read_tagged_implicit(tag, |reader| reader.read_bitvec_bytes())
                     })?;
                 }
-                let addresses = reader
+                let extensions = reader
                     .read_optional(|reader| reader.read_tagged(Tag::context(3), extensions))?
                     .unwrap_or_default();
-                Ok(Fields { validity, subject, addresses })
+                Ok(Fields { serial, validity, subject, extensions })
             })?;
             reader.next().read_der()?;
             reader.next().read_der()?;
@@ -101,26 +123,42 @@ fn attribute(kind: &ObjectIdentifier) -> Option<&'static str> {
     ATTRIBUTES.iter().find(|(number, _)| *number == last).map(|(_, name)| *name)
 }
 
-/// Whether there is an address among the alternative names.
-fn extensions(reader: BERReader<'_, '_>) -> ASN1Result<bool> {
-    let mut found = false;
+fn extensions(reader: BERReader<'_, '_>) -> ASN1Result<Extensions> {
+    let mut found = Extensions::default();
     reader.read_sequence_of(|reader| {
         reader.read_sequence(|reader| {
             let kind = reader.next().read_oid()?;
             reader.read_optional(|reader| reader.read_bool())?;
             let value = reader.next().read_bytes()?;
-            if *kind.components() == [2, 5, 29, 17] {
-                found |= yasna::parse_der(&value, |reader| {
-                    let mut addresses = false;
-                    reader.read_sequence_of(|reader| {
-                        addresses |= reader.lookahead_tag()? == Tag::context(ADDRESS);
-                        reader.read_der().map(drop)
-                    })?;
-                    Ok(addresses)
-                })?;
+            if *kind.components() == ALTERNATIVE_NAMES {
+                found.addresses |= yasna::parse_der(&value, has_an_address)?;
+            } else if *kind.components() == AUTHORITY_KEY {
+                found.authority_key = yasna::parse_der(&value, key_id)?;
             }
             Ok(())
         })
     })?;
     Ok(found)
+}
+
+fn has_an_address(reader: BERReader<'_, '_>) -> ASN1Result<bool> {
+    let mut addresses = false;
+    reader.read_sequence_of(|reader| {
+        addresses |= reader.lookahead_tag()? == Tag::context(ADDRESS);
+        reader.read_der().map(drop)
+    })?;
+    Ok(addresses)
+}
+
+/// The name of a key, and not whose it is and which of theirs, which may stand there too.
+fn key_id(reader: BERReader<'_, '_>) -> ASN1Result<Option<Vec<u8>>> {
+    let mut id = None;
+    reader.read_sequence_of(|reader| {
+        let part = reader.read_tagged_der()?;
+        if part.tag() == Tag::context(0) {
+            id = Some(part.value().to_vec());
+        }
+        Ok(())
+    })?;
+    Ok(id)
 }

@@ -15,7 +15,7 @@ use super::{
     rules,
     source::{At, Spot},
     telemetry::{RawForward, RawTelemetry},
-    tls::{RawAcme, RawTls},
+    tls::{RawAcme, RawExternalAccount, RawTls},
 };
 use crate::{
     AdminListener, Auth, Challenge, ClaimPath, Database, EdgeRules, ForwardProtocol, Limits, Login,
@@ -221,6 +221,11 @@ impl List {
         let default = challenge(&Challenge::default());
         self.or_default("gateway.tls.acme.challenge", acme.challenge.as_ref(), challenge, default);
         self.option("gateway.tls.acme.ca", acme.ca.as_ref(), quoted);
+        if let Some(RawExternalAccount { id, key }) = &acme.external_account {
+            self.given("gateway.tls.acme.external_account.id", &id.spot, quoted(&id.value));
+            let written = key.spot.written().to_owned();
+            self.given("gateway.tls.acme.external_account.key", &key.spot, written);
+        }
     }
 
     fn login(&mut self, login: Option<&RawLogin>) {

@@ -96,6 +96,7 @@ pub(super) static TABLES: &[&Table] = &[
     &TLS,
     &CERTIFICATE,
     &ACME,
+    &EXTERNAL_ACCOUNT,
     &LOGIN,
     &OWN_ISSUER,
     &OAUTH_CLIENT,

@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, path::Path};
 
 use super::{
+    issuer::secret,
     raw::{address, at, parsed, text, texts},
     source::{At, Spot},
     tree::{Node, Value},
 };
-use crate::{Acme, CertificateFiles, Challenge, ClientCertificates, GatewayTls, TlsVersion, WebUrl};
+use crate::{
+    Acme, CertificateFiles, Challenge, ClientCertificates, ExternalAccount, GatewayTls, TlsVersion, WebUrl,
+};
 
 /// The authority that is asked unless the manifest names another: Let's Encrypt.
 const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -48,6 +51,14 @@ pub(super) struct RawAcme {
     pub ca: Option<At<String>>,
     /// Where the terms are agreed to.
     pub terms: Option<At<String>>,
+    pub external_account: Option<RawExternalAccount>,
+}
+
+/// `external_account`, with the place of each value.
+#[derive(Debug)]
+pub(super) struct RawExternalAccount {
+    pub id: At<String>,
+    pub key: At<String>,
 }
 
 impl RawTls {
@@ -121,6 +132,7 @@ impl RawAcme {
             challenge: node.get("challenge").and_then(challenge),
             ca: node.get("ca").and_then(text),
             terms: node.get("terms").and_then(text),
+            external_account: node.get("external_account").and_then(RawExternalAccount::of),
         }
     }
 
@@ -139,7 +151,19 @@ impl RawAcme {
             domains: self.domains.iter().map(|at| at.value.to_ascii_lowercase()).collect(),
             challenge: self.challenge(),
             ca: self.ca.as_ref().map(|at| root.join(&at.value)),
+            external_account: self.external_account.as_ref().and_then(RawExternalAccount::in_force),
         })
+    }
+}
+
+impl RawExternalAccount {
+    fn of(node: &Node) -> Option<Self> {
+        let key = |key| node.get(key).and_then(text);
+        Some(Self { id: key("id")?, key: key("key")? })
+    }
+
+    fn in_force(&self) -> Option<ExternalAccount> {
+        Some(ExternalAccount { id: self.id.value.clone(), key: secret(&self.key.value)? })
     }
 }
 

@@ -28,7 +28,10 @@ use self::{
     development::Development,
     files::Stamps,
 };
-use crate::node::{Shared, now, with_causes};
+use crate::{
+    node::{Shared, now, with_causes},
+    secrets::Keys,
+};
 
 pub(crate) use self::acme::Orders;
 pub use self::files::CertificateError;
@@ -53,6 +56,8 @@ pub(crate) struct Current {
     said: GatewayTls,
     tls: Tls,
     read: Read,
+    /// Where the secrets of the system are.
+    secrets: PathBuf,
 }
 
 /// What was read.
@@ -139,13 +144,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 impl Certificates {
     /// Those of a node that keeps what is its own in this folder.
     pub(crate) fn new(data: PathBuf) -> Self {
-        Self::patient(data, acme::PATIENCE)
+        Self::patient(data, acme::PATIENCE, Keys::of_process())
     }
 
-    /// The same, with this patience with an authority that signs.
-    fn patient(data: PathBuf, patience: acme::Patience) -> Self {
+    /// The same, with this patience with an authority that signs, and these keys to secrets.
+    fn patient(data: PathBuf, patience: acme::Patience, keys: Keys) -> Self {
         let folder = data.join("tls");
-        let acme = Keeper::new(folder.join("acme"), patience);
+        let acme = Keeper::new(folder.join("acme"), patience, keys);
         let development = Development::new(folder);
         Self(Arc::new(Kept { development, acme, current: Mutex::default(), counts: Mutex::default() }))
     }
@@ -161,7 +166,7 @@ impl Certificates {
         }
         let (credentials, read) = self.read(said, now() / 1000)?;
         let tls = Tls::new(credentials)?;
-        Ok(Some(Current { said: said.clone(), tls, read }))
+        Ok(Some(Current { said: said.clone(), tls, read, secrets: system.secrets.clone() }))
     }
 
     /// They are in force from now on.
@@ -235,8 +240,8 @@ impl Certificates {
     /// milliseconds since 1970.
     async fn ask(&self, now: u64) -> Option<(EventKind, String)> {
         let current = self.current().clone()?;
-        let (acme, due) = (current.said.acme.as_ref()?, current.read.due?);
-        match self.0.acme.ask(acme, due, &current.tls, now).await? {
+        let (acme, due) = (current.said.acme.as_ref()?, current.read.due.as_ref()?);
+        match self.0.acme.ask(acme, due, &current.tls, &current.secrets, now).await? {
             Asked::Failed { why, news } => {
                 warn!(why, "an authority gives no certificate");
                 news.then(|| (EventKind::Degraded, format!("no new certificate: {why}")))

@@ -44,7 +44,7 @@ pub(in crate::manifest) static TLS: Table = Table {
         key(
             "acme",
             Shape::Table(&ACME),
-            "An authority on the network (ACME) that signs a certificate, and signs it anew at half its life.",
+            "An authority on the network (ACME) that signs a certificate, and signs it anew when it suggests to, or at half its life.",
         ),
     ]],
     forms: &[],
@@ -98,6 +98,21 @@ pub(in crate::manifest) static ACME: Table = Table {
             Shape::Text(Format::Free),
             "The file with who signs the authority's own server, as PEM, relative to the manifest. Default: those whom this machine trusts.",
         ),
+        key(
+            "external_account",
+            Shape::Table(&EXTERNAL_ACCOUNT),
+            "As whom the authority knows you elsewhere, if it signs for its customers alone: what it gives out as the key id and the HMAC key of an external account binding (EAB).",
+        ),
+    ]],
+    forms: &[],
+};
+
+pub(in crate::manifest) static EXTERNAL_ACCOUNT: Table = Table {
+    noun: "`external_account`",
+    schema: "external-account",
+    groups: &[&[
+        required("id", Shape::Text(Format::Free), "The id of the key."),
+        required("key", Shape::Text(Format::Secret), "The HMAC key, in base64url: `${secret.NAME}`."),
     ]],
     forms: &[],
 };

@@ -26,8 +26,10 @@ pub(in crate::manifest) fn check(
     let clients = clients.chain(raw.login.iter().filter_map(|login| login.secret.as_ref()));
     let clients = clients.map(|at| ("`secret`", at));
     let store = raw.limit_store.iter().filter_map(|store| store.password.as_ref());
+    let acme = raw.tls.iter().filter_map(|tls| tls.acme.as_ref()?.external_account.as_ref());
     let own: Vec<_> = clients
         .chain(store.map(|at| ("`password`", at)))
+        .chain(acme.map(|account| ("`key`", &account.key)))
         .filter_map(|(key, at)| Some((key, secret(&at.value)?, at.spot.clone())))
         .collect();
     let own = own.iter().map(|(key, name, spot)| (*key, name.as_str(), spot.clone()));

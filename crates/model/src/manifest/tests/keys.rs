@@ -91,6 +91,7 @@ contact = "ops@a.example"
 directory = "https://acme.example/directory"
 challenge = "http-01"
 ca = "acme.pem"
+external_account = { id = "a", key = "${secret.acme}" }
 
 [admin]
 listen = 4900
@@ -352,7 +353,8 @@ fn the_schema_has_exactly_the_keys_of_the_parser() {
 #[test]
 fn every_key_is_read() {
     let files = [("madang.toml", EVERYTHING), ("service.toml", SERVICE_TOML)];
-    let loaded = match Memory::new(files).load() {
+    let secrets = ("madang-secrets.toml", "version = 1\nkey = \"0011\"\n[sealed]\nacme = \"00\"\n");
+    let loaded = match Memory::new(files.into_iter().chain([secrets])).load() {
         Ok(loaded) => loaded,
         Err(errors) => panic!("{}", super::rendered(&errors)),
     };
@@ -403,7 +405,9 @@ fn every_key_is_tried() {
     assert_eq!(keys(&required), in_schema(&keys::REQUIRE));
     let tls = manifest.get("gateway").unwrap().get("tls").unwrap();
     assert_eq!(keys(&[tls]), in_schema(&keys::TLS));
-    assert_eq!(keys(&[tls.get("acme").unwrap()]), in_schema(&keys::ACME));
+    let acme = tls.get("acme").unwrap();
+    assert_eq!(keys(&[acme]), in_schema(&keys::ACME));
+    assert_eq!(keys(&[acme.get("external_account").unwrap()]), in_schema(&keys::EXTERNAL_ACCOUNT));
     let edge = manifest.get("gateway").unwrap().get("edge").unwrap();
     assert_eq!(keys(&[edge]), in_schema(&keys::EDGE));
     assert_eq!(keys(&[&edge.get("rate_limit").unwrap().items()[0]]), in_schema(&keys::RATE_LIMIT));

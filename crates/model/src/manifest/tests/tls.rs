@@ -2,8 +2,8 @@
 
 use expect_test::expect;
 
-use super::loaded;
-use crate::{Challenge, TlsVersion};
+use super::{Memory, loaded};
+use crate::{Challenge, ExternalAccount, TlsVersion};
 
 #[test]
 fn files_are_beside_the_manifest_and_whoever_names_authorities_asks_everybody() {
@@ -51,4 +51,19 @@ fn an_authority_on_the_network_is_asked_for_what_is_said() {
             .system;
     let acme = system.gateway.tls.unwrap().acme.unwrap();
     assert_eq!((acme.challenge, acme.ca), (Challenge::Http01, Some(system.root.join("ca.pem"))));
+}
+
+#[test]
+fn an_account_elsewhere_is_told_by_its_id_and_the_name_of_its_key() {
+    let text = "[gateway.tls.acme]\ndomains = [\"a.example\"]\nterms = \"agreed\"\nexternal_account = { id = \"k-1\", key = \"${secret.eab}\" }\n";
+    let kept = "version = 1\nkey = \"0011\"\n[sealed]\neab = \"00\"\n";
+    let loaded = Memory::new([("madang.toml", text), ("madang-secrets.toml", kept)]).load().unwrap();
+    let explained = loaded.explain();
+    let lines = explained.iter().filter(|line| line.key.contains("external"));
+    let lines: Vec<_> = lines.map(|line| format!("{} = {}", line.key, line.value)).collect();
+    let key = "gateway.tls.acme.external_account";
+    assert_eq!(lines, [format!("{key}.id = \"k-1\""), format!("{key}.key = \"${{secret.eab}}\"")]);
+    let acme = loaded.system.gateway.tls.unwrap().acme.unwrap();
+    let expected = ExternalAccount { id: "k-1".to_owned(), key: "eab".to_owned() };
+    assert_eq!(acme.external_account, Some(expected));
 }

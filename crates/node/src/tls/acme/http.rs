@@ -59,23 +59,29 @@ impl Http {
     }
 
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, String> {
-        let (mut head, body) = request.into_parts();
-        let server = self.server(&head.uri).await?;
-        server.find().await.map_err(|error| format!("{} is not found: {error}", head.uri))?;
+        let (head, body) = request.into_parts();
         let body = match body.collect().await {
             Ok(whole) => whole.to_bytes(),
             Err(never) => match never {},
         };
+        let Answer { status, headers, body, .. } = self.exchange(Request::from_parts(head, body)).await?;
+        self.note(status, &headers);
+        let mut response = Response::new(Full::new(body));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        Ok(response.into())
+    }
+
+    /// Says something to an authority, and tells what it says.
+    pub(super) async fn exchange(&self, request: Request<Bytes>) -> Result<Answer, String> {
+        let (mut head, body) = request.into_parts();
+        let server = self.server(&head.uri).await?;
+        server.find().await.map_err(|error| format!("{} is not found: {error}", head.uri))?;
         let shown = head.uri.to_string();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         head.uri = target.parse().map_err(|error| format!("{shown}: {error}"))?;
         let body = if body.is_empty() { Body::empty() } else { Body::from(body) };
         let answer = server.call(Request::from_parts(head, body)).await;
-        let Answer { status, headers, body, .. } = answer.map_err(|error| format!("{shown}: {error}"))?;
-        self.note(status, &headers);
-        let mut response = Response::new(Full::new(body));
-        (*response.status_mut(), *response.headers_mut()) = (status, headers);
-        Ok(response.into())
+        answer.map_err(|error| format!("{shown}: {error}"))
     }
 
     /// An authority may name other servers than its own; never one that could be anybody's.
@@ -121,7 +127,7 @@ impl HttpClient for Http {
 }
 
 /// In seconds or as a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),

@@ -20,8 +20,20 @@ pub(super) struct Folder(PathBuf);
 pub(super) struct Account {
     /// The mail address that the authority was told.
     pub(super) contact: Option<String>,
+    /// As whom the authority knows it elsewhere, by the id of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) external: Option<String>,
     /// Its key and its name.
     pub(super) credentials: AccountCredentials,
+}
+
+// === impl Account ===
+
+impl Account {
+    /// Whether it is good for what is asked for. One that is bound stays so, whatever is said no more.
+    pub(super) fn is_bound_as_in(&self, acme: &Acme) -> bool {
+        acme.external_account.as_ref().is_none_or(|wanted| self.external.as_ref() == Some(&wanted.id))
+    }
 }
 
 // === impl Folder ===

@@ -1,8 +1,8 @@
-//! A certificate that an authority on the network signs (ACME, RFC 8555): had when there is none, and anew at half its
-//! life.
+//! A certificate that an authority on the network signs (ACME, RFC 8555): had when there is none, and anew when the
+//! authority suggests it, or else at half its life.
 //!
-//! Map: [`Keeper`] knows when to ask, an `order` is how; `http` carries what is said, `kept` is what stays over restarts,
-//! `pause` how long nobody is asked after a failure.
+//! Map: [`Keeper`] knows when to ask, an `order` is how; `renewal` is when the authority wants to be asked, `http` carries
+//! what is said, `kept` is what stays over restarts, `pause` how long nobody is asked after a failure.
 
 mod http;
 mod kept;
@@ -10,13 +10,14 @@ mod order;
 mod pause;
 #[cfg(test)]
 mod pebble;
+mod renewal;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,9 +25,11 @@ use std::{
 pub(super) use instant_acme::RetryPolicy as Patience;
 use madang_gateway::{Certificate, Tls};
 use madang_model::Acme;
+use tracing::{info, warn};
 
-use self::kept::Folder;
-use super::development::half_life;
+use self::{http::Http, kept::Folder, order::Wanted, renewal::Kept};
+use super::{date, development::half_life};
+use crate::secrets::{Keys, Secrets};
 
 /// How long an authority may take to look whose the hosts are, and to sign.
 pub(super) const PATIENCE: Patience =
@@ -37,6 +40,8 @@ pub(super) struct Keeper {
     folder: PathBuf,
     state: Mutex<State>,
     patience: Patience,
+    /// To the secrets of a system.
+    keys: Keys,
 }
 
 /// What became of asking.
@@ -57,14 +62,28 @@ struct State {
     /// When it may be asked again, in milliseconds since 1970.
     next: u64,
     trouble: Option<String>,
+    renewal: Renewal,
     orders: Orders,
 }
 
+/// What the authority has said of when to renew a certificate.
+#[derive(Default)]
+struct Renewal {
+    of: Option<Kept>,
+    /// In seconds since 1970.
+    at: Option<u64>,
+    /// When it is asked again, in seconds since 1970.
+    next: u64,
+}
+
 /// When a kept certificate is not enough any more.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Due {
-    /// In seconds since 1970; at once if there is none, or it is not for all hosts.
+    /// In seconds since 1970, unless its authority suggests something else; at once if there is none, or it is not for all
+    /// hosts.
     at: u64,
+    /// The certificate, if it says which one it is.
+    kept: Option<Kept>,
 }
 
 /// What came of asking.
@@ -78,8 +97,8 @@ pub(super) enum Asked {
 // === impl Keeper ===
 
 impl Keeper {
-    pub(super) fn new(folder: PathBuf, patience: Patience) -> Self {
-        Self { folder, state: Mutex::default(), patience }
+    pub(super) fn new(folder: PathBuf, patience: Patience, keys: Keys) -> Self {
+        Self { folder, state: Mutex::default(), patience, keys }
     }
 
     /// The certificate that is kept, and when another is due.
@@ -87,15 +106,33 @@ impl Keeper {
         let kept = self.of(acme).certificate();
         let is_for_all = |kept: &Certificate| acme.domains.iter().all(|domain| kept.names().contains(domain));
         let at = kept.as_ref().filter(|kept| is_for_all(kept)).map_or(0, half_life);
-        (kept, Due { at })
+        let due = Due { at, kept: kept.as_ref().and_then(Kept::of) };
+        (kept, due)
     }
 
-    /// Asks for a certificate if one is due and it is not too soon, by the time in milliseconds since 1970.
-    pub(super) async fn ask(&self, acme: &Acme, due: Due, tls: &Tls, now: u64) -> Option<Asked> {
-        if now / 1000 < due.at || !self.may_ask(acme, now) {
+    /// Asks for a certificate if one is due and it is not too soon, by the time in milliseconds since 1970. The secrets of
+    /// the system are in this file.
+    pub(super) async fn ask(
+        &self,
+        acme: &Acme,
+        due: &Due,
+        tls: &Tls,
+        secrets: &Path,
+        now: u64,
+    ) -> Option<Asked> {
+        self.is_about(acme);
+        if now / 1000 < self.due(acme, due, now / 1000).await || now < self.state().next {
             return None;
         }
-        let ordered = order::order(acme, &self.of(acme), tls, self.patience, now / 1000).await;
+        let wanted = Wanted {
+            acme,
+            folder: &self.of(acme),
+            tls,
+            secrets: &Secrets::at(secrets, self.keys.clone()),
+            patience: self.patience,
+            replaces: due.kept.as_ref().map(|kept| &kept.number),
+        };
+        let ordered = order::order(&wanted, now / 1000).await;
         let mut state = self.state();
         if state.of.as_ref() != Some(acme) {
             // The manifest has said something else meanwhile, and with it what is shown to the authority.
@@ -135,12 +172,49 @@ impl Keeper {
     }
 
     /// What was said of another authority, or of other hosts, holds no more.
-    fn may_ask(&self, acme: &Acme, now: u64) -> bool {
+    fn is_about(&self, acme: &Acme) {
         let mut state = self.state();
         if state.of.as_ref() != Some(acme) {
             *state = State { of: Some(acme.clone()), orders: state.orders, ..State::default() };
         }
-        now >= state.next
+    }
+
+    /// When to ask for another certificate, in seconds since 1970: when the authority suggests it, of which it is asked now
+    /// and then.
+    async fn due(&self, acme: &Acme, due: &Due, now: u64) -> u64 {
+        let Some(kept) = due.kept.as_ref().filter(|_| due.at > 0) else { return due.at };
+        let before = {
+            let mut state = self.state();
+            if state.renewal.of.as_ref() != Some(kept) {
+                state.renewal = Renewal { of: Some(kept.clone()), ..Renewal::default() };
+            }
+            if now < state.renewal.next {
+                return state.renewal.at.unwrap_or(due.at);
+            }
+            state.renewal.at
+        };
+        let told = match order::trust(acme) {
+            Ok(trust) => renewal::ask(acme, kept, &Http::new(trust)).await,
+            Err(failure) => Err(failure.why),
+        };
+        let (at, again) = match told {
+            Ok(told) => {
+                if let Some(at) = told.at.filter(|at| Some(*at) != before) {
+                    let why = told.explanation;
+                    info!(at = date(at), why, "the authority suggests when to renew the certificate");
+                }
+                (told.at, told.again)
+            }
+            Err(why) => {
+                warn!(why, "the authority does not say when to renew the certificate");
+                (before, renewal::AFTER_FAILURE)
+            }
+        };
+        let mut state = self.state();
+        if state.renewal.of.as_ref() == Some(kept) {
+            (state.renewal.at, state.renewal.next) = (at, now + again.as_secs());
+        }
+        at.unwrap_or(due.at)
     }
 
     fn of(&self, acme: &Acme) -> Folder {

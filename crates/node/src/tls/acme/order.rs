@@ -2,13 +2,17 @@
 
 use std::fs;
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, Identifier, KeyAuthorization, NewAccount, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, ExternalAccountKey,
+    Identifier, KeyAuthorization, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use madang_calls::Trust;
 use madang_gateway::{Certificate, Proof, Proving, Tls};
-use madang_model::{Acme, Challenge};
+use madang_model::{Acme, Challenge, ExternalAccount};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 
 use super::{
@@ -16,23 +20,46 @@ use super::{
     kept::{self, Folder},
     pause::{Failure, Kind},
 };
-use crate::{node::with_causes, tls::CertificateError};
+use crate::{node::with_causes, secrets::Secrets, tls::CertificateError};
+
+/// As authorities give keys out: some end them with `=`, as the standard does not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What an authority says of an account that it does not know (RFC 8555, section 6.7).
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
+/// What an authority says that knows no strangers (RFC 8555, section 6.7).
+const EXTERNAL_ACCOUNT_REQUIRED: &str = "urn:ietf:params:acme:error:externalAccountRequired";
+
+/// What an authority says that does not take an order for the successor of that certificate (RFC 9773, section 5, and RFC
+/// 8555, section 6.7): somebody was faster, or it knows it as another account's, or not at all.
+const NO_SUCCESSOR: [&str; 3] = [
+    "urn:ietf:params:acme:error:alreadyReplaced",
+    "urn:ietf:params:acme:error:malformed",
+    "urn:ietf:params:acme:error:unauthorized",
+];
+
+/// What is asked for, and with what.
+pub(super) struct Wanted<'a> {
+    pub(super) acme: &'a Acme,
+    pub(super) folder: &'a Folder,
+    pub(super) tls: &'a Tls,
+    pub(super) secrets: &'a Secrets,
+    pub(super) patience: RetryPolicy,
+    /// Which certificate the next one takes the place of.
+    pub(super) replaces: Option<&'a CertificateIdentifier<'static>>,
+}
+
 /// Has a certificate, and keeps it.
-pub(super) async fn order(
-    acme: &Acme,
-    folder: &Folder,
-    tls: &Tls,
-    patience: RetryPolicy,
-    now: u64,
-) -> Result<(), Failure> {
+pub(super) async fn order(wanted: &Wanted<'_>, now: u64) -> Result<(), Failure> {
+    let Wanted { acme, folder, .. } = wanted;
     let http = Http::new(trust(acme)?);
-    let ordered = certificate(acme, folder, tls, &http, patience).await;
+    let ordered = certificate(wanted, &http).await;
     let (key, chain) = ordered.map_err(|error| {
-        if matches!(&error, Trouble::Acme(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT)) {
+        if error.says(NO_ACCOUNT) {
             // Another is made for the next order.
             folder.forget_account();
         }
@@ -50,34 +77,49 @@ enum Trouble {
     Own(Failure),
 }
 
-async fn certificate(
-    acme: &Acme,
-    folder: &Folder,
-    tls: &Tls,
-    http: &Http,
-    patience: RetryPolicy,
-) -> Result<(String, String), Trouble> {
-    let account = account(acme, folder, http).await?;
-    let hosts: Vec<_> = acme.domains.iter().cloned().map(Identifier::Dns).collect();
-    let mut order = account.new_order(&NewOrder::new(&hosts)).await?;
+async fn certificate(wanted: &Wanted<'_>, http: &Http) -> Result<(String, String), Trouble> {
+    let Wanted { acme, tls, patience, .. } = wanted;
+    let account = account(wanted, http).await?;
+    let mut order = begin(wanted, &account).await?;
     // Shown until the authority has looked, however this ends.
     let _proving = prove(acme, &mut order, tls).await?;
-    match order.poll_ready(&patience).await {
+    match order.poll_ready(patience).await {
         Ok(OrderStatus::Ready) => {}
         Ok(_) | Err(Error::Api(_)) => return Err(Trouble::NotSeen(refusals(&mut order).await)),
         Err(error) => return Err(error.into()),
     }
     let key = order.finalize().await?;
-    let chain = order.poll_certificate(&patience).await?;
+    let chain = order.poll_certificate(patience).await?;
     Ok((key, chain))
 }
 
+/// An order that takes the place of the certificate in force, which authorities count less; or else of none.
+async fn begin(wanted: &Wanted<'_>, account: &Account) -> Result<Order, Error> {
+    let hosts: Vec<_> = wanted.acme.domains.iter().cloned().map(Identifier::Dns).collect();
+    if let Some(replaces) = wanted.replaces {
+        let order = account.new_order(&NewOrder::new(&hosts).replaces(replaces.clone())).await;
+        match order {
+            // The authority speaks of no certificates, or answers something else than what was asked.
+            Err(Error::Unsupported(_) | Error::Other(_)) => {}
+            Err(Error::Api(problem)) if NO_SUCCESSOR.iter().any(|kind| is(&problem, kind)) => {}
+            ordered => return ordered,
+        }
+    }
+    account.new_order(&NewOrder::new(&hosts)).await
+}
+
+fn is(problem: &Problem, kind: &str) -> bool {
+    problem.r#type.as_deref() == Some(kind)
+}
+
 /// The account that is kept, or a new one.
-async fn account(acme: &Acme, folder: &Folder, http: &Http) -> Result<Account, Trouble> {
+async fn account(wanted: &Wanted<'_>, http: &Http) -> Result<Account, Trouble> {
+    let Wanted { acme, folder, .. } = wanted;
     let contact = acme.contact.as_ref().map(|address| format!("mailto:{address}"));
     let contacts: Vec<&str> = contact.as_deref().into_iter().collect();
     let builder = Account::builder_with_http(Box::new(http.clone()));
-    match folder.account().map_err(own)? {
+    let kept = folder.account().map_err(own)?;
+    match kept.filter(|kept| kept.is_bound_as_in(acme)) {
         Some(kept) if kept.contact == acme.contact => Ok(builder.from_credentials(kept.credentials).await?),
         Some(kept) => {
             // Its credentials are read twice, because whoever has an account cannot give them back.
@@ -93,12 +135,30 @@ async fn account(acme: &Acme, folder: &Folder, http: &Http) -> Result<Account, T
         None => {
             let new =
                 NewAccount { contact: &contacts, terms_of_service_agreed: true, only_return_existing: false };
-            let (account, credentials) = builder.create(&new, acme.directory.to_string(), None).await?;
-            let made = kept::Account { contact: acme.contact.clone(), credentials };
+            let binding = binding(wanted).await?;
+            let directory = acme.directory.to_string();
+            let (account, credentials) = builder.create(&new, directory, binding.as_ref()).await?;
+            let external = acme.external_account.as_ref().map(|account| account.id.clone());
+            let made = kept::Account { contact: acme.contact.clone(), external, credentials };
             folder.keep_account(&made).map_err(own)?;
             Ok(account)
         }
     }
+}
+
+/// What shows to whom a new account belongs, if the authority is to know.
+async fn binding(wanted: &Wanted<'_>) -> Result<Option<ExternalAccountKey>, Failure> {
+    let Some(ExternalAccount { id, key }) = wanted.acme.external_account.clone() else { return Ok(None) };
+    let (secrets, name) = (wanted.secrets.clone(), key.clone());
+    let told = tokio::task::spawn_blocking(move || secrets.reveal(&name)).await;
+    let told = told.map_err(|panic| own_words(panic.to_string()))?;
+    let told = told.map_err(|error| own_words(with_causes(&error)))?;
+    let decoded = BASE64.decode(told.trim()).map_err(|error| {
+        own_words(format!(
+            "the secret \"{key}\" is no key of an account elsewhere: {error}; the authority gives it out in base64url"
+        ))
+    })?;
+    Ok(Some(ExternalAccountKey::new(id, &decoded)))
 }
 
 /// Shows what proves each host, and tells the authority to look.
@@ -182,7 +242,7 @@ fn check(acme: &Acme, key: &str, chain: &str, now: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn trust(acme: &Acme) -> Result<Option<Trust>, Failure> {
+pub(super) fn trust(acme: &Acme) -> Result<Option<Trust>, Failure> {
     let Some(path) = &acme.ca else { return Ok(None) };
     let unusable = |why: String| own_words(format!("the `ca` of the authority, {}: {why}", path.display()));
     let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
@@ -205,6 +265,10 @@ fn own_words(why: String) -> Failure {
 // === impl Trouble ===
 
 impl Trouble {
+    fn says(&self, kind: &str) -> bool {
+        matches!(self, Self::Acme(Error::Api(problem)) if is(problem, kind))
+    }
+
     fn into_failure(self, http: &Http) -> Failure {
         let refused = http.refused();
         match self {
@@ -215,7 +279,12 @@ impl Trouble {
                 retry_after: None,
             },
             Self::Acme(Error::Api(problem)) => Failure {
-                why: format!("the authority says: {problem}"),
+                why: match is(&problem, EXTERNAL_ACCOUNT_REQUIRED) {
+                    true => format!(
+                        "the authority says: {problem}; give it what it knows you by, `external_account` in [gateway.tls.acme]"
+                    ),
+                    false => format!("the authority says: {problem}"),
+                },
                 kind: if refused.failed { Kind::Unreached } else { Kind::Refused },
                 retry_after: refused.retry_after,
             },

@@ -2,6 +2,7 @@
 //! this machine.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::UdpSocket,
     path::Path,
@@ -62,8 +63,8 @@ fn server_certificate(folder: &Path) -> String {
     issuer.pem()
 }
 
-/// Starts it before a gateway; where its directory is.
-async fn pebble(stage: &Stage) -> (Programs, String) {
+/// Starts it before a gateway, for one customer alone if it has any; where its directory is.
+async fn pebble(stage: &Stage, customer: Option<(&str, &str)>) -> (Programs, String) {
     let folder = stage.folder();
     fs::write(folder.join("ca.pem"), server_certificate(folder)).unwrap();
     let ([tls, plain], [port, management], dns) =
@@ -76,7 +77,8 @@ async fn pebble(stage: &Stage) -> (Programs, String) {
         "httpPort": plain.port(),
         "tlsPort": tls.port(),
         "ocspResponderURL": "",
-        "externalAccountBindingRequired": false,
+        "externalAccountBindingRequired": customer.is_some(),
+        "externalAccountMACKeys": customer.into_iter().collect::<BTreeMap<_, _>>(),
     }});
     fs::write(folder.join("pebble.json"), config.to_string()).unwrap();
     let management = format!("127.0.0.1:{}", free_port());
@@ -94,10 +96,15 @@ async fn pebble(stage: &Stage) -> (Programs, String) {
     (programs, format!("https://localhost:{port}/dir"))
 }
 
-async fn signs(challenge: &'static str) {
+async fn signs(challenge: &'static str, customer: Option<(&str, &str)>) {
     let mut stage = Stage::new(challenge).await;
-    let (_programs, directory) = pebble(&stage).await;
-    stage.says_of(&directory, "\"shop.example\", \"www.shop.example\"", "ca = \"ca.pem\"").await;
+    let (_programs, directory) = pebble(&stage, customer).await;
+    let mut more = "ca = \"ca.pem\"".to_owned();
+    if let Some((id, key)) = customer {
+        stage.keep_secret("eab", key);
+        more += &format!("\nexternal_account = {{ id = \"{id}\", key = \"${{secret.eab}}\" }}");
+    }
+    stage.says_of(&directory, "\"shop.example\", \"www.shop.example\"", &more).await;
     // Pebble's time is that of the machine.
     stage.now = crate::node::now() / 1000;
     let said = stage.ask().await.unwrap();
@@ -115,10 +122,16 @@ async fn signs(challenge: &'static str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pebble_signs_what_is_proven_over_tls() {
-    signs("tls-alpn-01").await;
+    signs("tls-alpn-01", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pebble_signs_what_is_proven_in_plain() {
-    signs("http-01").await;
+    signs("http-01", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pebble_signs_for_the_customer_that_it_knows() {
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    signs("tls-alpn-01", Some(("customer-1", key))).await;
 }

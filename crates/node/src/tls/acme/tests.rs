@@ -12,7 +12,10 @@ use super::{
     Orders,
     testing::{Authority, LIFE, shown},
 };
-use crate::tls::{Certificates, Current};
+use crate::{
+    secrets::{Keys, Secrets},
+    tls::{Certificates, Current},
+};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -58,7 +61,13 @@ fn kept(folder: &Path) -> Certificates {
         .initial_delay(Duration::from_millis(2))
         .backoff(1.0)
         .timeout(Duration::from_secs(20));
-    Certificates::patient(folder.join("data"), quick)
+    Certificates::patient(folder.join("data"), quick, keys(folder))
+}
+
+/// To the secrets of the system.
+fn keys(folder: &Path) -> Keys {
+    let home = folder.join("home");
+    Keys::of(|name| (name == "HOME").then(|| home.clone().into()))
 }
 
 impl Stage {
@@ -97,6 +106,26 @@ impl Stage {
 
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Keeps a secret of the system.
+    pub(super) fn keep_secret(&self, name: &str, value: &str) {
+        let file = self.folder.path().join("madang-secrets.toml");
+        Secrets::at(&file, keys(self.folder.path())).set(name, value).unwrap();
+    }
+
+    /// Whose successors the orders so far are for.
+    fn replaced(&self) -> Vec<Option<String>> {
+        self.authority.book().orders.iter().map(|order| order.replaces.clone()).collect()
+    }
+
+    /// Of which certificates it was asked when to renew them.
+    fn asked(&self) -> Vec<String> {
+        self.authority.book().asked.clone()
+    }
+
+    fn suggests(&self, start: u64, end: u64) {
+        self.authority.book().suggests = Some((start, end, 6 * 60 * 60));
     }
 
     /// Where it listens: over TLS and in plain.
@@ -334,4 +363,155 @@ async fn proof_is_for_authorities_alone() {
     assert_eq!(agreed.as_deref(), Some(&b"h2"[..]), "it could be somebody else's idea");
     let alone: [&[u8]; 1] = [b"acme-tls/1"];
     assert!(shown(Some(stage.listeners[0]), "shop.example", &alone).await.is_err(), "nothing is proven now");
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+const EXTERNAL: &str = "external_account = { id = \"customer-1\", key = \"${secret.eab}\" }";
+
+/// As authorities give it out, in base64url.
+const KEY: (&[u8], &str) = (b"\xfb\xef\xbe a key of 24 bytes", "----IGEga2V5IG9mIDI0IGJ5dGVz");
+
+/// An authority that knows no strangers is told who it is, by whoever has the key; and once only.
+#[tokio::test]
+async fn an_account_is_bound_to_that_of_a_customer() {
+    let mut stage = Stage::new("tls-alpn-01").await;
+    stage.authority.book().customer = Some(("customer-1", KEY.0));
+    let (kind, why) = stage.ask().await.unwrap();
+    let told = why.contains("we know no strangers") && why.contains("`external_account`");
+    assert!(kind == DEGRADED && told, "{why}");
+
+    stage.keep_secret("eab", "another key");
+    stage.says("\"shop.example\"", EXTERNAL).await;
+    let (kind, why) = stage.ask().await.unwrap();
+    let told = why.contains("the secret \"eab\" is no key") && why.contains("base64url");
+    assert!(kind == DEGRADED && told && !why.contains("another"), "{why}");
+
+    stage.keep_secret("eab", "YW5vdGhlciBrZXk=");
+    stage.now += 10;
+    let (_, why) = stage.ask().await.unwrap();
+    assert!(why.contains("bound with another key"), "{why}");
+    assert_eq!(stage.authority.book().accounts.len(), 0);
+
+    stage.keep_secret("eab", KEY.1);
+    stage.now += 4000;
+    let (kind, what) = stage.ask().await.unwrap();
+    assert_eq!(kind, RECOVERED, "{what}");
+    let kept = fs::read_to_string(stage.file("account.json")).unwrap();
+    assert!(kept.contains("customer-1") && !kept.contains(KEY.1), "{kept}");
+
+    // Whose it is stays so, also where it is not said any more.
+    stage.says("\"shop.example\", \"pay.example\"", "").await;
+    assert_eq!(stage.kind().await, Some(APPLIED));
+    assert_eq!(stage.authority.book().accounts.len(), 1);
+    stage.authority.book().customer = Some(("customer-2", KEY.0));
+    stage.says("\"shop.example\"", &EXTERNAL.replace("-1", "-2")).await;
+    stage.now = NOW + LIFE;
+    let (kind, what) = stage.ask().await.unwrap();
+    assert_eq!(kind, APPLIED, "{what}");
+    assert_eq!(stage.authority.book().accounts.len(), 2, "another customer has another account");
+}
+
+/// Later than at half its life, and said to be the successor of the first.
+#[tokio::test]
+async fn another_is_had_when_the_authority_suggests_it() {
+    let mut stage = Stage::new("tls-alpn-01").await;
+    stage.suggests(NOW + 60 * DAY, NOW + 60 * DAY);
+    stage.ask().await.unwrap();
+    assert_eq!(stage.asked(), [""; 0], "there is nothing to renew");
+    stage.now = NOW + LIFE / 2;
+    assert_eq!(stage.ask().await, None);
+    stage.now = NOW + 60 * DAY - 1;
+    assert_eq!(stage.ask().await, None);
+    stage.now += 1;
+    assert_eq!(stage.kind().await, Some(APPLIED));
+    let (asked, replaced) = (stage.asked(), stage.replaced());
+    assert_eq!(replaced, [None, Some(asked[0].clone())]);
+    assert!(asked.iter().all(|of| *of == asked[0]), "{asked:?}");
+    // What was said of the first holds for the first.
+    stage.now += 1;
+    assert_eq!(stage.ask().await, None);
+    assert_ne!(stage.asked().last(), Some(&asked[0]));
+    assert_eq!(stage.certificates.orders(), Orders { issued: 2, failed: 0 });
+}
+
+/// An authority that has to take certificates back suggests a time that is over.
+#[tokio::test]
+async fn a_certificate_that_is_to_be_taken_back_is_renewed_before_half_its_life() {
+    let mut stage = Stage::new("http-01").await;
+    stage.suggests(NOW + 60 * DAY, NOW + 61 * DAY);
+    stage.ask().await.unwrap();
+    stage.now = NOW + 3 * DAY;
+    assert_eq!(stage.ask().await, None);
+    assert_eq!(stage.asked().len(), 1);
+    stage.suggests(NOW, NOW + DAY);
+    stage.now += 6 * 60 * 60 - 1;
+    assert_eq!(stage.ask().await, None);
+    assert_eq!(stage.asked().len(), 1, "it has said when it wants to be asked again");
+    stage.now += 1;
+    assert_eq!(stage.kind().await, Some(APPLIED));
+    // It is mistaken, and is not asked in circles.
+    let mut failures = 0;
+    for _ in 0..23 {
+        stage.now += 60 * 60;
+        failures += u32::from(stage.ask().await.is_some());
+    }
+    assert_eq!((failures, stage.orders()), (0, 2));
+}
+
+/// It says nothing, then nothing that makes sense, then nothing at all.
+#[tokio::test]
+async fn half_its_life_holds_while_the_authority_suggests_nothing() {
+    let mut stage = Stage::new("tls-alpn-01").await;
+    stage.ask().await.unwrap();
+    assert_eq!(stage.ask().await, None);
+    assert_eq!(stage.asked(), [""; 0]);
+    stage.suggests(NOW + 60 * DAY, NOW + 50 * DAY);
+    stage.now = NOW + 2 * DAY;
+    assert_eq!(stage.ask().await, None);
+    assert_eq!(stage.asked().len(), 1);
+    stage.suggests(NOW + 60 * DAY, NOW + 60 * DAY);
+    stage.authority.book().is_down = true;
+    stage.now += 60 * 60;
+    assert_eq!(stage.ask().await, None);
+    assert_eq!(stage.certificates.trouble(), None, "nothing is missing yet");
+    stage.authority.book().is_down = false;
+    stage.now += 60 * 60;
+    assert_eq!(stage.ask().await, None);
+    // What it has said holds while it is away.
+    stage.authority.book().is_down = true;
+    stage.now = NOW + LIFE / 2;
+    assert_eq!(stage.ask().await, None);
+    stage.now = NOW + 60 * DAY;
+    assert_eq!(stage.kind().await, Some(DEGRADED));
+    stage.authority.book().is_down = false;
+    stage.now += 10;
+    assert_eq!(stage.kind().await, Some(RECOVERED));
+}
+
+/// Whoever was faster, or knows nothing of successors, signs an order like any other.
+#[tokio::test]
+async fn an_order_that_is_no_successors_is_one_like_any_other() {
+    for kind in ["alreadyReplaced", "malformed", "unauthorized", "nothing"] {
+        let mut stage = Stage::new("tls-alpn-01").await;
+        stage.suggests(NOW + 60 * DAY, NOW + 60 * DAY);
+        stage.ask().await.unwrap();
+        {
+            let mut book = stage.authority.book();
+            (book.takes_no_successor, book.says_nothing_of_successors) =
+                (Some(kind).filter(|kind| *kind != "nothing"), kind == "nothing");
+        }
+        stage.now = NOW + 60 * DAY;
+        assert_eq!(stage.kind().await, Some(APPLIED), "{kind}");
+        assert_eq!(stage.certificates.orders(), Orders { issued: 2, failed: 0 }, "{kind}");
+    }
+    // What has nothing to do with it is no reason to try again.
+    let mut stage = Stage::new("tls-alpn-01").await;
+    stage.suggests(NOW + 60 * DAY, NOW + 60 * DAY);
+    stage.ask().await.unwrap();
+    stage.now = NOW + 60 * DAY;
+    stage.authority.book().limited = Some(5000);
+    let (kind, why) = stage.ask().await.unwrap();
+    assert!(kind == DEGRADED && why.contains("too many orders"), "{why}");
+    assert_eq!(stage.orders(), 1);
 }

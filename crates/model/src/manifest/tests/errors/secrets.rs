@@ -144,3 +144,55 @@ fn the_password_of_a_store_is_a_secret() {
     "#]],
     );
 }
+
+#[test]
+fn the_key_of_an_account_elsewhere_is_a_secret() {
+    let text = "[gateway.tls.acme]\ndomains = [\"a.example\"]\nterms = \"agreed\"\nexternal_account = { id = \"a\", key = \"${secret.eab}\" }\n";
+    refused_files(
+        &[("madang.toml", text)],
+        expect![[r#"
+        MDG-MF-038
+
+          × there is no secret "eab"
+           ╭─[madang.toml:4:38]
+         3 │ terms = "agreed"
+         4 │ external_account = { id = "a", key = "${secret.eab}" }
+           ·                                      ───────┬───────
+           ·                                             ╰── is not kept
+           ╰────
+          help: `madang secret set eab` asks for it and keeps it sealed
+    "#]],
+    );
+    let open = text.replace("${secret.eab}", "aHVudGVyMg");
+    refused_files(
+        &[("madang.toml", &open)],
+        expect![[r#"
+        MDG-MF-009
+
+          × `key` cannot be "aHVudGVyMg"
+           ╭─[madang.toml:4:38]
+         3 │ terms = "agreed"
+         4 │ external_account = { id = "a", key = "aHVudGVyMg" }
+           ·                                      ──────┬─────
+           ·                                            ╰── it is not the name of a kept secret
+           ╰────
+          help: write "${secret.NAME}", and keep it with `madang secret set NAME`
+    "#]],
+    );
+    let nameless = text.replace("id = \"a\", ", "");
+    refused_files(
+        &[("madang.toml", &nameless)],
+        expect![[r#"
+        MDG-MF-007
+
+          × `external_account` needs the key `id`
+           ╭─[madang.toml:4:20]
+         3 │ terms = "agreed"
+         4 │ external_account = { key = "${secret.eab}" }
+           ·                    ────────────┬────────────
+           ·                                ╰── `id` is missing
+           ╰────
+          help: add `id`: The id of the key
+    "#]],
+    );
+}

@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     digest::{SHA256, digest},
+    hmac::{self, HMAC_SHA256},
     signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
 };
 use serde_json::Value;
@@ -63,6 +64,30 @@ pub(super) fn read(
     let text = |name: &str| head[name].as_str().unwrap_or_default().to_owned();
     let payload = serde_json::from_slice(&decode(&payload)).unwrap_or_default();
     Ok(Signed { payload, nonce: text("nonce"), url: text("url"), account, new_key })
+}
+
+/// Whether the account of this new key is bound to this external one, by whoever has its key (RFC 8555, section 7.3.4).
+pub(super) fn is_bound(
+    binding: &Value,
+    new_key: &Account,
+    (id, key): (&str, &[u8]),
+    url: &str,
+) -> Result<(), (&'static str, &'static str)> {
+    if binding.is_null() {
+        return Err(("externalAccountRequired", "we know no strangers"));
+    }
+    let part = |name: &str| binding[name].as_str().unwrap_or_default();
+    let json = |name: &str| serde_json::from_slice::<Value>(&decode(part(name))).unwrap_or_default();
+    let (head, bound) = (json("protected"), json("payload"));
+    if head != serde_json::json!({ "alg": "HS256", "kid": id, "url": url }) {
+        return Err(("malformed", "it is bound to somebody else, or for something else"));
+    }
+    if bound["x"] != *new_key.x || bound["y"] != *new_key.y {
+        return Err(("malformed", "another account is bound"));
+    }
+    let signed = format!("{}.{}", part("protected"), part("payload"));
+    hmac::verify(&hmac::Key::new(HMAC_SHA256, key), signed.as_bytes(), &decode(part("signature")))
+        .map_err(|_| ("unauthorized", "it is bound with another key"))
 }
 
 impl Account {

@@ -1,5 +1,5 @@
-//! A small authority for tests: as much of RFC 8555 as an order needs, with everything verified that a client signs, and
-//! proofs really looked for where the gateway listens.
+//! A small authority for tests: as much of RFC 8555 and RFC 9773 as an order needs, with everything verified that a client
+//! signs, and proofs really looked for where the gateway listens.
 
 mod csr;
 mod jws;
@@ -64,6 +64,16 @@ pub(super) struct Book {
     pub(super) signs_for: Option<String>,
     /// How many signed requests it has taken.
     pub(super) requests: u32,
+    /// The only customer whose accounts it takes, with their key; anybody's if absent.
+    pub(super) customer: Option<(&'static str, &'static [u8])>,
+    /// From when until when it wants certificates to be renewed, and how long it is not to be asked again, in seconds.
+    pub(super) suggests: Option<(u64, u64, u64)>,
+    /// Of which certificates it was asked that.
+    pub(super) asked: Vec<String>,
+    /// It takes no order for a successor, and says this of it.
+    pub(super) takes_no_successor: Option<&'static str>,
+    /// It does not say whose successor an order is for.
+    pub(super) says_nothing_of_successors: bool,
 }
 
 pub(super) struct Order {
@@ -73,6 +83,8 @@ pub(super) struct Order {
     pub(super) seen: BTreeMap<String, Result<(), String>>,
     status: &'static str,
     chain: Option<String>,
+    /// The certificate that is replaced.
+    pub(super) replaces: Option<String>,
 }
 
 /// What is answered, or a problem of a kind.
@@ -109,6 +121,7 @@ impl Authority {
             .route("/challenge/{number}/{host}/{kind}", post(challenge))
             .route("/finalize/{number}", post(finalize))
             .route("/certificate/{number}", post(certificate))
+            .route("/renewal/{certificate}", get(renewal))
             .with_state(authority.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         authority
@@ -179,6 +192,9 @@ impl Authority {
             "authorizations": order.hosts.iter().map(at).collect::<Vec<_>>(),
             "finalize": self.at(&format!("finalize/{number}")),
         });
+        if let Some(replaces) = &order.replaces {
+            document["replaces"] = json!(replaces);
+        }
         if order.chain.is_some() && order.status == "valid" {
             document["certificate"] = json!(self.at(&format!("certificate/{number}")));
         }
@@ -194,6 +210,7 @@ impl Authority {
         let mut params = CertificateParams::new(hosts).unwrap();
         params.not_before = (UNIX_EPOCH + Duration::from_secs(now)).into();
         params.not_after = (UNIX_EPOCH + Duration::from_secs(now + LIFE)).into();
+        params.use_authority_key_identifier_extension = true;
         let signed = params.signed_by(&key, &self.0.issuer).unwrap();
         order.chain = Some(signed.pem() + &self.0.issuer.pem());
         Ok(())
@@ -205,10 +222,13 @@ async fn directory(State(authority): State<Authority>) -> Response {
         return (StatusCode::BAD_GATEWAY, "<html>on fire</html>").into_response();
     }
     let [nonce, account, order] = ["nonce", "account", "order"].map(|path| authority.at(path));
-    let document = json!({
+    let mut document = json!({
         "newNonce": nonce, "newAccount": account, "newOrder": order,
         "revokeCert": authority.at("revoke"), "keyChange": authority.at("key"),
     });
+    if authority.book().suggests.is_some() {
+        document["renewalInfo"] = json!(authority.at("renewal"));
+    }
     document.to_string().into_response()
 }
 
@@ -224,6 +244,11 @@ async fn account(State(authority): State<Authority>, body: Bytes) -> Response {
         }
         let key = signed.new_key.ok_or_else(|| refused(400, "malformed", "no key"))?;
         let mut book = authority.book();
+        if let Some(customer) = book.customer {
+            let binding = &signed.payload["externalAccountBinding"];
+            jws::is_bound(binding, &key, customer, &authority.at("account"))
+                .map_err(|(kind, why)| refused(403, kind, why))?;
+        }
         book.accounts.push(key);
         book.contacts.push(signed.payload["contact"].clone());
         let location = authority.at(&format!("account/{}", book.accounts.len()));
@@ -256,8 +281,13 @@ async fn new_order(State(authority): State<Authority>, body: Bytes) -> Response 
         }
         let hosts = signed.payload["identifiers"].as_array().into_iter().flatten();
         let hosts = hosts.map(|host| host["value"].as_str().unwrap().to_owned()).collect();
-        let order = Order { account, hosts, seen: BTreeMap::new(), status: "pending", chain: None };
         let mut book = authority.book();
+        let replaces = signed.payload["replaces"].as_str().map(str::to_owned);
+        if let Some(kind) = book.takes_no_successor.filter(|_| replaces.is_some()) {
+            return Err(refused(409, kind, "not for the successor of that"));
+        }
+        let replaces = replaces.filter(|_| !book.says_nothing_of_successors);
+        let order = Order { account, hosts, seen: BTreeMap::new(), status: "pending", chain: None, replaces };
         let number = book.orders.len();
         let document = authority.order_document(number, &order).to_string();
         book.orders.push(order);
@@ -383,4 +413,16 @@ async fn certificate(State(authority): State<Authority>, Path(number): Path<usiz
         Ok(chain.ok_or_else(|| refused(404, "malformed", "there is none"))?.into_response())
     };
     authority.answer(answer())
+}
+
+/// RFC 9773, section 4: anybody may ask.
+async fn renewal(State(authority): State<Authority>, Path(certificate): Path<String>) -> Response {
+    let mut book = authority.book();
+    book.asked.push(certificate);
+    let Some((start, end, again)) = book.suggests.filter(|_| !book.is_down) else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let [start, end] = [start, end].map(|at| jiff::Timestamp::from_second(at as i64).unwrap().to_string());
+    let document = json!({ "suggestedWindow": { "start": start, "end": end } });
+    ([(header::RETRY_AFTER, again.to_string())], document.to_string()).into_response()
 }
