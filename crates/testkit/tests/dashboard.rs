@@ -129,7 +129,10 @@ async fn the_map_shows_live_traffic_and_a_red_edge_leads_to_what_failed() {
             .await
             .starts_with("madang traces --error --service payments --caller orders")
     );
-    page.click("tbody th a").await;
+    // The payment may have been tried again meanwhile, which is a trace of its own. Found and clicked in one step: the
+    // table is live.
+    let ordered = "[...document.querySelectorAll('tbody th a')].find((it) => it.textContent.startsWith('POST /orders'))";
+    page.eval(&format!("{ordered}.click()")).await;
     page.loaded().await;
     page.until("location.pathname.startsWith('/traces/')").await;
     assert!(page.text(".waterfall").await.contains("payments"), "{}", page.text(".waterfall").await);
