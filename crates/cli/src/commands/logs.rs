@@ -3,10 +3,13 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::tz::TimeZone;
-use madang_wire::{log::LogLine, telemetry::MissingKind};
+use madang_wire::{
+    log::{LogLevel, LogLine},
+    telemetry::MissingKind,
+};
 
 use crate::{
-    args::Logs,
+    args::{Level, Logs},
     client::{Client, segment},
     commands::missing,
     failure::Failure,
@@ -53,7 +56,7 @@ fn query(logs: &Logs, now: u64) -> String {
         query.push_str(&format!("trace={}&", segment(id)));
     }
     if let Some(level) = logs.level {
-        query.push_str(&format!("level={}&", format!("{level:?}").to_lowercase()));
+        query.push_str(&format!("level={}&", wanted(level)));
     }
     if let Some(text) = &logs.grep {
         query.push_str(&format!("grep={}&", segment(text)));
@@ -72,6 +75,17 @@ fn query(logs: &Logs, now: u64) -> String {
     }
     query.push_str(&format!("follow={}", logs.follow));
     query
+}
+
+fn wanted(level: Level) -> LogLevel {
+    match level {
+        Level::Trace => LogLevel::Trace,
+        Level::Debug => LogLevel::Debug,
+        Level::Info => LogLevel::Info,
+        Level::Warn => LogLevel::Warn,
+        Level::Error => LogLevel::Error,
+        Level::Fatal => LogLevel::Fatal,
+    }
 }
 
 /// The instances seen so far: each has a colour, and all names are as wide as the widest yet.
@@ -94,6 +108,8 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use clap::ValueEnum;
 
     use super::*;
     use crate::args::Since;
@@ -120,6 +136,10 @@ mod tests {
         let ago = Since::Ago(Duration::from_secs(4));
         check(&[], None, Some(ago), false, "/v1/logs?n=4294967295&since=6000&follow=false");
         check(&[], Some(2), Some(Since::At(77)), false, "/v1/logs?n=2&since=77&follow=false");
+        let all: Vec<_> = Level::value_variants().iter().map(|&level| wanted(level)).collect();
+        assert_eq!(all, LogLevel::ALL);
+        let warnings = Logs { level: Some(Level::Warn), ..asked(&[], None, None, false) };
+        assert_eq!(query(&warnings, 10_000), "/v1/logs?level=warn&follow=false");
         let until = Logs { until: Some(ago), ..asked(&[], Some(9), None, false) };
         assert_eq!(query(&until, 10_000), "/v1/logs?n=9&until=6000&follow=false");
     }

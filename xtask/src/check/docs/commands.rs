@@ -6,9 +6,9 @@ use clap::Parser;
 
 use crate::{Task, command::root};
 
-/// The command line of `madang`, from the same file as in the program: to import its package instead would build
+/// The command line of `madang`, from the same files as in the program: to import its package instead would build
 /// a whole node before any chore of this repository could run.
-#[path = "../../../../crates/cli/src/args.rs"]
+#[path = "../../../../crates/cli/src/args/mod.rs"]
 mod madang;
 
 /// The options of `shop load`, from the same file as in the program, for the same reason.
