@@ -1,5 +1,7 @@
 //! Traces as the admin API tells of them: `GET /v1/traces` and `GET /v1/traces/{id}`.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -154,6 +156,85 @@ pub struct SpanLink {
     pub attributes: serde_json::Map<String, serde_json::Value>,
 }
 
+// === impl TraceView ===
+
+impl TraceView {
+    /// The beginning and the end of it, in microseconds since 1970; 0 if it has no spans.
+    pub fn bounds(&self) -> (u64, u64) {
+        let start = self.spans.iter().map(|span| span.start_us).min().unwrap_or(0);
+        let ends = self.spans.iter().map(|span| span.start_us.saturating_add(span.duration_us));
+        (start, ends.max().unwrap_or(start))
+    }
+
+    /// Each span after the one that caused it, with its depth; one whose cause is not known stands for itself.
+    pub fn in_order(&self) -> Vec<(usize, &SpanView)> {
+        let known: HashSet<SpanId> = self.spans.iter().map(|span| span.span_id).collect();
+        let mut below: BTreeMap<Option<u64>, Vec<&SpanView>> = BTreeMap::new();
+        for span in self.spans.iter().rev() {
+            let parent =
+                span.parent_span_id.filter(|parent| known.contains(parent) && *parent != span.span_id);
+            below.entry(parent.map(|parent| parent.0)).or_default().push(span);
+        }
+        let mut order = Vec::new();
+        let mut waiting: Vec<(usize, &SpanView)> =
+            below.remove(&None).unwrap_or_default().into_iter().map(|span| (0, span)).collect();
+        loop {
+            while let Some((depth, span)) = waiting.pop() {
+                order.push((depth, span));
+                // Taken out, so that spans that claim to cause each other come once.
+                let caused = below.remove(&Some(span.span_id.0)).unwrap_or_default();
+                waiting.extend(caused.into_iter().map(|span| (depth + 1, span)));
+            }
+            // What is left can be reached from no beginning: each causes another.
+            let Some((_, circle)) = below.pop_first() else { return order };
+            waiting.extend(circle.into_iter().map(|span| (0, span)));
+        }
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(spans: &[(u64, Option<u64>)]) -> TraceView {
+        let span = |&(id, parent): &(u64, Option<u64>)| SpanView {
+            span_id: SpanId(id),
+            parent_span_id: parent.map(SpanId),
+            service: "orders".to_owned(),
+            peer: None,
+            name: "GET".to_owned(),
+            kind: "server".to_owned(),
+            start_us: 1000 + id,
+            duration_us: 10 * id,
+            error: false,
+            attributes: Default::default(),
+            instance: None,
+            release: None,
+            details: None,
+            resource: Default::default(),
+        };
+        TraceView { trace_id: TraceId(7), spans: spans.iter().map(span).collect(), cut: false }
+    }
+
+    fn order(trace: &TraceView) -> Vec<(usize, u64)> {
+        trace.in_order().into_iter().map(|(depth, span)| (depth, span.span_id.0)).collect()
+    }
+
+    #[test]
+    fn spans_come_after_their_cause() {
+        let trace = trace(&[(1, None), (2, Some(1)), (4, Some(2)), (3, Some(1)), (5, Some(99))]);
+        assert_eq!(order(&trace), [(0, 1), (1, 2), (2, 4), (1, 3), (0, 5)]);
+        assert_eq!(trace.bounds(), (1001, 1055));
+    }
+
+    #[test]
+    fn whatever_spans_claim_each_comes_once() {
+        let order = order(&trace(&[(1, Some(2)), (2, Some(1)), (3, Some(3)), (4, Some(1))]));
+        let distinct: HashSet<u64> = order.iter().map(|(_, id)| *id).collect();
+        assert_eq!((order.len(), distinct.len()), (4, 4), "{order:?}");
+    }
 }

@@ -19,7 +19,7 @@ pub(super) async fn page(api: &Asked, id: &str) -> Answer<Page> {
     let n = LINES.to_string();
     let trace = view.trace_id.to_string();
     let lines: Vec<LogLine> = api.all(&with("/v1/logs", &[("trace", Some(&trace)), ("n", Some(&n))])).await?;
-    let (start, end) = waterfall::bounds(&view);
+    let (start, end) = view.bounds();
     let errors = view.spans.iter().filter(|span| span.error).count();
     // A call may fail and the request go well, by another attempt or without it.
     let failed = view.spans.first().is_some_and(|span| span.error);

@@ -2,12 +2,7 @@
 
 mod details;
 
-use std::collections::{BTreeMap, HashSet};
-
-use madang_wire::{
-    SpanId,
-    trace::{SpanView, TraceView},
-};
+use madang_wire::trace::{SpanView, TraceView};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -19,16 +14,9 @@ const DEEPEST: usize = 12;
 /// How wide the time of the whole trace is drawn, in units of its picture.
 const WIDTH: u64 = 1000;
 
-/// The beginning and the end of a trace, in microseconds since 1970.
-pub(super) fn bounds(view: &TraceView) -> (u64, u64) {
-    let start = view.spans.iter().map(|span| span.start_us).min().unwrap_or(0);
-    let ends = view.spans.iter().map(|span| span.start_us.saturating_add(span.duration_us));
-    (start, ends.max().unwrap_or(start))
-}
-
 /// A trace as a table.
 pub(super) fn draw(view: &TraceView) -> Markup {
-    let (start, end) = bounds(view);
+    let (start, end) = view.bounds();
     let whole = (end - start).max(1);
     html! {
         div.scroll {
@@ -38,7 +26,7 @@ pub(super) fn draw(view: &TraceView) -> Markup {
                     th scope="col" { "Span" } th scope="col" { "Service" } th scope="col" { "Release" } th scope="col" { "Outcome" }
                     th.number scope="col" { "Duration" } th scope="col" { "Time, from 0 to " (format::took(whole)) }
                 } }
-                tbody { @for (depth, span) in in_order(&view.spans) { (row(depth, span, start, whole)) } }
+                tbody { @for (depth, span) in view.in_order() { (row(depth, span, start, whole)) } }
             }
         }
     }
@@ -96,28 +84,4 @@ fn note(span: &SpanView) -> String {
         text("madang.fault").map(|which| format!("fault {which}")),
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// Each span after the one that caused it, with its depth; one whose cause is not known stands for itself.
-pub(super) fn in_order(spans: &[SpanView]) -> Vec<(usize, &SpanView)> {
-    let known: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
-    let mut below: BTreeMap<Option<u64>, Vec<&SpanView>> = BTreeMap::new();
-    for span in spans.iter().rev() {
-        let parent = span.parent_span_id.filter(|parent| known.contains(parent) && *parent != span.span_id);
-        below.entry(parent.map(|parent| parent.0)).or_default().push(span);
-    }
-    let mut order = Vec::new();
-    let mut waiting: Vec<(usize, &SpanView)> =
-        below.remove(&None).unwrap_or_default().into_iter().map(|span| (0, span)).collect();
-    loop {
-        while let Some((depth, span)) = waiting.pop() {
-            order.push((depth, span));
-            // Taken out, so that spans that claim to cause each other come once.
-            let caused = below.remove(&Some(span.span_id.0)).unwrap_or_default();
-            waiting.extend(caused.into_iter().map(|span| (depth + 1, span)));
-        }
-        // What is left can be reached from no beginning: each causes another.
-        let Some((_, circle)) = below.pop_first() else { return order };
-        waiting.extend(circle.into_iter().map(|span| (0, span)));
-    }
 }
