@@ -8,11 +8,7 @@ use http::{
 };
 use madang_wire::{PROBLEM_JSON, Problem};
 
-use crate::{
-    Body, Context, grpc,
-    names::REQUEST_ID,
-    trace::{ascii, write_hex},
-};
+use crate::{Body, Context, grpc, names::REQUEST_ID, trace::write_hex};
 
 /// How a problem is answered, by what the request understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,23 +70,8 @@ pub(crate) fn grpc_fields(problem: &Problem) -> HeaderMap {
     let text = format!("{}: {}", problem.code, problem.detail.as_deref().unwrap_or(&problem.title));
     let mut fields = HeaderMap::new();
     fields.insert("grpc-status", HeaderValue::from(grpc::status_of(problem.status_code())));
-    fields.insert("grpc-message", percent_encoded(&text));
+    fields.insert("grpc-message", grpc::grpc_message(&text));
     fields
-}
-
-/// Everything but printable ASCII and the percent sign itself as it is (gRPC over HTTP/2, "Percent-Encoded").
-fn percent_encoded(text: &str) -> HeaderValue {
-    let mut encoded = Vec::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'%' | 0..0x20 | 0x7f.. => {
-                encoded.push(b'%');
-                encoded.extend([byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)]));
-            }
-            _ => encoded.push(byte),
-        }
-    }
-    ascii(&encoded)
 }
 
 #[cfg(test)]

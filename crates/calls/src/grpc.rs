@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
+use crate::trace::ascii;
+
 /// The time that a call has.
 pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -55,6 +57,21 @@ pub(crate) fn status_of(status: StatusCode) -> u16 {
 /// The status that gRPC has in a head or in trailers.
 pub(crate) fn grpc_status(fields: &HeaderMap) -> Option<u16> {
     fields.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+/// A text as the header `grpc-message` has it: percent-encoded but for printable ASCII.
+pub fn grpc_message(text: &str) -> HeaderValue {
+    let mut encoded = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => {
+                encoded.push(b'%');
+                encoded.extend([byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)]));
+            }
+            _ => encoded.push(byte),
+        }
+    }
+    ascii(&encoded)
 }
 
 #[cfg(test)]

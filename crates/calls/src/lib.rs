@@ -107,7 +107,7 @@ pub use directory::{Directory, Leaving};
 pub use elsewhere::Elsewhere;
 pub use error::CallError;
 pub use fault::Killer;
-pub use grpc::grpc_timeout;
+pub use grpc::{grpc_message, grpc_timeout};
 pub use lane::{Lane, Origin};
 pub use local::LocalService;
 pub use madang_model::Policy;

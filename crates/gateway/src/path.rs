@@ -103,7 +103,8 @@ fn hex(digit: u8) -> Result<u8, BadPath> {
     char::from(digit).to_digit(16).map(|d| d as u8).ok_or(BadPath::Escape)
 }
 
-fn escape(out: &mut String, b: u8) {
+/// Writes a byte as `%` and two digits.
+pub(crate) fn escape(out: &mut String, b: u8) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.push('%');
     out.push(char::from(DIGITS[usize::from(b >> 4)]));

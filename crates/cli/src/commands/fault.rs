@@ -7,7 +7,7 @@ use madang_wire::admin::{FaultSpec, FaultView};
 
 use crate::{
     args::{AddFault, Effect, Fault},
-    client::Client,
+    client::{Client, segment},
     failure::Failure,
     output::Output,
     style::Paint,
@@ -39,7 +39,7 @@ pub async fn run(client: &Client, output: &Output, fault: Fault) -> Result<(), F
         }
         Fault::Rm(rm) => {
             let gone: Vec<FaultView> = match rm.id {
-                Some(id) => vec![client.delete(&format!("/v1/faults/{}", escaped(&id))).await?],
+                Some(id) => vec![client.delete(&format!("/v1/faults/{}", segment(&id))).await?],
                 None => client.delete("/v1/faults").await?,
             };
             if output.is_json() {
@@ -72,13 +72,6 @@ fn happens(effect: &Effect) -> FaultEffect {
         Effect { lose_reply: true, .. } => FaultEffect::LoseReply,
         Effect { .. } => FaultEffect::Kill,
     }
-}
-
-/// An id as it is in a path, whatever was typed.
-fn escaped(id: &str) -> String {
-    id.bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
 }
 
 fn table(faults: &[FaultView], now: u64) -> Table {

@@ -150,7 +150,7 @@ fn escaped(text: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 escaped.push(char::from(byte))
             }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
+            _ => path::escape(&mut escaped, byte),
         }
     }
     escaped

@@ -10,6 +10,7 @@ use axum::{
 use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
+use madang_calls::grpc_message;
 use madang_telemetry::otlp::{Encoding, Partial, Signal};
 use madang_wire::{Code, Problem};
 
@@ -108,17 +109,8 @@ fn refusal(Failure(problem): &Failure) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(MEDIA)),
         (STATUS, HeaderValue::from(status)),
-        (MESSAGE, HeaderValue::try_from(percent_encoded(&said)).unwrap_or(HeaderValue::from_static(""))),
+        (MESSAGE, grpc_message(&said)),
         (PACKINGS, HeaderValue::from_static("identity,gzip")),
     ];
     (headers, ()).into_response()
-}
-
-/// As gRPC writes messages: what is not visible ASCII, and `%`, as its bytes.
-fn percent_encoded(message: &str) -> String {
-    let encoded = |byte: u8| match byte {
-        b'%' | 0..b' ' | 0x7f.. => format!("%{byte:02X}"),
-        byte => char::from(byte).to_string(),
-    };
-    message.bytes().map(encoded).collect()
 }
