@@ -9,8 +9,7 @@ use axum::{
     routing::get,
 };
 use http::header;
-use madang_telemetry::{Cached, Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
-use madang_wire::cache::CacheView;
+use madang_telemetry::{Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -65,14 +64,6 @@ impl Shared {
             self.gateway.limits().into_iter().map(|it| (it.limit, [it.refused, it.crowded, it.blind]));
         let mirrors = self.gateway.mirrors().into_iter().map(|it| (it.to, [it.sent, it.left_out]));
         let counts = self.identity.counts();
-        let CacheView { used, size, routes } = self.gateway.cache();
-        let cached = routes.into_iter().map(|it| Cached {
-            route: it.route,
-            service: it.service,
-            entries: it.entries,
-            requests: [it.hits, it.stale, it.revalidated, it.misses],
-            dropped: [it.evicted, it.purged, it.left_out],
-        });
         Scrape {
             calls: self.metrics.totals(),
             services,
@@ -97,8 +88,7 @@ impl Shared {
                     untold: store.untold,
                 }),
                 mirrors: mirrors.collect(),
-                cached: cached.collect(),
-                cache_bytes: (size > 0).then_some([used, size]),
+                cache: self.gateway.cache(),
                 refused: counts.refused,
                 keys_fetched: [counts.keys_fetched, counts.keys_failed],
             },

@@ -30,7 +30,7 @@ pub use metrics::{
     BOUNDS_US, Durations, Example, MetricConfig, MetricFilter, Metrics, ReleaseSpan, SeriesQuery,
     SeriesTotals, Summary, Totals,
 };
-pub use prometheus::{Cached, Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
+pub use prometheus::{Exposition, LimitStoreGauges, NodeGauges, Scrape, render};
 pub use records::{RecordFilter, Records, StatusClass, Total};
 pub use traces::{TraceConfig, TraceFilter, Traces};
 pub use why::{Declared, Why};

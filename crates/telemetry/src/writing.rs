@@ -12,6 +12,22 @@ pub(crate) struct Said {
     pub(crate) recovers: &'static str,
 }
 
+/// Whether it fails, so that the log says so once.
+struct Log {
+    said: Said,
+    failing: bool,
+}
+
+/// Does something each `period` until `shutdown` ends.
+pub(crate) async fn each<W: Future<Output = Result<(), Error>>>(
+    shutdown: impl Future<Output = ()>,
+    period: Duration,
+    said: Said,
+    work: impl Fn() -> W,
+) {
+    Log::new(said).each(shutdown, period, &work).await;
+}
+
 /// Writes each `period` until `shutdown` ends, and once more then.
 pub(crate) async fn until<W: Future<Output = Result<(), Error>>>(
     shutdown: impl Future<Output = ()>,
@@ -19,28 +35,43 @@ pub(crate) async fn until<W: Future<Output = Result<(), Error>>>(
     said: Said,
     write: impl Fn() -> W,
 ) {
-    let mut shutdown = std::pin::pin!(shutdown);
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
-    loop {
-        let ended = tokio::select! {
-            () = &mut shutdown => true,
-            _ = ticks.tick() => false,
-        };
-        let outcome = write().await;
-        match (&outcome, failing) {
+    let mut log = Log::new(said);
+    log.each(shutdown, period, &write).await;
+    log.note(&write().await);
+}
+
+impl Log {
+    fn new(said: Said) -> Self {
+        Self { said, failing: false }
+    }
+
+    async fn each<W: Future<Output = Result<(), Error>>>(
+        &mut self,
+        shutdown: impl Future<Output = ()>,
+        period: Duration,
+        work: &impl Fn() -> W,
+    ) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                _ = ticks.tick() => self.note(&work().await),
+            }
+        }
+    }
+
+    fn note(&mut self, outcome: &Result<(), Error>) {
+        match (outcome, self.failing) {
             (Err(error), false) => {
                 let source = std::error::Error::source(error);
-                warn!(%error, ?source, "{}", said.fails);
+                warn!(%error, ?source, "{}", self.said.fails);
             }
-            (Ok(()), true) => info!("{}", said.recovers),
+            (Ok(()), true) => info!("{}", self.said.recovers),
             _ => {}
         }
-        failing = outcome.is_err();
-        if ended {
-            return;
-        }
+        self.failing = outcome.is_err();
     }
 }
 

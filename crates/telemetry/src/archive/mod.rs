@@ -15,10 +15,11 @@ use madang_store::{
     Error, Settings, Store, WAL,
     rusqlite::{self, Connection, Transaction},
 };
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
 
-use crate::{annotations, logs, traces};
+use crate::{
+    annotations, logs, traces,
+    writing::{self, Said},
+};
 
 /// The parts there are.
 const PARTS: &[Part] = &[annotations::PART, logs::PART, traces::PART];
@@ -129,26 +130,11 @@ impl Archive {
 
     /// Deletes what is too old, until `shutdown` ends.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let mut ticks = interval(AGE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                _ = ticks.tick() => {}
-            }
-            let outcome = self.trim().await;
-            match (&outcome, failing) {
-                (Err(error), false) => {
-                    let source = std::error::Error::source(error);
-                    warn!(%error, ?source, "telemetry that is too old is not deleted");
-                }
-                (Ok(()), true) => info!("telemetry that is too old is deleted again"),
-                _ => {}
-            }
-            failing = outcome.is_err();
-        }
+        let said = Said {
+            fails: "telemetry that is too old is not deleted",
+            recovers: "telemetry that is too old is deleted again",
+        };
+        writing::each(shutdown, AGE, said, || self.trim()).await;
     }
 
     /// Deletes what is too old, and the oldest while the file is too large.

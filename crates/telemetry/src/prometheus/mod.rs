@@ -16,6 +16,7 @@ mod text;
 mod writer;
 
 use madang_wire::{
+    cache::CacheView,
     metrics::{ExternalMetric, InstanceGauges, ServiceFlow},
     otlp::{
         attribute,
@@ -80,10 +81,8 @@ pub struct NodeGauges {
     pub limit_store: Option<LimitStoreGauges>,
     /// What became of copies of requests, by the service that gets them: sent, and left out.
     pub mirrors: Vec<(String, [u64; 2])>,
-    /// What the cache did, by route and service.
-    pub cached: Vec<Cached>,
-    /// How many bytes it takes, and how many it may; nothing where there is none.
-    pub cache_bytes: Option<[u64; 2]>,
+    /// What the cache did; of the size 0 where there is none.
+    pub cache: CacheView,
     /// Requests that were not let in, by the code of the answer.
     pub refused: Vec<(&'static str, u64)>,
     /// Fetches of issuers' keys that gave some, and that did not.
@@ -99,28 +98,6 @@ pub struct LimitStoreGauges {
     pub exchanged: [u64; 2],
     /// Requests that it could not be told of.
     pub untold: u64,
-}
-
-/// What the gateway's cache did over one route.
-#[derive(Debug, Clone, Default)]
-pub struct Cached {
-    /// The route's template.
-    pub route: String,
-    /// The service that it leads to.
-    pub service: String,
-    /// Answers that are kept.
-    pub entries: u64,
-    /// Requests by what it did: [`Cached::RESULTS`].
-    pub requests: [u64; 4],
-    /// Answers that are not kept, by why: [`Cached::REASONS`].
-    pub dropped: [u64; 3],
-}
-
-impl Cached {
-    /// What the cache does for a request.
-    pub const RESULTS: [&str; 4] = ["hit", "stale", "revalidated", "miss"];
-    /// Why an answer is not kept, or not any more.
-    pub const REASONS: [&str; 3] = ["evicted", "purged", "left_out"];
 }
 
 /// All of it, in a format.

@@ -2,12 +2,13 @@
 
 use madang_wire::{
     admin::{BreakerState, State},
+    cache::{CacheView, CachedRoute},
     metrics::{InstanceGauges, ServiceFlow},
     telemetry::Missing,
 };
 
 use super::{
-    Cached, NodeGauges,
+    NodeGauges,
     writer::{Kind, Writer},
 };
 
@@ -100,7 +101,7 @@ pub(super) fn node(writer: &mut Writer, node: &NodeGauges) {
         family.add(&[("what", what)], count as f64);
     }
     edge(writer, node);
-    cache(writer, node);
+    cache(writer, &node.cache);
     if !node.certificates.is_empty() || node.certificate_orders != [0, 0] {
         tls(writer, node);
     }
@@ -193,30 +194,34 @@ fn limit_store(writer: &mut Writer, node: &NodeGauges) {
 }
 
 /// What it did with the answers that it keeps.
-fn cache(writer: &mut Writer, node: &NodeGauges) {
-    let Some([used, size]) = node.cache_bytes else { return };
+fn cache(writer: &mut Writer, CacheView { used, size, routes }: &CacheView) {
+    if *size == 0 {
+        return;
+    }
     for (name, help, bytes) in [
         ("madang_gateway_cache_bytes", "What the answers take that are kept.", used),
         ("madang_gateway_cache_size_bytes", "What they may take.", size),
     ] {
-        writer.family(name, Kind::Gauge, help).add(&[], bytes as f64);
+        writer.family(name, Kind::Gauge, help).add(&[], *bytes as f64);
     }
     let help = "Answers that are kept.";
     let mut family = writer.family("madang_gateway_cache_entries", Kind::Gauge, help);
-    for Cached { route, service, entries, .. } in &node.cached {
+    for CachedRoute { route, service, entries, .. } in routes {
         family.add(&[("route", route), ("service", service)], *entries as f64);
     }
     let help = "Requests by what the cache did for them.";
     let mut family = writer.family("madang_gateway_cache_requests", Kind::Counter, help);
-    for Cached { route, service, requests, .. } in &node.cached {
-        for (result, count) in Cached::RESULTS.iter().zip(requests) {
+    for CachedRoute { route, service, hits, stale, revalidated, misses, .. } in routes {
+        for (result, count) in
+            [("hit", hits), ("stale", stale), ("revalidated", revalidated), ("miss", misses)]
+        {
             family.add(&[("route", route), ("service", service), ("result", result)], *count as f64);
         }
     }
     let help = "Answers that are not kept, or not any more: they made room, were purged, or found no room.";
     let mut family = writer.family("madang_gateway_cache_dropped", Kind::Counter, help);
-    for Cached { route, service, dropped, .. } in &node.cached {
-        for (reason, count) in Cached::REASONS.iter().zip(dropped) {
+    for CachedRoute { route, service, evicted, purged, left_out, .. } in routes {
+        for (reason, count) in [("evicted", evicted), ("purged", purged), ("left_out", left_out)] {
             family.add(&[("route", route), ("service", service), ("reason", reason)], *count as f64);
         }
     }
