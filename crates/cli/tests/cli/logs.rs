@@ -3,28 +3,18 @@ use std::process::Stdio;
 use axum::{Router, routing::get};
 use expect_test::expect;
 use madang_wire::{
-    log::{LogLevel, LogLine, LogSource},
+    log::{LogLevel, LogLine},
     telemetry::{Missing, MissingKind, TelemetryView},
 };
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::fake::{Fake, always, ndjson, read_until, stream};
 
 fn line(at: u64, instance: &str, line: &str) -> LogLine {
-    let unit = instance.split('-').next().unwrap().to_owned();
-    LogLine {
-        at,
-        unit,
-        instance: instance.into(),
-        release: None,
-        source: LogSource::Output,
-        level: None,
-        trace_id: None,
-        span_id: None,
-        message: None,
-        fields: Default::default(),
-        line: line.into(),
-    }
+    let unit = instance.split('-').next();
+    let line = json!({"at": at, "unit": unit, "instance": instance, "source": "output", "line": line});
+    serde_json::from_value(line).unwrap()
 }
 
 fn some() -> Vec<LogLine> {
@@ -57,7 +47,7 @@ async fn structured_lines_are_written_out_unless_they_are_wanted_raw() {
     let structured = LogLine {
         level: Some(LogLevel::Info),
         message: Some("placed".into()),
-        fields: serde_json::from_str(r#"{"order":7}"#).unwrap(),
+        fields: serde_json::from_value(json!({"order": 7})).unwrap(),
         ..line(0, "orders-a", json)
     };
     let answer = ndjson(&[structured]);

@@ -8,10 +8,8 @@ use std::sync::{
 use axum::{Json, Router, body::Body, routing::get};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use madang_wire::{
-    admin::{RouteView, TargetView},
-    log::{LogLine, LogSource},
-};
+use madang_wire::admin::{RouteView, TargetView};
+use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -48,20 +46,8 @@ impl Asked {
         let count = self.0.clone();
         let lines = stream::repeat_with(move || {
             count.fetch_add(1, Ordering::Relaxed);
-            let line = LogLine {
-                at: 1,
-                unit: "users".to_owned(),
-                instance: "users-a".to_owned(),
-                release: None,
-                source: LogSource::Output,
-                level: None,
-                trace_id: None,
-                span_id: None,
-                message: None,
-                fields: Default::default(),
-                line: "x".repeat(100),
-            };
-            Ok::<_, Infallible>(serde_json::to_string(&line).unwrap() + "\n")
+            let line = json!({"at": 1, "unit": "users", "instance": "users-a", "source": "output", "line": "x".repeat(100)});
+            Ok::<_, Infallible>(format!("{line}\n"))
         });
         Body::from_stream(lines)
     }

@@ -165,7 +165,7 @@ impl<'a> Filter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use madang_wire::log::LogSource;
+    use serde_json::json;
 
     use super::*;
 
@@ -194,18 +194,10 @@ mod tests {
 
     #[test]
     fn paging_back_misses_no_line_of_a_moment() {
-        let line = |at| LogLine {
-            at,
-            unit: "users".to_owned(),
-            instance: "users-a".to_owned(),
-            release: None,
-            source: LogSource::Output,
-            level: None,
-            trace_id: None,
-            span_id: None,
-            message: None,
-            fields: Default::default(),
-            line: String::new(),
+        let line = |at: u64| -> LogLine {
+            let line =
+                json!({"at": at, "unit": "users", "instance": "users-a", "source": "output", "line": ""});
+            serde_json::from_value(line).unwrap()
         };
         let older = |query: &str, shown: &[u64]| {
             let query = Query::new(query);
