@@ -43,6 +43,23 @@ pub async fn unit_of(client: &Client, name: &str) -> Result<String, Failure> {
     }
 }
 
+/// Shows the next event of the unit; one after which there is nothing to wait for is a failure.
+pub async fn shown(events: &mut Lines<Event>, unit: &str, screen: &mut Screen) -> Result<Event, Failure> {
+    loop {
+        let Some(event) = events.next().await? else {
+            return Err(Failure::message("the system stopped meanwhile"));
+        };
+        if event.unit != unit {
+            continue;
+        }
+        screen.event(&event)?;
+        if is_fatal(event.kind) {
+            return Err(Failure::message(format!("{unit} did not come back")));
+        }
+        return Ok(event);
+    }
+}
+
 /// Shows what happens to the unit until all of its instances are new.
 async fn replaced(
     client: &Client,
@@ -56,15 +73,8 @@ async fn replaced(
     let mut any_ready = false;
     loop {
         tokio::select! {
-            event = events.next() => {
-                let Some(event) = event? else { return Err(Failure::message("the system stopped meanwhile")) };
-                if event.unit != unit {
-                    continue;
-                }
-                screen.event(&event)?;
-                if is_fatal(event.kind) {
-                    return Err(Failure::message(format!("{unit} did not come back")));
-                }
+            event = shown(&mut events, unit, screen) => {
+                let event = event?;
                 if event.kind == EventKind::LeftOut {
                     return Err(Failure::message(format!("{unit} is left out: {}", event.message)));
                 }

@@ -3,12 +3,14 @@
 use madang_wire::admin::{Event, InstanceView, State};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
-use super::{LOOK, restart::unit_of};
+use super::{
+    LOOK,
+    restart::{shown, unit_of},
+};
 use crate::{
     args::{Format, Restart},
     client::Client,
     failure::Failure,
-    progress::is_fatal,
     screen::Screen,
 };
 
@@ -46,15 +48,8 @@ async fn told(
         loop {
             tokio::select! {
                 biased; // what happened is shown before it is found to be all
-                event = events.next() => {
-                    let Some(event) = event? else { return Err(Failure::message("the system stopped meanwhile")) };
-                    if event.unit != unit {
-                        continue;
-                    }
-                    screen.event(&event)?;
-                    if is_fatal(event.kind) {
-                        return Err(Failure::message(format!("{unit} did not come back")));
-                    }
+                event = shown(&mut events, &unit, &mut screen) => {
+                    event?;
                 }
                 _ = look.tick() => {}
             }
