@@ -151,18 +151,6 @@ impl Client {
         key: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
-        let late = || Failure::Late { path: path.to_owned() };
-        timeout(PATIENCE, self.exchange(method, path, key, body)).await.map_err(|_| late())?
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        key: Option<&str>,
-        body: Option<&Value>,
-    ) -> Result<Answer, Failure> {
-        let broke = |source| Failure::Broke { path: path.to_owned(), source };
         let (host, port) = &*self.authority;
         let mut request =
             Request::builder().method(method).uri(path).header("host", format!("{host}:{port}"));
@@ -174,6 +162,12 @@ impl Client {
         }
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::from(body)).map_err(|error| Failure::Unfit(error.to_string()))?;
+        let late = |_| Failure::Late { path: path.to_owned() };
+        timeout(PATIENCE, self.exchange(path, request)).await.map_err(late)?
+    }
+
+    async fn exchange(&self, path: &str, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let broke = |source| Failure::Broke { path: path.to_owned(), source };
         let mut connection = self.connection().await?;
         let (head, body) = connection.send_request(request).await.map_err(broke)?.into_parts();
         let body = body.collect().await.map_err(broke)?.to_bytes();
