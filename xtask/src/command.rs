@@ -37,6 +37,18 @@ pub fn target() -> Result<PathBuf> {
         .target_directory)
 }
 
+/// The folder of what is built for release.
+pub fn release() -> Result<PathBuf> {
+    Ok(target()?.join("release"))
+}
+
+/// Builds these, this program among them, for release, and starts over in the program built so, which is told that it is.
+pub fn again_for_release(packages: &[&str]) -> Result<()> {
+    run(cargo().args(["build", "--release"]).args(packages))?;
+    let mut again = Command::new(release()?.join("xtask"));
+    run(again.args(std::env::args_os().skip(1)).arg("--built"))
+}
+
 /// Runs a program to its end, its output shown; fails unless it succeeds.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("failed to start {}", shown(command)))?;

@@ -2,20 +2,17 @@
 //!
 //! Rounds are interleaved; a ratio is taken within a round, and the median of them is shown.
 
-use std::process::Command;
-
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::gateway::{
-    CLIENTS,
+    CLIENTS, PROXIES,
     load::Load,
     median,
     peers::{self, Running},
-    release,
 };
 use crate::{
-    command::{self, cargo},
+    command::{self, release},
     needs,
 };
 
@@ -52,10 +49,7 @@ pub fn run(options: &Options) -> Result<()> {
         return measure(options);
     }
     needs::satisfy(&[needs::NGINX])?;
-    let packages = ["--package", "xtask", "--package", "madang-gateway", "--bins", "--example", "proxy"];
-    command::run(cargo().args(["build", "--release"]).args(packages))?;
-    let mut again = Command::new(release()?.join("xtask"));
-    command::run(again.args(std::env::args_os().skip(1)).arg("--built"))
+    command::again_for_release(&PROXIES)
 }
 
 fn measure(options: &Options) -> Result<()> {

@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> Result<()> {
     let built = ["--package", "madang-cli", "--package", "madang", "--bins", "--example", "calling"];
     command::run(cargo().args(["build", "--release"]).args(built))?;
     let folder = tempfile::tempdir().context("failed to make a temporary folder")?;
-    let program = command::target()?.join("release/examples/calling");
+    let program = command::release()?.join("examples/calling");
     let manifest = format!(
         "[system]\nname = \"doors\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n\
          [services.callee]\nrun = \"{program} callee\"\nhealth = \"/healthz\"\n\

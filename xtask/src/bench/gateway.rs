@@ -8,14 +8,14 @@ pub mod load;
 pub mod peers;
 pub mod upstream;
 
-use std::{fmt, path::PathBuf, process::Command, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use self::{load::Load, peers::Running};
 use crate::{
-    command::{self, cargo, program},
+    command::{self, program, release},
     needs,
 };
 
@@ -25,6 +25,10 @@ const ABOVE_BARE: f64 = 3.0;
 const TO_NGINX: f64 = 1.4;
 /// The same of every layer of a call that can be on, above those that are on anyway, in µs.
 const ABOVE_OFF: f64 = 1.0;
+
+/// What is built: at once, so that both proxies are made of the same hyper with the same features.
+pub const PROXIES: [&str; 7] =
+    ["--package", "xtask", "--package", "madang-gateway", "--bins", "--example", "proxy"];
 
 /// How many requests are in flight at once.
 pub const CLIENTS: usize = 16;
@@ -105,16 +109,7 @@ fn build_and_measure(options: &Options) -> Result<()> {
         Some(_) => needs::satisfy(&[needs::VALGRIND])?,
         None => needs::satisfy(&[needs::NGINX, needs::HAPROXY])?,
     }
-    // At once, so that both proxies are made of the same hyper with the same features.
-    let packages = ["--package", "xtask", "--package", "madang-gateway", "--bins", "--example", "proxy"];
-    command::run(cargo().args(["build", "--release"]).args(packages))?;
-    let mut again = Command::new(release()?.join("xtask"));
-    command::run(again.args(std::env::args_os().skip(1)).arg("--built"))
-}
-
-/// The folder of what is built for release.
-pub fn release() -> Result<PathBuf> {
-    Ok(command::target()?.join("release"))
+    command::again_for_release(&PROXIES)
 }
 
 fn measure(options: &Options) -> Result<()> {

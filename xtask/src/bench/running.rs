@@ -104,7 +104,7 @@ impl Drop for Running {
 
 /// The release build of `madang` in a system's folder, its socket there too.
 pub fn madang(folder: &Path) -> Result<Command> {
-    let mut command = Command::new(command::target()?.join("release/madang"));
+    let mut command = Command::new(command::release()?.join("madang"));
     command.current_dir(folder).env("XDG_RUNTIME_DIR", folder);
     Ok(command)
 }

@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Runs the program and shows what it measures as it does; what misses its target is added to those that do.
 fn archived(what: &str, folder: &Path, count: u64, rest: &[String], missed: &mut Vec<String>) -> Result<()> {
-    let mut program = Command::new(command::target()?.join("release/examples/archive"));
+    let mut program = Command::new(command::release()?.join("examples/archive"));
     program.arg(what).arg(folder).arg(count.to_string()).args(rest).stdout(Stdio::piped());
     let mut running = program.spawn().context("failed to start the example archive")?;
     let printed = running.stdout.take().context("the example prints nothing")?;

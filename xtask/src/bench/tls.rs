@@ -6,20 +6,20 @@
 mod client;
 mod proxies;
 
-use std::{fmt, path::PathBuf, process::Command};
+use std::fmt;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
 pub use self::client::Connector;
 use super::gateway::{
-    CLIENTS,
+    CLIENTS, PROXIES,
     load::Load,
     median,
     peers::{self, Running},
 };
 use crate::{
-    command::{self, cargo},
+    command::{self, release},
     needs,
 };
 
@@ -72,14 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// Builds everything for release and starts over in the program built so.
 fn build_and_measure() -> Result<()> {
     needs::satisfy(&[needs::NGINX])?;
-    let packages = ["--package", "xtask", "--package", "madang-gateway", "--bins", "--example", "proxy"];
-    command::run(cargo().args(["build", "--release"]).args(packages))?;
-    let mut again = Command::new(release()?.join("xtask"));
-    command::run(again.args(std::env::args_os().skip(1)).arg("--built"))
-}
-
-fn release() -> Result<PathBuf> {
-    Ok(command::target()?.join("release"))
+    command::again_for_release(&PROXIES)
 }
 
 fn measure(options: &Options) -> Result<()> {

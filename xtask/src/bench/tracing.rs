@@ -6,7 +6,7 @@
 
 mod sink;
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -17,7 +17,7 @@ use super::gateway::{
     median,
     peers::{self, Running},
 };
-use crate::command::{self, cargo};
+use crate::command::{self, release};
 
 /// What the design promises of a request at the gateway: CPU time above the same without, in µs.
 const AT_GATEWAY: f64 = 1.0;
@@ -61,12 +61,10 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.built {
         let packages = ["--package", "xtask", "--package", "madang-node", "--package", "madang"];
         let examples = ["--bins", "--example", "traced", "--example", "telling"];
-        command::run(cargo().args(["build", "--release"]).args(packages).args(examples))?;
-        let mut again = Command::new(command::target()?.join("release/xtask"));
-        return command::run(again.args(std::env::args_os().skip(1)).arg("--built"));
+        return command::again_for_release(&[&packages[..], &examples].concat());
     }
     let folder = tempfile::tempdir()?;
-    let release = command::target()?.join("release");
+    let release = release()?;
     let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
     let mut met = true;
     if wanted("gateway") {

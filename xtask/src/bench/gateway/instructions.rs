@@ -18,7 +18,7 @@ const BEFORE: usize = 500;
 /// Counts, and leaves callgrind's profiles in a folder.
 pub fn count(asked: &[String], folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let release = super::release()?;
+    let release = crate::command::release()?;
     let (xtask, proxy) = (release.join("xtask"), release.join("examples/proxy"));
     let upstream = peers::upstream(&xtask)?;
     for case in CASES.into_iter().filter(|case| case.is_asked_for(asked)) {

@@ -155,19 +155,26 @@ fn nginx_with(
     upstream: SocketAddr,
 ) -> Result<Running> {
     let (http1, http2) = (free_address()?, free_address()?);
-    let folder_shown = folder.display();
+    let listens = format!("listen {http1}; listen {http2} http2;");
+    let mut command = nginx_of(folder, all, &listens, rule, upstream)?;
+    Running::start(name, &mut command, http1, http2)
+}
+
+/// What starts nginx with this in its file: for all of HTTP, for the server, for each request.
+pub fn nginx_of(folder: &Path, all: &str, server: &str, rule: &str, upstream: SocketAddr) -> Result<Command> {
+    let at = folder.display();
     let text = format!(
-        "daemon off; master_process off; worker_processes 1; pid {folder_shown}/nginx.pid;
-error_log {folder_shown}/nginx.log error;
+        "daemon off; master_process off; worker_processes 1; pid {at}/nginx.pid;
+error_log {at}/nginx.log error;
 events {{ worker_connections 1024; }}
 http {{
   access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 75s;
-  client_body_temp_path {folder_shown}/body; proxy_temp_path {folder_shown}/proxy;
-  fastcgi_temp_path {folder_shown}/fastcgi; uwsgi_temp_path {folder_shown}/uwsgi; scgi_temp_path {folder_shown}/scgi;
+  client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;
+  fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
   {all}
   upstream service {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}
   server {{
-    listen {http1}; listen {http2} http2;
+    {server}
     location / {{
       {rule}
       proxy_pass http://service; proxy_http_version 1.1;
@@ -181,7 +188,7 @@ http {{
     let file = write(folder, "nginx.conf", &text)?;
     let mut command = pinned(PROXY_CORE, Path::new("/usr/sbin/nginx"));
     command.arg("-c").arg(file);
-    Running::start(name, &mut command, http1, http2)
+    Ok(command)
 }
 
 /// HAProxy with one thread, keep-alive to the upstream and no log.

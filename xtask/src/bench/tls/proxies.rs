@@ -32,31 +32,11 @@ pub fn madang(proxy: &Path, folder: &Path, upstream: SocketAddr) -> Result<Runni
 pub fn nginx(folder: &Path, upstream: SocketAddr) -> Result<Running> {
     let listen = peers::free_address()?;
     let at = folder.display();
-    let text = format!(
-        "daemon off; master_process off; worker_processes 1; pid {at}/nginx.pid;
-error_log {at}/nginx.log error;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 75s;
-  client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;
-  fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
-  upstream service {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}
-  server {{
-    listen {listen} ssl http2;
+    let server = format!(
+        "listen {listen} ssl http2;
     ssl_certificate {at}/own.pem; ssl_certificate_key {at}/own.key;
-    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
-    location / {{
-      proxy_pass http://service; proxy_http_version 1.1;
-      proxy_set_header Connection \"\"; proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Request-Id $request_id;
-    }}
-  }}
-}}
-"
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;"
     );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, text)?;
-    let mut command = peers::pinned(PROXY_CORE, Path::new("/usr/sbin/nginx"));
-    command.arg("-c").arg(file);
+    let mut command = peers::nginx_of(folder, "", &server, "", upstream)?;
     Running::start("nginx", &mut command, listen, listen)
 }
