@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::node::{Reload, Shared};
+use crate::{node::Shared, reload::Reload};
 
 /// Editors write a file in several steps: an edit is over when nothing has followed for this long.
 const SETTLED: Duration = Duration::from_millis(50);

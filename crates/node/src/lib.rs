@@ -37,6 +37,7 @@ mod owner;
 mod peer;
 mod place;
 mod ports;
+mod reload;
 mod remote;
 mod rotation;
 mod scrape;
@@ -47,6 +48,7 @@ pub mod socket;
 mod stops;
 mod tls;
 mod tokens;
+mod views;
 
 pub use admin::AdminApi;
 pub use build::NodeConfig;

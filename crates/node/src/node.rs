@@ -5,47 +5,39 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use madang_calls::Directory;
-use madang_gateway::{Identity, Snapshot};
-use madang_model::{Service, System, UnitName, manifest};
+use madang_gateway::Identity;
+use madang_model::{System, UnitName};
 use madang_telemetry::{Annotations, External, Logs, Metrics, Records, Traces, Why, forward::Forward};
-use madang_wire::admin::{
-    EnvironmentView, Event, EventKind, HealthView, InstanceView, RouteView, ServiceView, SystemView,
-    TokenView,
-};
+use madang_wire::admin::{Event, EventKind};
 use tokio::{
     sync::watch,
     task::{self, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
-    StartError,
     admin::{access::Access, audit::Audit},
     api_keys::Keys,
-    by_hand::{self, HandEnvironment},
-    difference,
-    doors::{DoorError, Doors, Plan},
+    doors::Doors,
     elsewhere::Outside,
     environment::InstanceEnvironment,
     faults::Faults,
     gauges::Gauges,
-    holder,
-    isolation::{Isolation, IsolationError},
-    issuer::{self, listening::Listening},
-    join,
+    isolation::Isolation,
+    issuer::listening::Listening,
     journal::Journal,
     place::Place,
     ports::KeptPorts,
     rotation::Switchboard,
     service_api::Inbox,
     stops::Stops,
-    tls::{CertificateError, Certificates, Current},
+    tls::Certificates,
     tokens::Tokens,
 };
 
@@ -197,99 +189,6 @@ impl Shared {
         self.stopping.cancel();
     }
 
-    pub(crate) fn system_view(&self) -> SystemView {
-        let system = self.system.borrow().clone();
-        let stats = self.gateway.stats();
-        SystemView {
-            name: system.name.to_string(),
-            manifest: self.manifest.display().to_string(),
-            isolated: self.place.isolated().map(str::to_owned),
-            gateway: format!("{}://{}", scheme(&system), system.gateway.listen),
-            authority: self.certificates.authority().map(|path| path.display().to_string()),
-            dashboard: self.dashboard.clone(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: self.started_at,
-            ready: *self.supervisor.ready().borrow(),
-            manifest_error: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            degraded: self.troubles(),
-            forward: self.forward.as_ref().map(Forward::view),
-            requests: stats.requests,
-            records_dropped: stats.records_dropped + self.inbox.dropped(),
-        }
-    }
-
-    pub(crate) fn service_view(&self, name: &str) -> Option<ServiceView> {
-        self.service_views().into_iter().find(|view| view.name == name)
-    }
-
-    /// Every service with all that is known of it.
-    pub(crate) fn service_views(&self) -> Vec<ServiceView> {
-        let system = self.system.borrow().clone();
-        let (routes, instances, health) = (self.gateway.routes(), self.instances(), self.directory.health());
-        let views = system
-            .services
-            .values()
-            .map(|service| service_view(service, &system, &routes, &instances, &health));
-        views.collect()
-    }
-
-    /// Every instance, and every unit that has none yet; then those that joined, and those elsewhere.
-    pub(crate) fn instances(&self) -> Vec<InstanceView> {
-        let mut instances = self.supervisor.instances();
-        instances.extend(join::views(self.switchboard.registry(), &self.system.borrow()));
-        instances.extend(self.outside.views());
-        self.mark_ejected(&mut instances);
-        instances
-    }
-
-    /// Says which instances' answers keep them out of use.
-    fn mark_ejected(&self, instances: &mut [InstanceView]) {
-        let now = now();
-        for health in self.directory.health() {
-            for answers in health.instances {
-                let Some(until) = answers.ejected_until else { continue };
-                if let Some(view) = instances.iter_mut().find(|view| view.name == answers.instance) {
-                    view.health = match until.saturating_sub(now).div_ceil(1000) {
-                        0 => format!("{} fails: next request tries it", health.service),
-                        seconds => format!("{} fails: out of use for {seconds} s", health.service),
-                    };
-                }
-            }
-        }
-    }
-
-    /// What a program that others start needs to join a service, if there is such a service.
-    pub(crate) fn token(&self, name: &str) -> Option<TokenView> {
-        let system = self.system.borrow();
-        let (service, _) = system.services.get_key_value(name)?;
-        Some(TokenView {
-            service: service.to_string(),
-            url: format!("http://{}", self.service_api),
-            token: self.tokens.issue_for(service),
-            principal_keys: self.identity.verifying_keys(),
-        })
-    }
-
-    /// How a unit is run by hand; none if it cannot be said.
-    pub(crate) async fn environment(&self, unit: &UnitName) -> io::Result<Option<EnvironmentView>> {
-        let system = self.system.borrow().clone();
-        let kept = self.hands.get(unit).copied();
-        let port = match kept {
-            Some(port) => port,
-            None => by_hand::port(unit, &self.ports, &self.tokens, &system).await?,
-        };
-        Ok(HandEnvironment(&self.told).of(&system, unit, port).map(|told| EnvironmentView {
-            secrets: (!told.sealed.is_empty()).then(|| system.secrets.display().to_string()),
-            sealed: told.sealed,
-            unit: unit.to_string(),
-            folder: told.folder.display().to_string(),
-            run: told.run,
-            by_hand: kept.is_some(),
-            variables: told.variables,
-        }))
-    }
-
     /// The unit of this name, or the one that hosts the service of this name.
     pub(crate) fn unit_named(&self, name: &str) -> Option<UnitName> {
         let system = self.system.borrow();
@@ -303,38 +202,6 @@ impl Shared {
         self.unit_named(name).or_else(alone)
     }
 
-    /// Reads the manifest again and puts the difference into force, or says why not and leaves all as it is.
-    pub(crate) async fn reload(&self) -> Reload {
-        let (manifest, environment) = (self.manifest.clone(), self.environment.clone());
-        let loaded = tokio::task::spawn_blocking(move || {
-            let loaded =
-                crate::manifest::load(&manifest, environment.as_deref(), &|name| std::env::var(name).ok());
-            loaded.map(|loaded| loaded.system)
-        });
-        let outcome = match loaded.await {
-            Ok(Ok(system)) => self.apply(system).await.map_err(|error| (Reload::Hindered, error.in_words())),
-            Ok(Err(errors)) => Err((Reload::Refused, reasons(&errors))),
-            Err(panic) => Err((Reload::Refused, panic.to_string())),
-        };
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(applied) => {
-                let was_refused = refused.take().is_some();
-                if was_refused && applied == Reload::Same {
-                    self.announce(EventKind::Applied, "the manifest is what it was and in force");
-                }
-                applied
-            }
-            Err((why, reason)) => {
-                if refused.as_ref() != Some(&reason) {
-                    self.announce(EventKind::Refused, &reason);
-                }
-                *refused = Some(reason);
-                why
-            }
-        }
-    }
-
     /// Takes the records of requests from the workers, and those that instances have sent.
     pub(crate) fn drain_records(&self) {
         let mut records = self.gateway.records();
@@ -345,76 +212,6 @@ impl Shared {
         self.metrics.record(&records);
         self.records.push_many(&records);
         self.traces.record(records);
-    }
-
-    /// Routes first, so that requests for a new service wait for it and none reaches one that is leaving.
-    async fn apply(&self, system: System) -> Result<Reload, Hindrance> {
-        let system = Arc::new(match &self.isolation {
-            Some(isolation) => isolation.of(system).await?,
-            None => system,
-        });
-        let before = self.system.borrow().clone();
-        if *before == *system {
-            return Ok(Reload::Same);
-        }
-        let settings = issuer::settings(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
-        let secret = issuer::client_secret(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
-        let _applying = self.applying.lock().await;
-        let listening = self.issuer_listening.plan(&system).await?;
-        self.open(&system, self.plan(&system).await?).await?;
-        self.issuer.follow(settings);
-        self.identity.take_client_secret(secret);
-        self.issuer_listening.commit(listening);
-        self.system.send_replace(system.clone());
-        self.switchboard.declare(system.services.keys().cloned());
-        let changed = difference::in_words(&before, &system);
-        self.supervisor.apply(system);
-        self.announce(EventKind::Applied, &format!("the manifest is in force: {changed}"));
-        Ok(Reload::Changed)
-    }
-
-    /// Has the gateway follow the faults in force; services that call others are told by the service API.
-    pub(crate) async fn follow_faults(&self) {
-        self.refresh("the gateway does not follow the faults", |_| true).await;
-    }
-
-    /// Closes the doors that nobody is told of any more.
-    pub(crate) async fn settle_doors(&self) {
-        self.refresh("doors stay open that are not used any more", |plan| plan.differs(&self.doors)).await;
-    }
-
-    /// Has the gateway do what the system in force says, if it is worth it with the doors that there should be.
-    async fn refresh(&self, failed: &str, worth_it: impl FnOnce(&Plan) -> bool) {
-        let _applying = self.applying.lock().await;
-        let system = self.system.borrow().clone();
-        let outcome = match self.plan(&system).await {
-            Ok(plan) if !worth_it(&plan) => return,
-            Ok(plan) => self.open(&system, plan).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = outcome
-            && !self.stopping.is_cancelled()
-        {
-            warn!(error = with_causes(&error), failed, "the gateway does not follow");
-        }
-    }
-
-    async fn plan(&self, system: &System) -> Result<Plan, DoorError> {
-        let told = self.supervisor.told_from().borrow().clone();
-        self.doors.plan(system, &told).await
-    }
-
-    /// Has the gateway do what a system says, with the faults in force and these doors.
-    async fn open(&self, system: &System, plan: Plan) -> Result<(), Hindrance> {
-        let faults = |origin: &_, callee: &_| self.faults.at(origin, callee);
-        let shown = self.certificates.of(system)?;
-        let snapshot = Snapshot::compile(system, &self.directory, &plan.doors, &faults, &self.identity)?;
-        let snapshot = Current::secure(shown.as_ref(), snapshot, system);
-        let (listeners, open) = plan.split();
-        self.gateway.apply(snapshot, listeners).await?;
-        self.certificates.in_force(shown);
-        self.doors.opened(open);
-        Ok(())
     }
 
     pub(crate) fn announce(&self, kind: EventKind, message: &str) {
@@ -431,131 +228,8 @@ impl Shared {
     }
 }
 
-/// How the gateway is spoken to.
-fn scheme(system: &System) -> &'static str {
-    if system.gateway.tls.is_some() { "https" } else { "http" }
-}
-
-/// All that is known of a service.
-fn service_view(
-    service: &Service,
-    system: &System,
-    routes: &[RouteView],
-    instances: &[InstanceView],
-    health: &[HealthView],
-) -> ServiceView {
-    let name = service.name.as_str();
-    let unit = service.unit().and_then(|unit| system.units.get(unit));
-    ServiceView {
-        name: service.name.to_string(),
-        owner: service.owner.clone(),
-        domain: service.domain.as_ref().map(ToString::to_string),
-        url: service.url().map(ToString::to_string),
-        unit: unit.map(|unit| unit.name.to_string()),
-        run: unit.map(|unit| unit.run.clone()),
-        folder: unit.map(|unit| unit.folder.display().to_string()),
-        listen: service.listen.map(|address| format!("http://{address}")),
-        protocol: service.protocol.as_str().to_owned(),
-        calls: service.calls.keys().map(ToString::to_string).collect(),
-        database: service.database.as_ref().map(|database| without_password(&database.url())),
-        routes: routes
-            .iter()
-            .filter(|route| route.to.iter().any(|target| target.service == name))
-            .cloned()
-            .collect(),
-        instances: instances
-            .iter()
-            .filter(|view| view.services.iter().any(|service| service == name))
-            .cloned()
-            .collect(),
-        health: health.iter().find(|health| health.service == name).cloned().unwrap_or_default(),
-    }
-}
-
-/// Each problem on a line, with its place. `madang check` shows the same with the text around it.
-fn reasons(errors: &manifest::Errors) -> String {
-    let lines = errors.iter().map(|error| match error.place() {
-        Some(place) => format!("{place}: {error}"),
-        None => error.to_string(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// What became of reading the manifest again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reload {
-    /// The difference is in force.
-    Changed,
-    /// There was none.
-    Same,
-    /// It is not valid.
-    Refused,
-    /// It is valid, but something on this machine is in its way: a port that somebody else holds.
-    Hindered,
-}
-
-/// What is in the way of a manifest that is valid.
-#[derive(Debug, thiserror::Error)]
-enum Hindrance {
-    #[error(transparent)]
-    Gateway(#[from] madang_gateway::Error),
-    #[error(transparent)]
-    Door(#[from] DoorError),
-    #[error(transparent)]
-    Isolation(#[from] IsolationError),
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    #[error(transparent)]
-    Issuer(#[from] StartError),
-    #[error("failed to read the secret of a client: {0}")]
-    Secret(String),
-}
-
-impl Hindrance {
-    /// With who has the port, if that is it, and all that caused it.
-    fn in_words(&self) -> String {
-        let taken = match self {
-            Self::Gateway(error) => holder::taken(error),
-            Self::Door(_) | Self::Isolation(_) | Self::Certificate(_) | Self::Issuer(_) | Self::Secret(_) => {
-                None
-            }
-        };
-        taken.unwrap_or_else(|| with_causes(self))
-    }
-}
-
 /// An error with all that caused it.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
-}
-
-/// `scheme://user:password@host/…` without the password.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
-        Some((user, password)) => {
-            format!("{scheme}://{user}:…{}", &rest[user.len() + 1 + password.len()..])
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shown_url_has_no_password() {
-        for (url, shown) in [
-            ("postgres://shop:s3cret@db:5432/orders", "postgres://shop:…@db:5432/orders"),
-            ("postgres://shop:p@ss:w@db/orders", "postgres://shop:…@db/orders"),
-            ("postgres://shop@db/orders", "postgres://shop@db/orders"),
-            ("postgres://db/orders?x=a:b@c", "postgres://db/orders?x=a:b@c"),
-            ("sqlite:/data/orders.db", "sqlite:/data/orders.db"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
-    }
 }
