@@ -48,6 +48,7 @@ async fn start(lifetime: &str) -> (TestSystem, Visitor) {
     let manifest = SYSTEM.replace("{issuer}", &issuer.port().to_string()).replace("{lifetime}", lifetime);
     let prepared = Prepared::with(&manifest);
     prepared.write("people.py", PROGRAM);
+    prepared.write("service.py", include_str!("programs/service.py"));
     let system = prepared.start(Placement::Processes).await;
     let gateway = system.gateway_address();
     (system, Visitor { gateway, issuer, cookies: BTreeMap::new() })

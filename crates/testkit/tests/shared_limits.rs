@@ -83,6 +83,7 @@ impl Drop for Redis {
 async fn start(store: u16) -> TestSystem {
     let prepared = Prepared::with(&SYSTEM.replace("{store}", &store.to_string()));
     prepared.write("people.py", include_str!("programs/people.py"));
+    prepared.write("service.py", include_str!("programs/service.py"));
     prepared.write("word", PASSWORD);
     let home = prepared.path().display().to_string();
     let mut set = prepared.madang(&["secret", "set", "limits", "--from", "word"]);

@@ -63,5 +63,6 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-port = int(sys.argv[1] if len(sys.argv) > 1 else os.environ["PORT"])
-Server(("127.0.0.1", port), Handler).serve_forever()
+if __name__ == "__main__":
+    port = int(sys.argv[1] if len(sys.argv) > 1 else os.environ["PORT"])
+    Server(("127.0.0.1", port), Handler).serve_forever()
