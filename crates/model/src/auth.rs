@@ -80,7 +80,7 @@ pub struct Demand {
 
 impl Auth {
     /// The most that clocks may differ.
-    pub const MOST_LEEWAY: Duration = Duration::from_secs(60);
+    pub(crate) const MOST_LEEWAY: Duration = Duration::from_secs(60);
 }
 
 // === impl ApiKeys ===

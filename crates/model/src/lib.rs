@@ -30,9 +30,10 @@ pub use limits::{ExplainedLimit, Limits, Scope, inline};
 pub use name::{DomainName, InstanceId, InvalidName, ReleaseId, ServiceName, SystemName, UnitName};
 pub use nearest::nearest;
 pub use network::{Network, ParseNetworkError};
-pub use pattern::{parameters, path_matches, unescaped};
+pub(crate) use pattern::path_matches;
+pub use pattern::{parameters, unescaped};
 pub use policy::Policy;
-pub use size::{ParseSizeError, format_size, parse_size};
+pub(crate) use size::{format_size, parse_size};
 pub use system::{
     AdminListener, Database, Gateway, HeaderMatch, Place, Placement, PortRule, Protocol, Route, Service,
     System, Target, Unit,

@@ -46,7 +46,7 @@ impl Network {
     }
 
     /// Whether every address is in it, of its kind.
-    pub fn is_everything(self) -> bool {
+    pub(crate) fn is_everything(self) -> bool {
         self.bits == 0
     }
 

@@ -2,7 +2,7 @@
 
 /// Whether a path is one that a pattern stands for, written as a route's: `{id}` and `*` stand for one segment,
 /// `**` for all from there on, so that `/users/**` matches `/users` too. An escape is the byte that it escapes.
-pub fn path_matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn path_matches(pattern: &str, path: &str) -> bool {
     let mut given = path.split('/');
     for segment in pattern.split('/') {
         if segment == "**" {

@@ -3,13 +3,13 @@
 /// A text that is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a size: write a whole number and a unit, such as \"512MiB\" or \"2GiB\"")]
-pub struct ParseSizeError(String);
+pub(crate) struct ParseSizeError(String);
 
 /// The units, the largest first, with the bytes of each.
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Reads a whole number followed by `KiB`, `MiB`, `GiB` or `TiB`, into bytes.
-pub fn parse_size(given: &str) -> Result<u64, ParseSizeError> {
+pub(crate) fn parse_size(given: &str) -> Result<u64, ParseSizeError> {
     let error = || ParseSizeError(given.to_owned());
     let digits = given.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
     let (number, unit) = given.split_at(digits);
@@ -19,7 +19,7 @@ pub fn parse_size(given: &str) -> Result<u64, ParseSizeError> {
 }
 
 /// Writes a size so that [`parse_size`] reads it back, to the KiB.
-pub fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     let whole = UNITS.iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
     let (unit, size) = whole.copied().unwrap_or(("KiB", 1 << 10));
     format!("{}{unit}", bytes / size)

@@ -110,7 +110,7 @@ impl Default for Compress {
 
 impl Compress {
     /// What is text, and not compressed in itself.
-    pub const TYPES: [&str; 8] = [
+    pub(crate) const TYPES: [&str; 8] = [
         "text/*",
         "application/json",
         "application/problem+json",

@@ -35,7 +35,7 @@ pub struct Cache {
 
 impl Cache {
     /// The longest body that is kept unless it is said otherwise, in bytes.
-    pub const MAX_BODY: u64 = 1 << 20;
+    pub(crate) const MAX_BODY: u64 = 1 << 20;
     /// How much all answers of the gateway take together unless it is said otherwise, in bytes.
     pub const SIZE: u64 = 64 << 20;
 }

@@ -59,7 +59,7 @@ impl Mirror {
     /// The methods unless it is said otherwise: what asks for them asks for no effect (RFC 9110, section 9.2.1).
     pub const METHODS: [&str; 2] = ["GET", "HEAD"];
     /// The largest body unless it is said otherwise, in bytes.
-    pub const MAX_BODY: u64 = 64 << 10;
+    pub(crate) const MAX_BODY: u64 = 64 << 10;
     /// How many at once unless it is said otherwise.
     pub const AT_ONCE: u32 = 32;
 }
