@@ -1,5 +1,8 @@
 //! A supervisor with real processes, and what it said, in order.
 
+#[path = "../../src/testing.rs"]
+mod testing;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -12,10 +15,7 @@ use std::{
     time::Duration,
 };
 
-use madang_model::{
-    AdminListener, Database, Gateway, InstanceId, Limits, Place, Placement, PortRule, Protocol, Service,
-    ServiceName, System, Unit, UnitName,
-};
+use madang_model::{Database, InstanceId, PortRule, ServiceName, System, Unit, UnitName};
 use madang_store::Store;
 use madang_supervisor::{
     Config, Environment, Handle, InstanceRef, Quiet, ReadyInstance, Rotation, Supervisor,
@@ -29,6 +29,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::testing::system;
 
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,20 +66,9 @@ pub struct Story(Mutex<(broadcast::Receiver<Event>, Vec<Event>)>);
 /// What instances are told, and by which they are known again: the folder is a system's own.
 struct Told(PathBuf);
 
+/// A worker that runs a command.
 pub fn unit(name: &str, run: &str) -> Unit {
-    Unit {
-        name: name.parse().unwrap(),
-        services: [name.parse().unwrap()].into(),
-        folder: PathBuf::from("/"),
-        build: None,
-        run: run.into(),
-        port: PortRule::None,
-        replicas: 1,
-        health: None,
-        env: BTreeMap::new(),
-        depends_on: Default::default(),
-        requires: Default::default(),
-    }
+    Unit { folder: PathBuf::from("/"), ..testing::unit(name, run) }
 }
 
 /// A unit that serves HTTP, with a health path.
@@ -85,49 +76,6 @@ pub fn server(name: &str) -> Unit {
     let mut unit = unit(name, env!("CARGO_BIN_EXE_supervised-instance"));
     (unit.port, unit.health) = (PortRule::Assigned, Some("/healthz".into()));
     unit
-}
-
-pub fn system(units: impl IntoIterator<Item = Unit>) -> System {
-    let units: BTreeMap<_, _> = units.into_iter().map(|unit| (unit.name.clone(), unit)).collect();
-    let service = |unit: &Unit| Service {
-        name: unit.name.as_str().parse().unwrap(),
-        owner: None,
-        domain: None,
-        placement: Placement::Unit(unit.name.clone()),
-        listen: None,
-        protocol: Protocol::Http,
-        calls: BTreeMap::new(),
-        calls_at: Place { file: PathBuf::from("madang.toml"), line: 1 },
-        database: None,
-        policy: Limits::default(),
-        edge: Default::default(),
-        require: None,
-    };
-    System {
-        name: "test".parse().unwrap(),
-        root: PathBuf::from("/"),
-        files: vec![],
-        secrets: PathBuf::from("/madang-secrets.toml"),
-        gateway: Gateway {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            policy: Limits::default(),
-            edge: Default::default(),
-            cache_size: madang_model::edge::Cache::SIZE,
-            auth: None,
-            tls: None,
-            login: None,
-            proxies: None,
-            limit_store: None,
-        },
-        issuer: None,
-        telemetry: Default::default(),
-        admin: AdminListener::Off,
-        policy: Limits::default(),
-        services: units.values().map(service).map(|service| (service.name.clone(), service)).collect(),
-        units,
-        routes: vec![],
-        compositions: vec![],
-    }
 }
 
 /// Defaults that do not make a test wait.
