@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
         ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_TYPE, COOKIE, ETAG, SET_COOKIE,
+        CONTENT_TYPE, COOKIE, ETAG, IF_NONE_MATCH, SET_COOKIE,
     },
 };
 use http_body::Body as _;
@@ -26,6 +26,8 @@ pub(crate) struct Takes {
     coding: Option<Coding>,
     /// Whether it shows a secret.
     secret: bool,
+    /// Whether it has an answer of which the tag is a weak one, as those are that were compressed.
+    has_weak: bool,
 }
 
 impl Takes {
@@ -34,6 +36,7 @@ impl Takes {
         Self {
             coding: accepted(rule, fields),
             secret: fields.contains_key(COOKIE) || fields.contains_key(AUTHORIZATION),
+            has_weak: fields.get_all(IF_NONE_MATCH).iter().any(|tags| has(tags.as_bytes(), b"W/\"")),
         }
     }
 }
@@ -58,6 +61,10 @@ fn accepted(rule: &Compress, fields: &HeaderMap) -> Option<Coding> {
     best.map(|(coding, _)| coding)
 }
 
+fn has(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
 /// What a field lists, each with its weight in thousandths.
 fn items(field: &str) -> impl Iterator<Item = (&str, u16)> {
     field.split(',').map(|item| {
@@ -70,6 +77,10 @@ fn items(field: &str) -> impl Iterator<Item = (&str, u16)> {
 
 /// The answer as this client gets it.
 pub(crate) fn compressed(rule: &Compress, takes: Takes, mut answer: Response<Body>) -> Response<Body> {
+    if answer.status() == StatusCode::NOT_MODIFIED {
+        confirm(takes, answer.headers_mut());
+        return answer;
+    }
     if !worth(rule, &answer)
         || !rule.beside_secrets && (takes.secret || answer.headers().contains_key(SET_COOKIE))
     {
@@ -92,6 +103,15 @@ pub(crate) fn compressed(rule: &Compress, takes: Takes, mut answer: Response<Bod
     answer.map(|body| Body::new(Compressed::new(coding, body)))
 }
 
+/// What the client has is still good: said of what it has, as it was said when it got that. A cache that has an answer with
+/// the weak tag may not take the strong one for it (RFC 9111, section 4.3.4), and would fetch it again for ever.
+fn confirm(takes: Takes, fields: &mut HeaderMap) {
+    if takes.has_weak {
+        super::vary(fields, HeaderValue::from_static("Accept-Encoding"));
+        weaken(fields);
+    }
+}
+
 /// It is not what it was to the byte (RFC 9110, section 8.8.3).
 fn weaken(fields: &mut HeaderMap) {
     let Some(tag) = fields.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")) else { return };
@@ -106,10 +126,7 @@ fn worth(rule: &Compress, answer: &Response<Body>) -> bool {
     let text =
         |name| fields.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
     let as_it_is = text(CACHE_CONTROL).split(',').any(|it| it.trim().eq_ignore_ascii_case("no-transform"));
-    let partly = matches!(
-        answer.status(),
-        StatusCode::PARTIAL_CONTENT | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
+    let partly = matches!(answer.status(), StatusCode::PARTIAL_CONTENT | StatusCode::NO_CONTENT);
     let size = answer.body().size_hint();
     !partly
         && !as_it_is
@@ -221,6 +238,26 @@ mod tests {
             plain.headers().get_all(VARY).iter().eq(["Origin", "Accept-Encoding"]),
             "another gets another"
         );
+    }
+
+    #[test]
+    fn what_is_still_good_is_named_as_the_client_has_it() {
+        let confirmed = |has: &str| {
+            let more = [(ETAG, "\"1\""), (VARY, "Origin")];
+            let mut answer = answer(304, TEXT, 0, &more);
+            *answer.body_mut() = Body::from(String::new());
+            let takes = takes("gzip", &[(IF_NONE_MATCH, has)]);
+            compressed(&Compress::default(), takes, answer).into_parts().0.headers
+        };
+        for has in ["W/\"1\"", "\"0\", W/\"1\""] {
+            let fields = confirmed(has);
+            assert_eq!(fields[ETAG], "W/\"1\"", "{has}");
+            assert!(fields.get_all(VARY).iter().eq(["Origin", "Accept-Encoding"]), "{has}");
+            assert!(!fields.contains_key(CONTENT_ENCODING), "{has}");
+        }
+        let plain = confirmed("\"1\"");
+        assert_eq!(plain[ETAG], "\"1\"");
+        assert!(plain.get_all(VARY).iter().eq(["Origin"]), "it has what was not compressed");
     }
 
     #[tokio::test]
