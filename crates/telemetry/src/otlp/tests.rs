@@ -232,6 +232,8 @@ async fn a_flood_finds_no_room_and_is_told_so() {
 
 /// What is kept of a query's lines, once they are written.
 async fn lines(logs: &Logs, filter: LogFilter) -> Vec<LogLine> {
+    // A query waits for that for so long only as a person does.
+    while !logs.flush().await {}
     let query = LogQuery { filter, ..LogQuery::default() };
     logs.query(query).map(Result::unwrap).collect().await
 }
