@@ -104,9 +104,12 @@ fn details(span: &SpanView) -> String {
     let status = number("http.response.status_code").map(|status| status.to_string());
     let unanswered =
         (span.attributes.contains_key("madang.hop") && status.is_none()).then(|| "no answer".to_owned());
+    // What a service tells of itself may say no more than that; not everybody sees colours.
+    let failed = (span.error && status.is_none() && unanswered.is_none()).then(|| "failed".to_owned());
     [
         status,
         unanswered,
+        failed,
         text("madang.code").map(str::to_owned),
         number("madang.attempts")
             .filter(|attempts| *attempts > 1)
@@ -224,7 +227,7 @@ mod tests {
             trace 00000000000000000000000000000007: 2 spans, 40.0 ms
             SPAN                FROM    TO     DURATION  TIME                            DETAILS
             GET /orders/{id}    orders  users  40.0 ms   ██████████████████████████████  release r1
-              GET /orders/{id}  orders  -      38.0 ms   █████████████████████████████   it broke, orders-a, release r1
+              GET /orders/{id}  orders  -      38.0 ms   █████████████████████████████   failed, it broke, orders-a, release r1
                 · cache miss    orders         +5.00 ms     ╵                            key=user-7 size=3
                 · exception     orders         +30.0 ms                        ╵         TypeError: x is none
         "#]].assert_eq(&drawn(vec![gateway, told]));
