@@ -11,7 +11,10 @@ use madang_wire::{
     why::{Blame, Certainty, Evidence, Share},
 };
 
-use super::calls::{Call, Calls, GATEWAY};
+use super::{
+    calls::{Call, Calls, GATEWAY},
+    refused,
+};
 
 /// The part of a call's time from which on something is what it was spent on.
 const MOST: u64 = 2;
@@ -34,7 +37,7 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn new(blame: Blame, certainty: Certainty, because: impl Into<String>, place: usize) -> Self {
+    pub(super) fn new(blame: Blame, certainty: Certainty, because: impl Into<String>, place: usize) -> Self {
         let because = because.into();
         Self { blame, certainty, because, path: vec![place], evidence: Vec::new(), before: None }
     }
@@ -61,6 +64,9 @@ fn cause_of(calls: &Calls<'_>, place: usize) -> Finding {
     let callee = call.callee.unwrap_or(call.caller());
     if let (Some(id), Some(_)) = (call.text("madang.fault"), call.code()) {
         return fault(call, id, callee, place);
+    }
+    if let Some(finding) = refused::of(call, place) {
+        return finding;
     }
     let code = call.code();
     let is = |codes: &[Code]| codes.iter().any(|known| code == Some(known.id));
@@ -431,7 +437,7 @@ fn caller(call: &Call<'_>) -> Blame {
 }
 
 /// Evidence that a call shows, at its end.
-fn seen(call: &Call<'_>, text: String) -> Evidence {
+pub(super) fn seen(call: &Call<'_>, text: String) -> Evidence {
     Evidence { at_us: call.end_us(), span_id: Some(call.span.span_id), text }
 }
 

@@ -1,7 +1,7 @@
 //! Why a request went as it did, and who is to blame.
 //!
 //! - [`calls`]: who called whom, by the spans of a trace;
-//! - [`blame`]: whom that speaks against;
+//! - [`blame`]: whom that speaks against, and [`refused`] where no service was asked;
 //! - [`before`]: what earlier traces say, where a service was not asked any more, and what other traces hide;
 //! - [`around`]: what changed, what was logged and how releases behave;
 //! - [`words`]: the verdict in words, and what to do next.
@@ -10,6 +10,7 @@ mod around;
 mod before;
 mod blame;
 mod calls;
+mod refused;
 #[cfg(test)]
 mod tests;
 mod words;

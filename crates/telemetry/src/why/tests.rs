@@ -81,7 +81,8 @@ fn trace(text: &str) -> TraceView {
             spans.push(handler);
         }
         let hop = span(span_id, parent, "client", to - from, words[0]);
-        spans.push(SpanView { peer: Some(words[2].to_owned()), attributes, ..hop });
+        let peer = Some(words[2].to_owned()).filter(|callee| callee != "nobody");
+        spans.push(SpanView { peer, attributes, ..hop });
     }
     TraceView { trace_id: TraceId(1), spans, cut: false }
 }
@@ -265,6 +266,33 @@ fn what_failed_on_the_way_is_told_of_a_request_that_went_well() {
         "nobody (certain) nothing failed, and it did not take long",
     );
     assert_eq!(healed.evidence[0].text, "users answered 503 once, and well when it was asked again");
+}
+
+#[test]
+fn no_service_is_to_blame_for_what_the_gateway_refuses() {
+    let itself = |who: &str, words: &str| format!("{who} the gateway refused it: {words}");
+    for (code, who, title) in [
+        ("MDG-GW-001", "request (certain)", "no route matches this request"),
+        ("MDG-GW-020", "request (certain)", "too many requests"),
+        ("MDG-GW-021", "request (certain)", "the body of the request is too large"),
+        ("MDG-GW-022", "request (certain)", "pages of this origin may not ask"),
+        ("MDG-GW-040", "request (certain)", "nothing is kept that answers the request"),
+        ("MDG-AUTH-001", "request (certain)", "the request does not say for whom it is made"),
+        ("MDG-AUTH-003", "request (certain)", "the principal may not do this"),
+        ("MDG-AUTH-007", "request (likely)", "the log-in did not succeed"),
+        ("MDG-AUTH-005", "unknown:  (no)", "the issuer's keys cannot be had"),
+        ("MDG-GW-024", "unknown:  (no)", "a shared limit cannot be counted"),
+    ] {
+        let text = format!("gateway > nobody {code} 0..1");
+        check_failure(&text, &itself(who, &format!("{code}, {title}")));
+        let trace = trace(&text);
+        let calls = Calls::of(&trace);
+        assert_eq!(blame::of_refusal(&calls, 0).blame, blame::of_failure(&calls, 0).blame, "{text}");
+    }
+    // A body without a length is too long when its service was asked already.
+    let long = "MDG-GW-021, the body of the request is too large";
+    check_failure("gateway > users MDG-GW-021 0..1", &itself("request (certain)", long));
+    check_failure("orders > users MDG-GW-021 0..1", "users (certain) answered MDG-GW-021 (413) itself");
 }
 
 #[test]

@@ -72,7 +72,8 @@ pub(super) fn next(trace: TraceId, outcome: Outcome, finding: &Finding) -> Vec<S
                 add(format!("madang events --since 15m {all}"), "what happened to them");
             }
         }
-        Blame::Request | Blame::Nobody => {}
+        Blame::Request => add("madang routes".to_owned(), "which routes there are, and what each asks for"),
+        Blame::Nobody => {}
     }
     add(format!("madang trace {trace}"), "every call of the request");
     next
