@@ -161,14 +161,26 @@ fn judge(calls: &Calls<'_>, entry: usize, outcome: Outcome) -> Finding {
     match outcome {
         Outcome::Failed => blame::of_failure(calls, entry),
         Outcome::Abandoned => blame::of_time(calls, entry),
-        Outcome::Slow => {
-            let mut finding = blame::of_time(calls, entry);
-            finding.evidence.extend(blame::again(calls));
-            finding
-        }
+        Outcome::Slow => of_slowness(calls, entry),
         Outcome::Refused => blame::of_refusal(calls, entry),
         Outcome::Well => blame::of_success(calls, entry),
     }
+}
+
+/// Who is to blame for what took long. Where that is not certain by the times, a call that failed on the way says more: what
+/// was done about it took time too.
+fn of_slowness(calls: &Calls<'_>, entry: usize) -> Finding {
+    let mut finding = blame::of_time(calls, entry);
+    if finding.certainty != Certainty::Certain {
+        let mut failed = blame::of_success(calls, entry);
+        if failed.blame != Blame::Nobody {
+            weaken(&mut failed, Certainty::Likely);
+            failed.evidence.append(&mut finding.evidence);
+            finding = failed;
+        }
+    }
+    finding.evidence.extend(blame::again(calls));
+    finding
 }
 
 /// How long what was told of a trace may still be on its way.

@@ -4,7 +4,7 @@
 use madang_wire::{
     SpanId, TraceId,
     trace::{SpanView, TraceView},
-    why::{Blame, Certainty},
+    why::{Blame, Certainty, Outcome},
 };
 use serde_json::{Map, Value, json};
 
@@ -266,6 +266,40 @@ fn what_failed_on_the_way_is_told_of_a_request_that_went_well() {
         "nobody (certain) nothing failed, and it did not take long",
     );
     assert_eq!(healed.evidence[0].text, "users answered 503 once, and well when it was asked again");
+}
+
+#[test]
+fn what_failed_explains_slowness_that_the_times_do_not() {
+    let check = |text: &str, expected: &str| {
+        let trace = trace(text);
+        let calls = Calls::of(&trace);
+        let finding = super::judge(&calls, calls.entry.unwrap(), Outcome::Slow);
+        assert_eq!(words(&finding), expected, "{text}");
+    };
+    check(
+        "
+        gateway > orders 202 0..36
+          orders > catalog 200 1..5
+          orders > payments MDG-FLT-001 6..23 fault=f1
+        ",
+        "fault f1 of orders to payments (likely) was made on purpose",
+    );
+    check(
+        "
+        gateway > orders 200 0..36
+          orders > catalog 200 1..17
+          orders > payments 200 18..34
+        ",
+        "orders (likely) took the time in calls to several others",
+    );
+    check(
+        "
+        gateway > orders 200 0..3000
+          orders > payments 500 5..10
+          orders > catalog 200 10..2500
+        ",
+        "catalog (certain) took most of the time itself",
+    );
 }
 
 #[test]
