@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -148,19 +149,29 @@ pub(crate) fn ephemeral_ports() -> Option<(u16, u16)> {
     Some((ends.next()?.parse().ok()?, ends.next()?.parse().ok()?))
 }
 
-/// The inodes of the sockets that listen on a TCP port, on any address.
+/// The inodes of the sockets that listen on a TCP port, on any address. The tables have a line for each connection of
+/// the machine: they are read line by line.
 pub(crate) fn listeners(port: u16) -> Vec<u64> {
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener(line, port)).collect()
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().filter_map(|table| File::open(table).ok());
+    tables.flat_map(|table| listening(BufReader::new(table), port)).collect()
+}
+
+/// Those of one table; what cannot be read ends it.
+fn listening(mut table: impl BufRead, port: u16) -> Vec<u64> {
+    let (mut line, mut inodes) = (String::new(), Vec::new());
+    while table.read_line(&mut line).is_ok_and(|read| read > 0) {
+        inodes.extend(listener(&line, port));
+        line.clear();
+    }
+    inodes
 }
 
 fn listener(line: &str, port: u16) -> Option<u64> {
     const LISTEN: &str = "0A";
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
-    let listens = *fields.get(3)? == LISTEN && u16::from_str_radix(local_port, 16) == Ok(port);
-    listens.then(|| fields.get(9)?.parse().ok()).flatten()
+    let mut fields = line.split_ascii_whitespace();
+    let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
+    let listens = fields.nth(1)? == LISTEN && u16::from_str_radix(local_port, 16) == Ok(port);
+    listens.then(|| fields.nth(5)?.parse().ok()).flatten()
 }
 
 /// The process that has a socket open, as far as it can be seen.
@@ -245,5 +256,19 @@ mod tests {
         let inodes = listeners(listener.local_addr().unwrap().port());
         assert_eq!(inodes.len(), 1);
         assert_eq!(holder_of(inodes[0]), Some(std::process::id().cast_signed()));
+    }
+
+    #[test]
+    fn a_table_is_read_to_its_end_whoever_else_is_in_it() {
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+        let line = |port: &str, state: &str, inode: u32| {
+            format!(
+                "   0: 0100007F:{port} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1\n"
+            )
+        };
+        let others: String = (0..5000).map(|inode| line("0BB9", "01", inode)).collect();
+        let table =
+            [head, &line("0BB9", "0A", 7), &others, &line("0BBA", "0A", 8), &line("0BB9", "0A", 9)].concat();
+        assert_eq!(listening(table.as_bytes(), 3001), [7, 9]);
     }
 }

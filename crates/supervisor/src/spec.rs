@@ -163,7 +163,7 @@ fn digest(program: &Path) -> io::Result<[u8; 32]> {
         Err(error) => return Err(error),
     };
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; 1 << 14]; // for each unit that starts
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(hash.finalize().into()),
