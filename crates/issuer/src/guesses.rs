@@ -3,7 +3,10 @@
 use std::{
     hash::{BuildHasher, Hash, RandomState},
     net::IpAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -26,13 +29,13 @@ const PERSON: Rule = Rule { burst: 50, each: Duration::from_secs(2) };
 /// An address, whoever it says it is: so that nobody tries one password on everybody.
 const ADDRESS: Rule = Rule { burst: 20, each: Duration::from_secs(3) };
 
-/// What is left to each. A fixed number of places that never grows.
+/// What is left to each. A fixed number of places that never grows, made for the first guess: most nodes have no issuer.
 ///
 /// Source: the generic cell rate algorithm (ITU-T I.371, Annex A), with the theoretical arrival time in a place.
 pub(crate) struct Guesses {
     began: Instant,
     hasher: RandomState,
-    places: [Box<[AtomicU64]>; 3],
+    places: OnceLock<[Box<[AtomicU64]>; 3]>,
 }
 
 /// One guess that is under way. Unless it was right it counts.
@@ -46,8 +49,7 @@ impl Guesses {
     const RULES: [Rule; 3] = [BOTH, PERSON, ADDRESS];
 
     pub(crate) fn new() -> Self {
-        let places = || (0..PLACES).map(|_| AtomicU64::new(0)).collect();
-        Self { began: Instant::now(), hasher: RandomState::new(), places: [places(), places(), places()] }
+        Self { began: Instant::now(), hasher: RandomState::new(), places: OnceLock::new() }
     }
 
     /// Takes one; or says how long to wait. It is taken before the password is looked at, so that many at once are many.
@@ -76,7 +78,7 @@ impl Guesses {
     fn spend(&self, kind: usize, at: usize, now: u64) -> Result<(), Duration> {
         let Rule { burst, each } = Self::RULES[kind];
         let each = millis(each);
-        let spent = self.places[kind][at].fetch_update(Relaxed, Relaxed, |earned| {
+        let spent = self.at(kind, at).fetch_update(Relaxed, Relaxed, |earned| {
             let earned = earned.max(now);
             (earned - now <= (burst - 1) * each).then_some(earned + each)
         });
@@ -85,8 +87,13 @@ impl Guesses {
 
     fn give_back(&self, kind: usize, at: usize) {
         let each = millis(Self::RULES[kind].each);
-        let _ =
-            self.places[kind][at].fetch_update(Relaxed, Relaxed, |earned| Some(earned.saturating_sub(each)));
+        let back = |earned: u64| Some(earned.saturating_sub(each));
+        let _ = self.at(kind, at).fetch_update(Relaxed, Relaxed, back);
+    }
+
+    fn at(&self, kind: usize, at: usize) -> &AtomicU64 {
+        let places = || (0..PLACES).map(|_| AtomicU64::new(0)).collect();
+        &self.places.get_or_init(|| [places(), places(), places()])[kind][at]
     }
 
     fn place(&self, who: impl Hash) -> usize {
@@ -111,6 +118,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_is_wrong_five_times_waits_and_whoever_is_right_does_not() {
         let guesses = Guesses::new();
+        assert!(guesses.places.get().is_none(), "nobody has guessed");
         for _ in 0..100 {
             let guess = guesses.take("alice", at(1)).unwrap_or_else(|wait| panic!("{wait:?}"));
             guesses.right(&guess);

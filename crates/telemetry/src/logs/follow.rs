@@ -58,7 +58,11 @@ struct LogFile {
 
 impl Follow {
     /// Listens from now on.
-    pub(super) fn new(folder: &Arc<PathBuf>, wanted: Arc<Wanted>, pushed: &Pushed) -> Result<Self, Error> {
+    pub(super) fn new(
+        folder: &Arc<PathBuf>,
+        wanted: Arc<Wanted>,
+        pushed: &mut Pushed,
+    ) -> Result<Self, Error> {
         let watch = Arc::new(Watch::new(folder)?);
         let live = pushed.follow();
         let files = Files {

@@ -196,7 +196,7 @@ impl Logs {
         let wanted = Arc::new(Wanted::new(query.filter));
         // Watched and listened for before the first look, so that nothing falls between the two.
         let follow = match query.follow {
-            true => Some(Follow::new(&self.folder, wanted.clone(), &self.pushed())?),
+            true => Some(Follow::new(&self.folder, wanted.clone(), &mut self.pushed())?),
             false => None,
         };
         let settled = self.settled().await;

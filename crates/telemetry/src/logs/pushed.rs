@@ -29,21 +29,15 @@ pub(super) struct Pushed {
     held: usize,
     last: u64,
     budgets: HashMap<(String, String), Budget>,
-    live: broadcast::Sender<(u64, LogLine)>,
+    /// There while somebody follows: it has room for all that one may fall behind.
+    live: Option<broadcast::Sender<(u64, LogLine)>>,
 }
 
 // === impl Pushed ===
 
 impl Pushed {
     pub(super) fn new(per_second: u32) -> Self {
-        Self {
-            per_second,
-            waiting: VecDeque::new(),
-            held: 0,
-            last: 0,
-            budgets: HashMap::new(),
-            live: broadcast::Sender::new(BEHIND),
-        }
+        Self { per_second, waiting: VecDeque::new(), held: 0, last: 0, budgets: HashMap::new(), live: None }
     }
 
     /// Takes lines in; gives the units of those that were too many.
@@ -66,8 +60,9 @@ impl Pushed {
             }
             self.last += 1;
             self.held += bytes;
-            // Nobody may follow.
-            let _ = self.live.send((self.last, entry.line.clone()));
+            if self.live.as_ref().is_some_and(|live| live.send((self.last, entry.line.clone())).is_err()) {
+                self.live = None;
+            }
             self.waiting.push_back((self.last, entry));
         }
         too_many
@@ -93,8 +88,8 @@ impl Pushed {
     }
 
     /// What comes from now on, with its numbers.
-    pub(super) fn follow(&self) -> broadcast::Receiver<(u64, LogLine)> {
-        self.live.subscribe()
+    pub(super) fn follow(&mut self) -> broadcast::Receiver<(u64, LogLine)> {
+        self.live.get_or_insert_with(|| broadcast::Sender::new(BEHIND)).subscribe()
     }
 
     /// The number of the last that came.
@@ -112,4 +107,39 @@ impl Pushed {
 fn bytes(Entry { line, .. }: &Entry) -> usize {
     let fields = serde_json::to_string(&line.fields).map_or(0, |text| text.len());
     line.line.len() + fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_to_fall_behind_is_kept_for_those_who_follow() {
+        let line = |text: &str| LogRecord {
+            at: 0,
+            unit: "users".to_owned(),
+            instance: "users-1".to_owned(),
+            release: None,
+            level: None,
+            trace_id: None,
+            span_id: None,
+            body: text.to_owned(),
+            fields: serde_json::Map::new(),
+        };
+        let mut pushed = Pushed::new(1000);
+        pushed.push(vec![line("nobody follows")]);
+        assert!(pushed.live.is_none());
+        let (mut one, mut other) = (pushed.follow(), pushed.follow());
+        pushed.push(vec![line("both follow")]);
+        for following in [&mut one, &mut other] {
+            let (number, line) = following.try_recv().unwrap();
+            assert_eq!((number, line.line.as_str()), (2, "both follow"));
+        }
+        drop((one, other));
+        pushed.push(vec![line("nobody follows any more")]);
+        assert!(pushed.live.is_none());
+        let mut again = pushed.follow();
+        pushed.push(vec![line("one follows again")]);
+        assert_eq!(again.try_recv().unwrap().0, 4);
+    }
 }
