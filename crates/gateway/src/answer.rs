@@ -99,13 +99,14 @@ impl Refusal {
         }
     }
 
-    /// Leaves a record of it, which for a redirect and for what a browser asks first is none of a problem.
+    /// Leaves a record of it, which is none of a problem where that is not what is answered.
     pub(crate) fn record(&self, client: &Client, context: &Context, method: &Method) {
         let now = Instant::now();
         let status = match self {
             Self::Redirected(status, _) => *status,
             Self::Elsewhere(_) => StatusCode::PERMANENT_REDIRECT,
-            Self::Preflight(_) => StatusCode::NO_CONTENT,
+            Self::Preflight(_) | Self::Everything => StatusCode::NO_CONTENT,
+            Self::Proof(_) => StatusCode::OK,
             _ => return client.record_answered(context, method, self.code(), now),
         };
         client.record_served(context, method, status, now);

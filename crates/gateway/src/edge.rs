@@ -2,12 +2,13 @@
 
 mod cached;
 mod switching;
+mod visiting;
 mod waiting;
 
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
 use arc_swap::Guard;
-use http::{HeaderName, HeaderValue, Method, Request, Response, request::Parts};
+use http::{HeaderName, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use madang_calls::{Body, CallError, Calling, Client, Context, Deadline, grpc_timeout};
 use madang_model::policy::Priority;
@@ -16,6 +17,7 @@ use madang_wire::headers;
 use self::{
     cached::{Kept, asked_for},
     switching::Switching,
+    visiting::Visiting,
     waiting::Pending,
 };
 use crate::{
@@ -74,7 +76,7 @@ enum Outcome<C> {
     Waits(Box<Pending>),
     /// It is to become a tunnel.
     Switches(Box<Switching>),
-    Visits(Box<(Visit, Context)>),
+    Visits(Box<Visiting>),
     /// The service is asked for the cache.
     Asks(Box<(Box<Ask>, Errand)>),
     Answered(Box<(Response<Body>, Context)>),
@@ -120,7 +122,7 @@ pub(crate) fn answer(
             Outcome::Asks(Box::new((ask, asked.errand(destination, passage.as_deref()))))
         }
         Err(Stop::Waits(destination, pause)) => Outcome::Waits(Box::new(asked.pending(destination, pause))),
-        Err(Stop::Visits(visit)) => Outcome::Visits(Box::new((*visit, asked.context))),
+        Err(Stop::Visits(visit)) => Outcome::Visits(Box::new(asked.visiting(*visit))),
     };
     async move {
         let (mut response, mut request_id) = match outcome {
@@ -142,7 +144,7 @@ pub(crate) fn answer(
             // In a box, because it is rare and large.
             Outcome::Waits(pending) => Box::pin(pending.answer(asker, &in_flight)).await,
             Outcome::Switches(switching) => Box::pin(switching.answer(asker, &in_flight, passage)).await,
-            Outcome::Visits(visit) => Box::pin(visited(*visit, asker)).await,
+            Outcome::Visits(visiting) => Box::pin(visiting.answer(asker)).await,
             Outcome::Asks(asks) => Box::pin(asked_for(*asks, passage, asker)).await,
             Outcome::Answered(answered) => {
                 let (answer, context) = *answered;
@@ -189,8 +191,11 @@ impl<'a> Asked<'a> {
         if let Some(protocol) = admitted.map_err(|unfit| self.refuse(unfit))? {
             self.switch = Some(Box::new(Switch::of(&mut self.request, protocol)));
         }
-        // It is for the gateway itself, and leaves no record among those of the services.
-        if self.request.uri().path() == inspect::EVERYTHING { Err(Refusal::Everything) } else { Ok(()) }
+        if self.request.uri().path() == inspect::EVERYTHING {
+            self.context.route = Some(inspect::EVERYTHING.into());
+            return Err(self.refuse(Refusal::Everything));
+        }
+        Ok(())
     }
 
     /// Lets go of the front, which must not be held while the service is waited for.
@@ -203,12 +208,15 @@ impl<'a> Asked<'a> {
             }
             Front::Gateway(table) => table,
             Front::Redirect(redirect) => {
-                return Err(self.refuse(redirect.instead(&self.request)).into());
+                let (instead, route) = redirect.instead(&self.request);
+                self.context.route = route.map(Arc::from);
+                return Err(self.refuse(instead).into());
             }
         };
         if let Some(login) = &table.login
             && self.request.uri().path().starts_with(madang_model::Login::PATH)
         {
+            self.context.route = Visit::route(self.request.uri().path()).map(Arc::from);
             return Err(self.visits(Visit::of(login, &self.request)));
         }
         if let Some(answer) = self.preflight(table) {
@@ -369,13 +377,6 @@ impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
-}
-
-/// The answer of the gateway itself to somebody on their way in or out.
-async fn visited((visit, context): (Visit, Context), asker: Asker) -> (Response<Body>, HeaderValue) {
-    let answer = visit.answer().await;
-    let response = answer.unwrap_or_else(|denied| Refusal::from(denied).answer(asker, &context));
-    (response, context.request_id.0)
 }
 
 /// Nobody behind a listener is authenticated, so that only ids and the idempotency key are taken over. At a

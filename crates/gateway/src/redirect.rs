@@ -11,6 +11,9 @@ use crate::{answer::Refusal, inspect, tls::Tls};
 /// The port of https unless a URL says otherwise.
 const HTTPS: u16 = 443;
 
+/// Where authorities ask for proof (RFC 8555, section 8.3).
+const PROOFS: &str = "/.well-known/acme-challenge/**";
+
 /// A listener that answers nothing itself, but to authorities that look whose a host is.
 pub(crate) struct Redirect {
     /// Where https is spoken.
@@ -19,11 +22,11 @@ pub(crate) struct Redirect {
 }
 
 impl Redirect {
-    /// What is answered in place of what was asked for.
-    pub(crate) fn instead<B>(&self, request: &Request<B>) -> Refusal {
+    /// What is answered in place of what was asked for, and the template of the route if it has one.
+    pub(crate) fn instead<B>(&self, request: &Request<B>) -> (Refusal, Option<&'static str>) {
         match self.tls.proofs().answer(request.uri().path()) {
-            Some(proof) => Refusal::Proof(proof),
-            None => to_https(request, self.port),
+            Some(proof) => (Refusal::Proof(proof), Some(PROOFS)),
+            None => (to_https(request, self.port), None),
         }
     }
 }

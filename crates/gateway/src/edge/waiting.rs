@@ -9,7 +9,6 @@ use madang_calls::{Body, Client, Context};
 use super::{
     Asked,
     cached::{Kept, asked_for},
-    visited,
 };
 use crate::{
     answer::{Asker, Refusal},
@@ -80,7 +79,7 @@ impl Pending {
             && origin::is_navigation(asked.request.method(), asked.request.headers())
         {
             let visit = Visit::asked(login, &asked.request);
-            let (response, request_id) = visited((visit, asked.context), asker).await;
+            let (response, request_id) = asked.visiting(visit).answer(asker).await;
             return (told(response, fields), request_id);
         }
         asked.keep_session(&destination);

@@ -57,9 +57,17 @@ struct Brought {
     error: Option<String>,
 }
 
+/// The paths of the gateway itself.
+const PATHS: [&str; 3] = ["/.madang/login", Declared::CALLBACK, "/.madang/logout"];
+
 // === impl Visit ===
 
 impl Visit {
+    /// The template of the route that a path of the gateway itself is; nothing if it is none.
+    pub(crate) fn route(path: &str) -> Option<&'static str> {
+        PATHS.into_iter().find(|own| *own == path)
+    }
+
     /// By the path of a request to the gateway itself.
     pub(crate) fn of<B>(login: &Arc<Login>, request: &Request<B>) -> Self {
         let query = request.uri().query().unwrap_or_default();

@@ -9,14 +9,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use madang_calls::{Body, BoxError};
 use madang_model::Protocol;
 
-use crate::stage::{Stage, config, field, http2, manifest, mirror, recorder, saying, serve, until};
+use crate::stage::{Stage, config, field, http2, manifest, mirror, raw, recorder, saying, serve, until};
 
 /// A gateway with what a manifest says; its service `a` mirrors what reaches it.
 async fn stage(text: &str) -> Stage {
@@ -374,19 +374,75 @@ async fn what_the_gateway_answers_itself_leaves_a_record() {
     client.get("/old").await;
     let ask = [("origin", "https://shop.example"), ("access-control-request-method", "GET")];
     client.ask(Method::OPTIONS, "/a", &ask).await;
+    assert_eq!(records(&stage, 2).await, ["GET /old 307", "OPTIONS /a 204"]);
+    let asked = b"OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    raw(stage.address(), asked, |text| text.contains("\r\n\r\n")).await;
+    assert_eq!(records(&stage, 1).await, ["OPTIONS * 204"]);
+    stage.stop().await;
+}
+
+/// The records so far, once there are so many: with the template of the route, and the code of a problem.
+async fn records(stage: &Stage, count: usize) -> Vec<String> {
     let mut records = Vec::new();
     until(|| {
         records.extend(stage.handle.records());
-        records.len() >= 2
+        records.len() >= count
     })
     .await;
     let told = |record: &madang_wire::RequestRecord| {
-        let route = record.route.as_deref().unwrap_or("-").to_owned();
-        (route, record.method.to_string(), record.status, record.code.is_some(), record.service.is_some())
+        assert_eq!(record.service, None, "nobody else was asked");
+        let route = record.route.as_deref().unwrap_or("-");
+        let code = record.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+        format!("{} {route} {}{code}", record.method, record.status)
     };
-    let row = |route: &str, method: &str, status| (route.to_owned(), method.to_owned(), status, false, false);
-    let rows: Vec<_> = records.iter().map(told).collect();
-    assert_eq!(rows, [row("/old", "GET", 307), row("/a", "OPTIONS", 204)]);
+    records.iter().map(told).collect()
+}
+
+/// An issuer that answers nobody.
+struct Silent;
+
+impl madang_gateway::Provider for Silent {
+    fn ask<'a>(&'a self, _: &'a madang_gateway::Ask) -> BoxFuture<'a, Result<madang_gateway::Reply, String>> {
+        std::future::ready(Err("it is silent".to_owned())).boxed()
+    }
+}
+
+/// Those of the gateway by the paths that it has, whatever else is asked for below them; those that lead there by the
+/// page that was opened.
+#[tokio::test]
+async fn somebody_on_their_way_in_or_out_leaves_a_record() {
+    let text = r#"
+        [gateway.auth]
+        issuers = [{ issuer = "https://id.example", audience = "shop" }]
+        [gateway.login]
+        issuer = "https://id.example"
+        client = "shop"
+        url = "http://127.0.0.1:3000"
+        [services.a]
+        run = false
+        routes = ["/pages/**"]
+    "#;
+    let stage = empty(text).await;
+    let asking = tokio::spawn(stage.identity.clone().log_in(Arc::new(Silent)));
+    let mut client = stage.client().await;
+    let elsewhere = ("host", "localhost:3000");
+    let page =
+        [elsewhere, ("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    let own = [("host", "127.0.0.1:3000"), ("sec-fetch-site", "same-origin")];
+    for (method, path, fields, expected) in [
+        (Method::GET, "/.madang/login?return=/x", &[elsewhere][..], "GET /.madang/login 303"),
+        (Method::GET, "/.madang/login", &own, "GET /.madang/login 503 MDG-AUTH-008"),
+        (Method::GET, "/.madang/callback?state=x", &own, "GET /.madang/callback 400 MDG-AUTH-007"),
+        (Method::POST, "/.madang/logout", &own, "POST /.madang/logout 303"),
+        (Method::POST, "/.madang/logout", &own[..1], "POST /.madang/logout 403 MDG-AUTH-006"),
+        (Method::POST, "/.madang/login", &own, "POST /.madang/login 405 MDG-GW-002"),
+        (Method::GET, "/.madang/others/7", &own, "GET - 404 MDG-GW-001"),
+        (Method::GET, "/pages/7", &page, "GET /pages/** 303"),
+    ] {
+        client.ask(method, path, fields).await;
+        assert_eq!(records(&stage, 1).await, [expected], "{path}");
+    }
+    asking.abort();
     stage.stop().await;
 }
 

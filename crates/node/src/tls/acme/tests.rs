@@ -365,6 +365,19 @@ async fn proof_is_for_authorities_alone() {
     assert!(shown(Some(stage.listeners[0]), "shop.example", &alone).await.is_err(), "nothing is proven now");
 }
 
+/// Of the gateway, by a name that no client makes up.
+#[tokio::test]
+async fn a_proof_in_plain_leaves_a_record() {
+    let mut stage = Stage::new("http-01").await;
+    stage.ask().await.unwrap();
+    let records = stage.handle.records();
+    assert_eq!(records.len(), 2, "for each host one");
+    for record in records {
+        let told = (record.route.as_deref(), record.status, record.code, record.service);
+        assert_eq!(told, (Some("/.well-known/acme-challenge/**"), 200, None, None));
+    }
+}
+
 const DAY: u64 = 24 * 60 * 60;
 
 const EXTERNAL: &str = "external_account = { id = \"customer-1\", key = \"${secret.eab}\" }";
