@@ -214,6 +214,8 @@ async fn while_the_store_is_away_it_is_as_the_manifest_says() {
     for expected in [200, 200, 200, 200, 429] {
         assert_eq!(gateway.ask("/kind", "acme").await, expected, "it counts alone");
     }
+    // Once it is there again it would be told.
+    until(|| gateway.store().untold >= 4).await;
     redis.start_again().await;
     until(|| gateway.store().down.is_none()).await;
     assert_eq!(gateway.ask("/strict", "acme").await, 200);
@@ -221,7 +223,7 @@ async fn while_the_store_is_away_it_is_as_the_manifest_says() {
     let stats = gateway.stage.handle.limits();
     let blind: Vec<_> = stats.iter().filter(|it| it.blind > 0).map(|it| (&*it.limit, it.blind)).collect();
     assert_eq!(blind, [("service a strict", 1)]);
-    assert!(gateway.store().untold >= 4 && gateway.store().failed > 0, "{:?}", gateway.store());
+    assert!(gateway.store().failed > 0, "{:?}", gateway.store());
     gateway.stop().await;
 }
 

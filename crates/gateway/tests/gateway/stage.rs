@@ -466,7 +466,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8], enough: impl Fn(&str) -> boo
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer or an end");
+    tokio::time::timeout(Duration::from_secs(60), read).await.expect("an answer or an end");
     String::from_utf8(came).unwrap()
 }
 
@@ -477,5 +477,6 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), waited).await.expect("it holds in time");
+    // Long enough for whoever tries again after ever longer pauses, on a machine that is busy.
+    tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it holds in time");
 }

@@ -92,10 +92,11 @@ impl Store {
 
     fn answered(&self) {
         self.exchanged.fetch_add(1, Relaxed);
-        self.say(None);
         if self.down.swap(false, Relaxed) {
             info!(store = %self.rules.url, "limits are shared again");
         }
+        // Said once it is so, for whoever acts on it.
+        self.say(None);
     }
 
     fn failed(&self, why: String) {
