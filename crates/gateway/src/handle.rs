@@ -1,6 +1,8 @@
 //! What the rest of a node does with a running gateway.
 
 use std::{
+    io,
+    net::{SocketAddr, TcpListener},
     panic::resume_unwind,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -52,6 +54,15 @@ impl Handle {
         let applied = tokio::spawn(async move { handle.change(snapshot, listeners).await }).await;
         applied
             .unwrap_or_else(|lost| lost.try_into_panic().map_or(Err(Error::Stopped), |it| resume_unwind(it)))
+    }
+
+    /// The socket that listens at this very address, once more, if one does: for who is to listen there when the gateway
+    /// does not any more. It listens in between.
+    ///
+    /// # Errors
+    /// If there is no descriptor left for it.
+    pub async fn socket(&self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+        self.shared.listeners.lock().await.socket(address)
     }
 
     pub(crate) async fn change(&self, snapshot: Snapshot, given: Vec<Listener>) -> Result<(), Error> {

@@ -52,6 +52,11 @@ impl Listener {
         self.local
     }
 
+    /// The socket once more: it listens for as long as any of them is open.
+    pub(crate) fn duplicate(&self) -> std::io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+
     pub(crate) fn asked(&self) -> SocketAddr {
         self.asked
     }

@@ -1,6 +1,11 @@
 //! The open listeners of a gateway: which come, which go, and in what order.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Weak},
+};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
@@ -28,6 +33,8 @@ struct Open {
 }
 
 struct Accepting {
+    /// Whoever accepts holds it, so that it closes with that.
+    listener: Weak<Listener>,
     stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
 }
@@ -60,6 +67,13 @@ impl Listeners {
         }
         self.close(gone).await;
         Ok(())
+    }
+
+    /// The socket that listens at this very address, once more.
+    pub(crate) fn socket(&self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+        let open = self.open.values().find(|listener| listener.local == address);
+        let listener = open.and_then(|open| open.accepting.as_ref()?.listener.upgrade());
+        listener.map(|listener| listener.duplicate()).transpose()
     }
 
     /// Closes the gateway's own listeners and has no more opened; those for services stay. What is returned
@@ -165,7 +179,7 @@ impl Open {
 
     /// Frees the address; the connections go on.
     async fn pause(&mut self) {
-        if let Some(Accepting { stop, ended }) = self.accepting.take() {
+        if let Some(Accepting { stop, ended, .. }) = self.accepting.take() {
             drop(stop);
             let _ = ended.await;
         }
@@ -194,8 +208,10 @@ impl Accepting {
     fn start(listener: Listener, port: Arc<Port>, opened: &mpsc::UnboundedSender<Opened>) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ended, has_ended) = oneshot::channel();
+        let listener = Arc::new(listener);
+        let kept = Arc::downgrade(&listener);
         // If the acceptor is gone so is the gateway, and whoever runs it is told.
-        let _ = opened.send(Opened { listener: Arc::new(listener), port, stop: stopped, ended });
-        Self { stop, ended: has_ended }
+        let _ = opened.send(Opened { listener, port, stop: stopped, ended });
+        Self { listener: kept, stop, ended: has_ended }
     }
 }

@@ -171,6 +171,11 @@ impl Snapshot {
         Ok(Self { fronts, views, identity, gatekeeper, kept, directory, compositions })
     }
 
+    /// Whether something listens at this very address.
+    pub fn listens_at(&self, address: SocketAddr) -> bool {
+        self.fronts.contains_key(&address)
+    }
+
     /// The same, with TLS at the gateway's own listener, and the one that sends on to it if the system has it.
     #[must_use]
     pub fn over_tls(mut self, system: &System, tls: Tls) -> Self {

@@ -190,7 +190,7 @@ impl Node {
         let dashboard_url = dashboard.as_ref().and_then(|listener| listener.local_addr().ok());
         access.write_file().map_err(StartError::AdminToken)?;
         let (issuer_listening, issuer_changes) = Listening::new();
-        issuer_listening.commit(issuer_listening.plan(&system).await?);
+        issuer_listening.commit(issuer_listening.plan(&system, None).await?);
         let scrapes = scrape::bind(system.telemetry.metrics).await?;
 
         let unit_events = supervisor_handle.subscribe();

@@ -1,8 +1,11 @@
 //! The manifest read again, and its difference put into force.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    net::TcpListener,
+    sync::{Arc, PoisonError},
+};
 
-use madang_gateway::Snapshot;
+use madang_gateway::{Listener, Snapshot};
 use madang_model::{System, manifest};
 use madang_wire::admin::EventKind;
 use tracing::warn;
@@ -93,8 +96,11 @@ impl Shared {
         let settings = issuer::settings(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
         let secret = issuer::client_secret(&system, &self.gateway_secret).await.map_err(Hindrance::Secret)?;
         let _applying = self.applying.lock().await;
-        let listening = self.issuer_listening.plan(&system).await?;
-        self.open(&system, self.plan(&system).await?).await?;
+        let plan = self.plan(&system).await?;
+        let (snapshot, shown) = self.compile(&system, &plan)?;
+        let listening = self.issuer_listening.plan(&system, self.leaves(&system, &snapshot).await?).await?;
+        let left = self.issuer_listening.left(listening.as_ref(), &snapshot)?;
+        self.put_in_force(snapshot, shown, plan, left).await?;
         self.issuer.follow(settings);
         self.identity.take_client_secret(secret);
         self.issuer_listening.commit(listening);
@@ -137,13 +143,41 @@ impl Shared {
         self.doors.plan(system, &told).await
     }
 
+    /// The gateway's socket at which the built-in issuer is to listen, if the gateway leaves it.
+    async fn leaves(&self, system: &System, next: &Snapshot) -> Result<Option<TcpListener>, Hindrance> {
+        let Some(address) = system.issuer.as_ref().map(|issuer| issuer.listen) else { return Ok(None) };
+        if next.listens_at(address) {
+            return Ok(None);
+        }
+        let socket = self.gateway.socket(address).await;
+        Ok(socket.map_err(|source| StartError::IssuerListener { address, source })?)
+    }
+
     /// Has the gateway do what a system says, with the faults in force and these doors.
     async fn open(&self, system: &System, plan: Plan) -> Result<(), Hindrance> {
+        let (snapshot, shown) = self.compile(system, &plan)?;
+        self.put_in_force(snapshot, shown, plan, None).await
+    }
+
+    /// What the gateway is to do for a system, and what it shows.
+    fn compile(&self, system: &System, plan: &Plan) -> Result<(Snapshot, Option<Current>), Hindrance> {
         let faults = |origin: &_, callee: &_| self.faults.at(origin, callee);
         let shown = self.certificates.of(system)?;
         let snapshot = Snapshot::compile(system, &self.directory, &plan.doors, &faults, &self.identity)?;
         let snapshot = Current::secure(shown.as_ref(), snapshot, system);
-        let (listeners, open) = plan.split();
+        Ok((snapshot, shown))
+    }
+
+    /// Has the gateway do what was compiled, with the sockets of doors and one that the built-in issuer leaves.
+    async fn put_in_force(
+        &self,
+        snapshot: Snapshot,
+        shown: Option<Current>,
+        plan: Plan,
+        left: Option<Listener>,
+    ) -> Result<(), Hindrance> {
+        let (mut listeners, open) = plan.split();
+        listeners.extend(left);
         self.gateway.apply(snapshot, listeners).await?;
         self.certificates.in_force(shown);
         self.doors.opened(open);

@@ -1,6 +1,6 @@
 //! A node and what runs on it, as the APIs show it.
 
-use std::{io, sync::PoisonError};
+use std::{io, path::Path, sync::PoisonError};
 
 use madang_model::{Service, System, UnitName};
 use madang_telemetry::forward::Forward;
@@ -24,6 +24,7 @@ impl Shared {
             isolated: self.place.isolated().map(str::to_owned),
             gateway: format!("{}://{}", scheme(&system), system.gateway.listen),
             authority: self.certificates.authority().map(|path| path.display().to_string()),
+            client_authorities: client_authorities(&system).map(|path| path.display().to_string()),
             dashboard: self.dashboard.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -107,6 +108,12 @@ impl Shared {
             variables: told.variables,
         }))
     }
+}
+
+/// The file with the authorities of clients, if the gateway lets nobody in without a certificate that they sign.
+pub(crate) fn client_authorities(system: &System) -> Option<&Path> {
+    let clients = system.gateway.tls.as_ref()?.clients.as_ref()?;
+    clients.required.then_some(&*clients.authorities)
 }
 
 /// How the gateway is spoken to.

@@ -30,6 +30,9 @@ pub struct SystemView {
     /// The file with the authority that signs the gateway's certificate for development, if it shows one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
+    /// The file with the authorities of clients, if the gateway lets nobody in without a certificate that they sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_authorities: Option<String>,
     /// The dashboard's URL; absent where it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dashboard: Option<String>,

@@ -64,6 +64,8 @@ codes! {
     NOT_COMPOSED = "MDG-GW-031", 500, "The answer cannot be composed";
     /// The request came by a connection that is for another host.
     MISDIRECTED = "MDG-GW-032", 421, "The request came by the connection of another host";
+    /// The node has no certificate of a client with which to send a request through its own gateway.
+    NO_CLIENT_CERTIFICATE = "MDG-GW-050", 409, "The gateway lets nobody in without a certificate";
     /// The token or key of a request is not good.
     BAD_CREDENTIAL = "MDG-AUTH-002", 401, "The token or key is not valid";
     /// Whoever the request is made for may not do this.

@@ -200,6 +200,7 @@ pub fn system(pid: u32, ready: bool) -> SystemView {
         isolated: None,
         gateway: "http://127.0.0.1:3000".into(),
         authority: None,
+        client_authorities: None,
         dashboard: None,
         pid,
         version: "0.1.0".into(),

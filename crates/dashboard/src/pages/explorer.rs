@@ -3,7 +3,10 @@
 
 mod document;
 
-use madang_wire::dashboard::{TryAnswer, TryRequest};
+use madang_wire::{
+    admin::SystemView,
+    dashboard::{TryAnswer, TryRequest},
+};
 use maud::{Markup, html};
 
 use self::document::{Operation, operations};
@@ -21,6 +24,26 @@ pub(crate) struct Tried {
     pub(crate) outcome: Result<TryAnswer, String>,
 }
 
+/// How a client reaches the gateway.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gateway<'a> {
+    url: &'a str,
+    /// The file with who signs its certificate, if nobody knows them.
+    authority: Option<&'a str>,
+    /// The file with who signs those of clients, if each must have one.
+    client_authorities: Option<&'a str>,
+}
+
+impl<'a> Gateway<'a> {
+    fn of(system: &'a SystemView) -> Self {
+        Self {
+            url: &system.gateway,
+            authority: system.authority.as_deref(),
+            client_authorities: system.client_authorities.as_deref(),
+        }
+    }
+}
+
 /// The page. Its forms lack the secret of the session, which a script adds; without scripts a question asks first.
 pub(super) async fn page(api: &Asked, name: &str, _query: &Query) -> Answer<Page> {
     with_answer(api, name, None).await
@@ -33,13 +56,18 @@ pub(crate) async fn with_answer(api: &Asked, name: &str, tried: Option<Tried>) -
     let service: madang_wire::admin::ServiceView = api.get(&path).await?;
     let document: Option<serde_json::Value> = api.find(&format!("{path}/openapi")).await?;
     let operations = document.as_ref().map(operations).unwrap_or_default();
-    let gateway = api.shell().await.system.map(|system| system.gateway).unwrap_or_default();
+    let system = api.shell().await.system;
+    let gateway = system.as_ref().map(Gateway::of).unwrap_or_default();
     let shown = tried.as_ref().map(|tried| &tried.request);
     let command = curl(
         &gateway,
         shown.unwrap_or(&TryRequest { path: first_path(&operations), ..TryRequest::default() }),
     );
+    let closed = gateway.client_authorities.map(|authorities| closed(authorities, &command));
     let mut page = Page::new(Place::Services, format!("{} API", service.name), command).live(Live::Still);
+    if let Some(closed) = closed {
+        page = page.part("closed", closed);
+    }
     if let Some(tried) = &tried {
         page = page.part("answer", answer(tried));
     }
@@ -112,9 +140,26 @@ fn pretty(body: &str) -> String {
     json.and_then(|json| serde_json::to_string_pretty(&json).ok()).unwrap_or_else(|| body.to_owned())
 }
 
+/// Why nothing can be sent from here, and what can be done instead.
+fn closed(authorities: &str, command: &str) -> Markup {
+    html! {
+        div.notice.bad role="alert" {
+            p { "The gateway lets nobody in without a certificate that the authorities in " code { (authorities) }
+                " have signed, and this page has none. Send the request yourself, with the certificate and the key of a client:" }
+            pre { (command) }
+        }
+    }
+}
+
 /// The command that sends the same.
-fn curl(gateway: &str, request: &TryRequest) -> String {
+fn curl(gateway: &Gateway<'_>, request: &TryRequest) -> String {
     let mut command = "curl".to_owned();
+    if gateway.client_authorities.is_some() {
+        command.push_str(" --cert client.pem --key client.key");
+    }
+    if let Some(authority) = gateway.authority {
+        command.push_str(&format!(" --cacert {}", quoted(authority)));
+    }
     if let Some(method) = request.method.as_deref().filter(|method| *method != "GET") {
         command.push_str(&format!(" -X {method}"));
     }
@@ -124,7 +169,7 @@ fn curl(gateway: &str, request: &TryRequest) -> String {
     if !request.body.is_empty() {
         command.push_str(&format!(" -d {}", quoted(&request.body)));
     }
-    format!("{command} {}", quoted(&format!("{gateway}{}", request.path)))
+    format!("{command} {}", quoted(&format!("{}{}", gateway.url, request.path)))
 }
 
 #[cfg(test)]
@@ -140,8 +185,24 @@ mod tests {
             body: r#"{"name":"O'Hara"}"#.into(),
         };
         assert_eq!(
-            curl("http://127.0.0.1:3000", &request),
+            curl(&Gateway { url: "http://127.0.0.1:3000", ..Gateway::default() }, &request),
             r#"curl -X POST -H 'content-type: application/json' -d '{"name":"O'\''Hara"}' 'http://127.0.0.1:3000/users?x=1'"#
         );
+    }
+
+    #[test]
+    fn where_clients_need_a_certificate_it_is_said_and_the_command_has_one() {
+        let gateway = Gateway {
+            url: "https://127.0.0.1:3443",
+            authority: Some("/shop/.madang/tls/ca.pem"),
+            client_authorities: Some("/shop/<clients>.pem"),
+        };
+        let command = curl(&gateway, &TryRequest { path: "/users".into(), ..TryRequest::default() });
+        assert_eq!(
+            command,
+            "curl --cert client.pem --key client.key --cacert '/shop/.madang/tls/ca.pem' 'https://127.0.0.1:3443/users'"
+        );
+        let said = closed("/shop/<clients>.pem", &command).into_string();
+        assert!(said.contains("/shop/&lt;clients&gt;.pem") && said.contains("--cert client.pem"), "{said}");
     }
 }

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{Answer, Shared, unknown};
-use crate::http::Failure;
+use crate::{http::Failure, views::client_authorities};
 
 /// How long an instance may take to give its document.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,12 +87,14 @@ pub(super) async fn document(State(node): State<Arc<Shared>>, Path(name): Path<S
 
 /// Sends a request through the gateway, as a client from outside would, and gives what is answered.
 #[utoipa::path(post, path = "/v1/requests", request_body = TryRequest,
-    responses((status = 200, body = TryAnswer), (status = 400, body = Problem), (status = 502, body = Problem)))]
+    responses((status = 200, body = TryAnswer), (status = 400, body = Problem), (status = 409, body = Problem),
+        (status = 502, body = Problem)))]
 pub(super) async fn request(
     State(node): State<Arc<Shared>>,
     Json(asked): Json<TryRequest>,
 ) -> Answer<Json<TryAnswer>> {
-    let gateway = node.system.borrow().gateway.listen;
+    let system = node.system.borrow().clone();
+    let gateway = system.gateway.listen;
     // What listens everywhere is reached on this machine.
     let address = if gateway.ip().is_unspecified() {
         SocketAddr::from(([127, 0, 0, 1], gateway.port()))
@@ -100,6 +102,9 @@ pub(super) async fn request(
         gateway
     };
     let (request, trace_id) = request_of(asked, address)?;
+    if let Some(authorities) = client_authorities(&system) {
+        return Err(closed(address, authorities).into());
+    }
     let began = Instant::now();
     let asked = async {
         let stream = connect(address).await?;
@@ -130,6 +135,15 @@ pub(super) async fn request(
         duration_us: began.elapsed().as_micros().try_into().unwrap_or(u64::MAX),
         trace_id,
     }))
+}
+
+/// The node has no certificate of a client. It signs itself none, and goes past no listener: what is seen here is what a
+/// client sees.
+fn closed(gateway: SocketAddr, authorities: &std::path::Path) -> Problem {
+    Problem::new(Code::NO_CLIENT_CERTIFICATE).detail(format!(
+        "the gateway at {gateway} lets nobody in without a certificate that the authorities in {} have signed, and the node has none: send the request with `curl --cert client.pem --key client.key`",
+        authorities.display()
+    ))
 }
 
 /// The request in its form on the wire, and the trace that it begins.

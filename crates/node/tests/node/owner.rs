@@ -37,11 +37,19 @@ pub struct Answer {
 
 impl Owner {
     pub async fn start() -> Self {
+        Self::of(MANIFEST, Some("walls".to_owned())).await
+    }
+
+    /// Of a node that runs what a manifest says, at the ports that it says.
+    pub async fn with(manifest: &str) -> Self {
+        Self::of(manifest, None).await
+    }
+
+    async fn of(text: &str, isolated: Option<String>) -> Self {
         let alone = ALONE.lock().await;
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("madang.toml");
-        std::fs::write(&manifest, MANIFEST).unwrap();
-        let isolated = Some("walls".to_owned());
+        std::fs::write(&manifest, text).unwrap();
         let socket = Place::new(folder.path(), isolated.as_deref()).socket();
         let config = NodeConfig { manifest, environment: None, workers: None, except: Vec::new(), isolated };
         let node = Node::start(config).await.unwrap();
@@ -66,6 +74,25 @@ impl Owner {
         ask(TcpStream::connect(&self.host).await.unwrap(), method, path, &all).await
     }
 
+    /// Changes the manifest, whole: half of one, or none, could be a good one that says something else.
+    pub fn write(&self, manifest: &str) {
+        let (new, path) = (self.folder.path().join("new"), self.folder.path().join("madang.toml"));
+        std::fs::write(&new, manifest).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    /// Sends the API a document.
+    pub async fn post(&self, path: &str, document: &Value) -> Answer {
+        let (bearer, document) = (format!("Bearer {}", self.token), document.to_string());
+        let fields = [
+            ("authorization", bearer.as_str()),
+            ("host", &self.host),
+            ("content-type", "application/json"),
+            ("content-length", &document.len().to_string()),
+        ];
+        say(TcpStream::connect(&self.host).await.unwrap(), "POST", path, &fields, &document).await
+    }
+
     /// What the API answers to a good question.
     pub async fn get(&self, path: &str) -> Value {
         let answer = self.ask("GET", path, &[("host", &self.host)]).await;
@@ -80,14 +107,25 @@ impl Owner {
 }
 
 pub async fn ask(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     method: &str,
     path: &str,
     fields: &[(&str, &str)],
 ) -> Answer {
+    let length = [("content-length", "0")];
+    let length = if matches!(method, "GET" | "HEAD" | "OPTIONS") { &[][..] } else { &length };
+    say(stream, method, path, &[fields, length].concat(), "").await
+}
+
+async fn say(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = if matches!(method, "GET" | "HEAD" | "OPTIONS") { "" } else { "content-length: 0\r\n" };
-    let request = format!("{method} {path} HTTP/1.1\r\n{fields}{length}connection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\n{fields}connection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.expect("an answer").unwrap();
