@@ -50,6 +50,7 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             if read != Reload::Changed {
                 break read;
             }
+            settled(&mut edits).await;
         };
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -57,9 +58,14 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             () = sleep(AGAIN), if read == Reload::Hindered => continue,
             edit = edits.recv() => if edit.is_none() { return },
         }
-        let settled = async { while let Ok(Some(())) = timeout(SETTLED, edits.recv()).await {} };
-        let _ = timeout(LONGEST, settled).await;
+        settled(&mut edits).await;
     }
+}
+
+/// Waits until an edit is over. A file that is being written is empty at first, and that is a manifest too.
+async fn settled(edits: &mut mpsc::Receiver<()>) {
+    let quiet = async { while let Ok(Some(())) = timeout(SETTLED, edits.recv()).await {} };
+    let _ = timeout(LONGEST, quiet).await;
 }
 
 /// Folders rather than files, since most editors replace a file by renaming another over it. All of them each
