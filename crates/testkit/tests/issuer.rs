@@ -144,6 +144,17 @@ fn refused(answer: &Answer, status: u16, code: &str) {
     );
 }
 
+/// A refusal as a person in a browser has it: with the way on.
+#[track_caller]
+fn shown(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(
+        (answer.status.as_u16(), answer.headers["content-type"].to_str().unwrap()),
+        (status, "text/html; charset=utf-8")
+    );
+    let text = answer.text();
+    assert!(text.contains(code) && text.contains("href=\"/.madang/login\""), "{text}");
+}
+
 /// Whom a service is told of.
 fn told(answer: &Answer) -> Value {
     let seen = answer.json();
@@ -167,10 +178,11 @@ async fn a_browser_logs_in_and_out_and_nothing_that_is_made_up_is_believed() {
     let back = alice.log_in(&sent, "correct+horse").await;
     let callback = location(&back).strip_prefix(&format!("http://{}", alice.gateway)).unwrap().to_owned();
     let mut other = Visitor { cookies: BTreeMap::new(), ..alice };
-    refused(&other.open(&callback).await, 400, "MDG-AUTH-007");
+    shown(&other.open(&callback).await, 400, "MDG-AUTH-007");
+    refused(&other.fetch(&callback).await, 400, "MDG-AUTH-007");
     let landed = alice.open(&callback).await;
     assert_eq!(location(&landed), "/orders/1?a=b");
-    refused(&alice.open(&callback).await, 400, "MDG-AUTH-007");
+    shown(&alice.open(&callback).await, 400, "MDG-AUTH-007");
     let page = alice.open("/orders/1?a=b").await;
     let who = told(&page);
     assert_eq!((&who["sub"], &who["scope"]), (&json!("1"), &json!("openid orders")));

@@ -2,12 +2,13 @@
 
 use http::{HeaderValue, Method, Response};
 use madang_calls::{Body, Client, Context};
+use madang_wire::TraceId;
 use tokio::time::Instant;
 
 use super::Asked;
 use crate::{
     answer::{Asker, Refusal},
-    login::visit::Visit,
+    login::{page, visit::Visit},
 };
 
 /// A request that is answered so.
@@ -29,16 +30,17 @@ impl Visiting {
     /// The answer, of which a record is left: of the gateway, as nobody else was asked that is one of the system.
     pub(super) async fn answer(self, asker: Asker) -> (Response<Body>, HeaderValue) {
         let Self { client, context, method, visit } = self;
-        let started = Instant::now();
+        let (started, as_page) = (Instant::now(), visit.as_page());
         let response = match visit.answer().await {
             Ok(response) => {
                 client.record_served(&context, &method, response.status(), started);
                 response
             }
             Err(denied) => {
-                let refusal = Refusal::from(denied);
+                let refusal = Refusal::from(denied.clone());
                 client.record_answered(&context, &method, refusal.code(), started);
-                refusal.answer(asker, &context)
+                let refusal = refusal.answer(asker, &context);
+                if as_page { page::of(&denied, TraceId(context.trace.trace_id), refusal) } else { refusal }
             }
         };
         (response, context.request_id.0)

@@ -9,6 +9,7 @@ mod answers;
 mod cookies;
 mod lasting;
 pub(crate) mod origin;
+pub(crate) mod page;
 mod provider;
 pub(crate) mod renewal;
 mod session;

@@ -10,7 +10,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{Login, answers::NoTokens, cookies, origin};
+use super::{Login, answers::NoTokens, cookies, origin, page};
 use crate::{
     auth::denied::{Denied, Reason},
     inspect,
@@ -96,6 +96,11 @@ impl Visit {
             What::Nothing(method) => Some(method.clone()),
             _ => None,
         }
+    }
+
+    /// Whether what it is refused with is shown to a person.
+    pub(crate) fn as_page(&self) -> bool {
+        page::wanted(&self.headers)
     }
 
     pub(crate) async fn answer(self) -> Result<Response<Body>, Denied> {
