@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, Mutex},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -163,6 +164,8 @@ impl Node {
         part: &'static str,
         run: impl Future<Output = io::Result<()>> + Send + 'static,
     ) {
+        // Behind a pointer: a task of its own kind for each part would be compiled for each kind of runtime.
+        let run: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = Box::pin(run);
         self.names.insert(self.parts.spawn(run).id(), part);
     }
 }

@@ -30,7 +30,7 @@ mod up;
 mod wait;
 mod why;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, pin::Pin, time::Duration};
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
@@ -49,7 +49,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command that was given.
 pub fn run(args: Args) -> Result<(), Failure> {
-    runtime(&args.command)?.block_on(dispatch(args))
+    let runtime = runtime(&args.command)?;
+    // Behind a pointer: it holds a whole node, which would be compiled again for each kind of runtime.
+    let command: Pin<Box<dyn Future<Output = Result<(), Failure>>>> = Box::pin(dispatch(args));
+    runtime.block_on(command)
 }
 
 async fn dispatch(args: Args) -> Result<(), Failure> {
