@@ -7,20 +7,33 @@ use madang_model::edge::PathEdit;
 
 use crate::path::BadPath;
 
-/// Takes the beginning off, where it is there, and puts another before what is left. The query stays.
+/// Takes the beginning off, where it is there, and puts another before what is left. The query stays. What is left
+/// begins with one slash.
 pub(crate) fn rewrite(edit: &PathEdit, uri: &mut Uri) -> Result<(), BadPath> {
     let path = uri.path();
     let strip = edit.strip.as_deref().unwrap_or_default();
+    let add = edit.add.as_deref().unwrap_or_default();
     let rest = match path.strip_prefix(strip) {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            if add.is_empty() {
+                with_one_slash(rest)
+            } else {
+                rest
+            }
+        }
         _ => path,
     };
-    let add = edit.add.as_deref().unwrap_or_default();
     let slash = if add.is_empty() && rest.is_empty() { "/" } else { "" };
     let (mark, query) = uri.query().map_or(("", ""), |query| ("?", query));
     let target = [add, rest, slash, mark, query].concat();
     *uri = Uri::from(PathAndQuery::try_from(target).map_err(|_| BadPath::TooLong)?);
     Ok(())
+}
+
+/// A service that redirects to what it was asked for would send `//host` to that host.
+fn with_one_slash(rest: &str) -> &str {
+    let after = rest.trim_start_matches('/').len();
+    &rest[rest.len().saturating_sub(after + 1)..]
 }
 
 #[cfg(test)]
@@ -38,6 +51,9 @@ mod tests {
             ("", "/v2", "/users", "/v2/users"),
             ("/api", "/v2", "/api", "/v2"),
             ("/api", "/v2", "/api/", "/v2/"),
+            ("/api", "", "/api//other.example/a//b", "/other.example/a//b"),
+            ("/api", "", "/api//", "/"),
+            ("/api", "/v2", "/api//users", "/v2//users"),
             ("/api/v1", "/v2", "/api/v1/caf%C3%A9", "/v2/caf%C3%A9"),
         ] {
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
