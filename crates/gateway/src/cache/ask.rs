@@ -25,7 +25,7 @@ use super::{
     fill::Copy,
     flights::{Flights, Lead, Turn},
     place::{Place, referred},
-    reply::{self, Told},
+    reply::{self, Told, Why},
     store::Store,
     terms::Terms,
     wants::Wants,
@@ -119,7 +119,11 @@ impl Asking {
         // What depends on who asks, or on what they have, is nobody else's answer.
         let alone = wants.asker.known || wants.says.no_cache || entry.is_none() && wants.is_conditional();
         let lead = match if alone { Turn::Alone } else { self.turn() } {
-            Turn::Leads(lead) => Some(lead),
+            // Who was before may have brought it since this one looked.
+            Turn::Leads(lead) => match self.found_meanwhile(&errand, &wants) {
+                Some(answer) => return Ok(answer),
+                None => Some(lead),
+            },
             Turn::Alone => None,
             Turn::Waits(mut landed) => {
                 let due = errand.context.deadline.map(|deadline| deadline.0);
@@ -164,6 +168,7 @@ impl Asking {
         let changes = self.store().changes(self.hash);
         let began = Instant::now();
         let renewal = self.renewal(entry.as_deref(), wants, began);
+        let why = Why::of(entry.as_deref(), began);
         if let Some(entry) = entry.as_ref().filter(|_| renewal.validates) {
             ask_if_good(&mut head.headers, entry);
         }
@@ -178,7 +183,7 @@ impl Asking {
         self.keeping.zone.count(used);
         match (used, entry, answer) {
             (CacheUse::Revalidated, Some(entry), Ok(said)) => {
-                Ok(self.still_good(&entry, wants, said.headers(), (began, came), changes))
+                Ok(self.still_good(&entry, (wants, why), said.headers(), (began, came), changes))
             }
             (CacheUse::Stale, Some(entry), failed) => {
                 // Its connection can be used again.
@@ -192,7 +197,7 @@ impl Asking {
                 if let Some(entry) = entry.as_ref().filter(|_| status < 500) {
                     self.store().forget(self.hash, entry);
                 }
-                Ok(self.keep(answer, wants, &asked_with, (began, came), (changes, lead), entry.is_some()))
+                Ok(self.keep(answer, wants, &asked_with, (began, came), (changes, lead), why))
             }
         }
     }
@@ -211,7 +216,7 @@ impl Asking {
     fn still_good(
         &self,
         entry: &Arc<Entry>,
-        wants: &Wants,
+        (wants, why): (&Wants, Why),
         said: &HeaderMap,
         (began, came): (Instant, Instant),
         changes: u64,
@@ -220,14 +225,14 @@ impl Asking {
         let freshened = entry.freshened(said, &self.cache.rule, wants.asker, (began, came));
         match freshened.filter(|_| !other) {
             Some(freshened) => {
-                let answer = reply::reply(&freshened, wants, freshened.age(came), Told::Revalidated);
+                let answer = reply::reply(&freshened, wants, freshened.age(came), Told::Revalidated(why));
                 self.store().put(self.hash, freshened, None, changes);
                 answer
             }
             // It is this once, and whoever comes next asks anew.
             None => {
                 self.store().forget(self.hash, entry);
-                reply::reply(entry, wants, entry.age(came), Told::Revalidated)
+                reply::reply(entry, wants, entry.age(came), Told::Revalidated(why))
             }
         }
     }
@@ -240,16 +245,10 @@ impl Asking {
         asked_with: &HeaderMap,
         (began, came): (Instant, Instant),
         (changes, lead): (u64, Option<Lead>),
-        stale: bool,
+        why: Why,
     ) -> Response<Body> {
         let copy = self.copy(&answer, wants, asked_with, (began, came));
-        let why = match (stale, copy.is_some()) {
-            (true, true) => "madang; fwd=stale; stored",
-            (true, false) => "madang; fwd=stale",
-            (false, true) => "madang; fwd=uri-miss; stored",
-            (false, false) => "madang; fwd=uri-miss",
-        };
-        reply::tell_forwarded(answer.headers_mut(), why);
+        reply::tell_forwarded(answer.headers_mut(), why.told(copy.is_some()));
         match copy {
             Some(copy) => answer.map(|body| tee(body, Box::new(Copy { changes, lead, ..copy }))),
             None => {

@@ -8,6 +8,7 @@ use http::{
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE},
 };
 use madang_calls::Body;
+use tokio::time::Instant;
 
 use super::{directives::split, entry::Entry, wants::Wants};
 use crate::written::{digits, field};
@@ -33,7 +34,18 @@ pub(super) enum Told {
     /// It was given although it is not fresh; with the status of the failure that it stands in for.
     Stale(Option<u16>),
     /// The service said that it is still good.
-    Revalidated,
+    Revalidated(Why),
+}
+
+/// Why the service was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Nothing is kept.
+    Missing,
+    /// What is kept is not fresh.
+    Stale,
+    /// What is kept is fresh, and the client wants something newer.
+    Asked,
 }
 
 /// The status that a client would get.
@@ -162,7 +174,8 @@ impl Told {
             Self::Collapsed => b"madang; hit; detail=collapsed",
             Self::Stale(None) => b"madang; hit; detail=stale",
             Self::Stale(Some(_)) => b"madang; fwd=stale; detail=stale; fwd-status=",
-            Self::Revalidated => b"madang; fwd=stale; fwd-status=304",
+            Self::Revalidated(Why::Asked) => b"madang; fwd=request; fwd-status=304",
+            Self::Revalidated(_) => b"madang; fwd=stale; fwd-status=304",
         });
         if let Self::Stale(Some(status)) = self {
             digits(status.into(), &mut text);
@@ -178,6 +191,31 @@ impl Told {
         };
         digits(ttl.as_secs(), &mut text);
         field(text.freeze())
+    }
+}
+
+// === impl Why ===
+
+impl Why {
+    /// Why what is kept was not the answer of a cache that wants something new.
+    pub(super) fn of(kept: Option<&Entry>, now: Instant) -> Self {
+        match kept {
+            None => Self::Missing,
+            Some(kept) if kept.age(now) < kept.terms.lifetime => Self::Asked,
+            Some(_) => Self::Stale,
+        }
+    }
+
+    /// What is told of it, and of whether the answer is kept.
+    pub(super) fn told(self, stored: bool) -> &'static str {
+        match (self, stored) {
+            (Self::Missing, true) => "madang; fwd=uri-miss; stored",
+            (Self::Missing, false) => "madang; fwd=uri-miss",
+            (Self::Stale, true) => "madang; fwd=stale; stored",
+            (Self::Stale, false) => "madang; fwd=stale",
+            (Self::Asked, true) => "madang; fwd=request; stored",
+            (Self::Asked, false) => "madang; fwd=request",
+        }
     }
 }
 

@@ -232,6 +232,7 @@ async fn what_is_not_fresh_is_asked_about() {
         (forced.text(), service.told(3, "if-none-match"), service.told(3, "range")),
         ("other", "\"1\"".into(), String::new())
     );
+    assert_eq!(field(&forced, "cache-status"), "madang; fwd=request", "what is kept is fresh");
     assert_eq!(client.get("/").await.text(), "other", "what may not be kept replaces what was");
     assert_eq!((service.count(), only(&stage).entries), (4, 0));
     let said = uses(&stage, 5).await;
