@@ -31,7 +31,7 @@ struct Held {
     attempt: Option<Attempt>,
     permits: Permits,
     watch: Option<Watch>,
-    /// Of an answer that says at its end how it went.
+    /// Of an answer whose end is to be in it.
     record: Option<Open>,
 }
 
@@ -91,7 +91,11 @@ impl Body {
         self.is_end_stream().then(Bytes::new)
     }
 
-    /// Whether there is anything to wait for.
+    /// Whether there is nothing to wait for.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_to_come()
+    }
+
     fn is_to_come(&self) -> bool {
         !matches!(self.kind, Kind::Whole(_)) && !self.is_end_stream()
     }
@@ -233,6 +237,8 @@ impl http_body::Body for Body {
                 }
                 if self.is_end_stream() {
                     self.release();
+                } else if let Some(record) = self.record() {
+                    record.progressed();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

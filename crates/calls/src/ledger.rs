@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderValue, Method, StatusCode};
 use madang_model::ServiceName;
-use madang_wire::{CacheUse, Code, Fallback, Hop, RequestRecord, SpanId, TraceId, grpc_failed};
+use madang_wire::{CacheUse, Code, Fallback, Hop, RequestRecord, SpanId, TraceId, grpc_failed, is_cut};
 use tokio::time::Instant;
 
 use crate::{Context, Counters, Lane, Upstream, endpoint::Endpoint, exchange::Exchange};
@@ -107,7 +107,8 @@ impl Ledger {
         let counted = pages.counters.entry(key);
         let (_, counters) = counted.or_insert_with(|| (exchange.upstream().clone(), Counters::default()));
         // What stands in for a failure is none the less one.
-        let failed = status >= 500 || fallen.is_some() || grpc.is_some_and(grpc_failed);
+        let failed =
+            status >= 500 || fallen.is_some() || grpc.is_some_and(grpc_failed) || is_cut(status, code);
         counters.count(status, failed, trail.attempts(), duration_us);
         self.push(&mut pages, entry);
     }

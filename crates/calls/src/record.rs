@@ -1,15 +1,17 @@
 //! Leaves one record of each call, whatever becomes of it.
 //!
-//! It is left when the head of the answer is here, but for an answer of gRPC that has no status in its head: the record of
-//! that waits in the answer's body for the end, where the status is.
+//! It waits in the answer's body for the end of it, which may not come, and which is where gRPC says how a call went. It
+//! waits neither for a stream of events nor for any other answer that lasts: that is recorded by its head. How long a
+//! call took is told to the head, unless there is no other end of it than a failure.
 
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use madang_wire::Code;
 use tower::{Layer, Service};
 
@@ -46,9 +48,20 @@ pin_project_lite::pin_project! {
 /// is recorded as left by the caller.
 pub(crate) struct Open {
     exchange: Option<Arc<Exchange>>,
-    /// The status of the answer, once its head is here.
-    head: Option<u16>,
+    /// The answer, once its head is here.
+    head: Option<Head>,
 }
+
+/// What is known of an answer whose end is still to come.
+#[derive(Clone, Copy)]
+struct Head {
+    status: u16,
+    /// Whether its end says how it went.
+    grpc: bool,
+}
+
+/// An answer that lasts longer than this is recorded by its head.
+const LASTS: Duration = Duration::from_secs(10);
 
 /// Statuses of gRPC.
 const CANCELLED: u16 = 1;
@@ -115,26 +128,36 @@ impl Open {
         let (status, headers) = (response.status().as_u16(), response.headers());
         let grpc = self.exchange.as_ref().is_some_and(|exchange| exchange.grpc);
         let said = if grpc { grpc_status(headers) } else { None };
-        if !grpc
-            || code.is_some()
-            || said.is_some()
-            || headers.contains_key("grpc-status")
-            || Form::of(headers) != Form::Grpc
-        {
+        let at_its_end =
+            grpc && said.is_none() && !headers.contains_key("grpc-status") && Form::of(headers) == Form::Grpc;
+        let fails = status >= 500 || code.is_some() || said.is_some();
+        if !at_its_end && (fails || response.body().is_whole() || lasts(response)) {
             self.close(status, said, code);
             return None;
         }
-        Some(Self { exchange: self.exchange.take(), head: Some(status) })
+        let head = Head { status, grpc: at_its_end };
+        Some(Self { exchange: self.exchange.take(), head: Some(head) })
+    }
+
+    /// More of the answer is here, and not all.
+    pub(crate) fn progressed(&mut self) {
+        let Some(Head { grpc: false, .. }) = self.head else { return };
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.started.elapsed() > LASTS) {
+            self.end(None, None);
+        }
     }
 
     /// The answer's trailers are here.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
-        self.end(Some(grpc_status(trailers).unwrap_or(UNKNOWN)), None);
+        if self.says() {
+            self.end(Some(grpc_status(trailers).unwrap_or(UNKNOWN)), None);
+        }
     }
 
-    /// The answer is whole. Without trailers nobody knows how it went, and clients take that for a failure.
+    /// The answer is whole. Without trailers nobody knows how a call of gRPC went, and clients take that for a failure.
     pub(crate) fn ended(&mut self) {
-        self.end(Some(UNKNOWN), None);
+        let grpc = self.says().then_some(UNKNOWN);
+        self.end(grpc, None);
     }
 
     /// The answer broke off, and this is said at its end in place of that, if anything is.
@@ -142,17 +165,24 @@ impl Open {
         let left = self.exchange.as_ref().is_some_and(|exchange| exchange.upload.failed());
         match said {
             Some(said) => self.end(grpc_status(said), Some(Code::BROKEN.id)),
-            None => self.end(Some(if left { CANCELLED } else { INTERNAL }), None),
+            None if self.says() => self.end(Some(if left { CANCELLED } else { INTERNAL }), None),
+            None => self.end(None, (!left).then_some(Code::BROKEN.id)),
         }
     }
 
     /// The answer took too long.
     pub(crate) fn expired(&mut self) {
-        self.end(Some(DEADLINE_EXCEEDED), Some(Code::TIMEOUT.id));
+        let grpc = self.says().then_some(DEADLINE_EXCEEDED);
+        self.end(grpc, Some(Code::TIMEOUT.id));
+    }
+
+    /// Whether the end of the answer says how the call went.
+    fn says(&self) -> bool {
+        self.head.is_some_and(|head| head.grpc)
     }
 
     fn end(&mut self, grpc: Option<u16>, code: Option<&'static str>) {
-        self.close(self.head.unwrap_or_default(), grpc, code);
+        self.close(self.head.map_or(0, |head| head.status), grpc, code);
     }
 
     fn close(&mut self, status: u16, grpc: Option<u16>, code: Option<&'static str>) {
@@ -164,17 +194,24 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let grpc = self.head.map(|_| CANCELLED);
+        let grpc = self.says().then_some(CANCELLED);
         self.end(grpc, None);
     }
+}
+
+/// Whether an answer goes on until somebody leaves: a stream of events, or another protocol.
+fn lasts(response: &Response<Body>) -> bool {
+    let media = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    response.status() == StatusCode::SWITCHING_PROTOCOLS || media.starts_with(b"text/event-stream")
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderName, HeaderValue, Method, Request, header::CONTENT_TYPE};
+    use http::{HeaderName, Method, Request};
     use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
+    use madang_wire::RequestRecord;
     use tower::service_fn;
 
     use super::*;
@@ -193,7 +230,7 @@ mod tests {
         (records[0].grpc_status, records[0].failed(), failures)
     }
 
-    /// How an answer of gRPC goes on after a head without a status.
+    /// How an answer goes on after its head.
     enum Rest {
         Trailers(&'static str),
         Nothing,
@@ -201,12 +238,24 @@ mod tests {
         Unread,
     }
 
-    /// The record of a call that was answered so, and how many there were at its head.
-    async fn recorded(rest: Rest) -> (usize, u16, Option<u16>, bool) {
-        let bench = Bench::new(crate::Policy::default());
-        let media = "application/grpc";
+    type Frames = Vec<Result<Frame<Bytes>, crate::BoxError>>;
+
+    fn data() -> Result<Frame<Bytes>, crate::BoxError> {
+        Ok(Frame::data(Bytes::from_static(b"message")))
+    }
+
+    /// A call that is answered 200 with this, and its answer.
+    async fn answered(bench: &Bench, media: &'static str, body: Body) -> Response<Body> {
         let request = Request::post("/").header(CONTENT_TYPE, media).body(Body::empty()).unwrap();
-        let data = Ok::<_, crate::BoxError>(Frame::data(Bytes::from_static(b"message")));
+        let answer = Response::builder().header(CONTENT_TYPE, media).body(body).unwrap();
+        let answer = std::sync::Mutex::new(Some(answer));
+        let inner = service_fn(|_: Call| std::future::ready(Ok(answer.lock().unwrap().take().unwrap())));
+        layer().layer(inner).call(bench.call(request)).await.unwrap()
+    }
+
+    /// The record of a call that was answered so, and how many there were at its head.
+    async fn recorded(media: &'static str, rest: Rest) -> (usize, RequestRecord) {
+        let bench = Bench::new(crate::Policy::default());
         let trailers = |status: &'static str| {
             Frame::trailers(
                 [("grpc-status", status)]
@@ -215,31 +264,33 @@ mod tests {
                     .collect(),
             )
         };
-        let frames = match &rest {
-            Rest::Trailers(status) => vec![data, Ok(trailers(status))],
-            Rest::Broken => vec![data, Err("gone".into())],
-            Rest::Nothing | Rest::Unread => vec![data],
+        let frames: Frames = match &rest {
+            Rest::Trailers(status) => vec![data(), Ok(trailers(status))],
+            Rest::Broken => vec![data(), Err("gone".into())],
+            Rest::Nothing | Rest::Unread => vec![data()],
         };
         let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
-        let answer = Response::builder().header(CONTENT_TYPE, media).body(body).unwrap();
-        let answer = std::sync::Mutex::new(Some(answer));
-        let inner = service_fn(|_: Call| std::future::ready(Ok(answer.lock().unwrap().take().unwrap())));
-        let answer = layer().layer(inner).call(bench.call(request)).await.unwrap();
-        let at_the_head = bench.worker.ledger.drain().0.len();
+        let answer = answered(&bench, media, body).await;
+        let (mut records, _) = bench.worker.ledger.drain();
+        let at_the_head = records.len();
         if !matches!(rest, Rest::Unread) {
             let _ = answer.into_body().collect().await;
         } else {
             drop(answer);
         }
-        let (records, _) = bench.worker.ledger.drain();
+        records.extend(bench.worker.ledger.drain().0);
         let [record] = &records[..] else { panic!("one record: {records:?}") };
         let counted = bench.worker.ledger.counters()[bench.upstream.name()].failures;
         assert_eq!(counted, u64::from(record.failed()));
-        (at_the_head, record.status, record.grpc_status, record.failed())
+        (at_the_head, record.clone())
     }
 
     #[tokio::test]
     async fn a_grpc_call_is_recorded_at_its_end_with_what_the_trailers_say() {
+        let recorded = async |rest| {
+            let (at_the_head, record) = recorded("application/grpc", rest).await;
+            (at_the_head, record.status, record.grpc_status, record.failed())
+        };
         assert_eq!(recorded(Rest::Trailers("0")).await, (0, 200, Some(0), false));
         assert_eq!(recorded(Rest::Trailers("5")).await, (0, 200, Some(5), false));
         assert_eq!(recorded(Rest::Trailers("13")).await, (0, 200, Some(13), true));
@@ -247,6 +298,41 @@ mod tests {
         assert_eq!(recorded(Rest::Nothing).await, (0, 200, Some(2), true), "no status is UNKNOWN");
         assert_eq!(recorded(Rest::Broken).await, (0, 200, Some(13), true));
         assert_eq!(recorded(Rest::Unread).await, (0, 200, Some(1), false), "its caller left");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_a_failure_whatever_its_head_said() {
+        let recorded = async |media, rest| {
+            let (at_the_head, record) = recorded(media, rest).await;
+            assert_eq!((record.status, record.grpc_status), (200, None));
+            (at_the_head, record.code.as_deref().map(str::to_owned), record.failed())
+        };
+        let broken = Some(Code::BROKEN.id.to_owned());
+        assert_eq!(recorded("text/plain", Rest::Nothing).await, (0, None, false));
+        assert_eq!(recorded("text/plain", Rest::Trailers("13")).await, (0, None, false), "not of gRPC");
+        assert_eq!(recorded("text/plain", Rest::Broken).await, (0, broken, true));
+        assert_eq!(recorded("text/plain", Rest::Unread).await, (0, None, false), "its caller left");
+        assert_eq!(
+            recorded("text/event-stream", Rest::Broken).await,
+            (1, None, false),
+            "it goes on for ever"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_lasts_is_recorded_by_its_head() {
+        let bench = Bench::new(crate::Policy::default());
+        let frames = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(LASTS * 2 / 3).await;
+            Some((data(), ()))
+        });
+        let mut body = answered(&bench, "text/plain", Body::new(StreamBody::new(frames))).await.into_body();
+        let mut records = Vec::new();
+        for _ in 0..3 {
+            body.frame().await.unwrap().unwrap();
+            records.push(bench.worker.ledger.drain().0.len());
+        }
+        assert_eq!(records, [0, 1, 0]);
     }
 
     #[tokio::test]

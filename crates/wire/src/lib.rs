@@ -24,4 +24,4 @@ pub mod why;
 
 pub use ids::{SpanId, TraceId};
 pub use problem::{Code, FieldError, PROBLEM_JSON, Problem};
-pub use record::{CacheUse, Fallback, Hop, RequestRecord, grpc_failed};
+pub use record::{CacheUse, Fallback, Hop, RequestRecord, grpc_failed, is_cut};

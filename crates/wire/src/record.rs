@@ -7,7 +7,7 @@ use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{SpanId, TraceId};
+use crate::{Code, SpanId, TraceId};
 
 /// Where a request was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -140,14 +140,20 @@ impl CacheUse {
 // === impl RequestRecord ===
 
 impl RequestRecord {
-    /// Whether the request failed at this hop: answered 5xx, or as gRPC says that, or not at all, or with something in
-    /// place of a failure.
+    /// Whether the request failed at this hop: answered 5xx, or as gRPC says that, or not at all or not to the end, or with
+    /// something in place of a failure.
     pub fn failed(&self) -> bool {
         self.status >= 500
             || self.status == 0
             || self.fallback.is_some()
             || self.grpc_status.is_some_and(grpc_failed)
+            || is_cut(self.status, self.code.as_deref())
     }
+}
+
+/// Whether an answer whose head said that it went well broke off, or did not come to its end in time.
+pub fn is_cut(status: u16, code: Option<&str>) -> bool {
+    (1..500).contains(&status) && code.is_some_and(|code| [Code::BROKEN.id, Code::TIMEOUT.id].contains(&code))
 }
 
 /// Whether a gRPC status corresponds to an HTTP status of 5xx that speaks of the service: UNKNOWN, DEADLINE_EXCEEDED,

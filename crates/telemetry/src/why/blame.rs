@@ -91,8 +91,12 @@ fn cause_of(calls: &Calls<'_>, place: usize) -> Finding {
         Finding::new(service(call), Certainty::Certain, "is left out on this machine", place)
     } else if is(&[Code::CONNECT]) {
         Finding::new(service(call), Certainty::Certain, "took no connection", place)
-    } else if is(&[Code::BROKEN]) {
-        Finding::new(service(call), Certainty::Certain, "broke the connection before it answered", place)
+    } else if is(&[Code::BROKEN]) && (!call.is_cut() || unhealed(calls, place).is_empty()) {
+        let because = match call.is_cut() {
+            true => "broke off in the middle of its answer",
+            false => "broke the connection before it answered",
+        };
+        Finding::new(service(call), Certainty::Certain, because, place)
     } else if is(&[Code::PANIC]) {
         Finding::new(service(call), Certainty::Certain, "panicked", place)
     } else if is(&[Code::OPEN]) {

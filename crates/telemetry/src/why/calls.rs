@@ -143,6 +143,11 @@ impl<'a> Call<'a> {
         self.span.error
     }
 
+    /// Whether its answer began well and did not come to its end.
+    pub(super) fn is_cut(&self) -> bool {
+        madang_wire::is_cut(self.status(), self.code())
+    }
+
     /// The status; 0 if the caller left before it came.
     pub(super) fn status(&self) -> u16 {
         self.number("http.response.status_code").and_then(|status| status.try_into().ok()).unwrap_or(0)

@@ -54,6 +54,10 @@ fn trace(text: &str) -> TraceView {
                 "attempts" => {
                     drop(attributes.insert("madang.attempts".into(), value.parse::<u64>().unwrap().into()))
                 }
+                "head" => {
+                    status = value.parse().unwrap();
+                    attributes.insert("http.response.status_code".into(), status.into());
+                }
                 "handler" => handler = Some(value.parse::<u64>().unwrap()),
                 _ => panic!("{word}"),
             }
@@ -66,7 +70,9 @@ fn trace(text: &str) -> TraceView {
             status = 200;
             attributes.insert("http.response.status_code".into(), status.into());
         }
-        let failed = status == 0 || status >= 500 || grpc_failed;
+        let code = attributes.get("madang.code").and_then(Value::as_str);
+        let cut = madang_wire::is_cut(status as u16, code);
+        let failed = status == 0 || status >= 500 || grpc_failed || cut;
         let error = failed || attributes.contains_key("madang.fallback");
         let span = |id: SpanId, parent: Option<SpanId>, kind: &str, took: u64, of: &str| -> SpanView {
             serde_json::from_value(json!({
@@ -327,6 +333,22 @@ fn no_service_is_to_blame_for_what_the_gateway_refuses() {
     let long = "MDG-GW-021, the body of the request is too large";
     check_failure("gateway > users MDG-GW-021 0..1", &itself("request (certain)", long));
     check_failure("orders > users MDG-GW-021 0..1", "users (certain) answered MDG-GW-021 (413) itself");
+}
+
+#[test]
+fn who_breaks_off_in_the_middle_of_an_answer_is_to_blame_and_not_who_hands_it_on() {
+    let alone = "gateway > users MDG-CALL-004 0..10 head=200";
+    check_failure(alone, "users (certain) broke off in the middle of its answer");
+    check_failure(
+        "gateway > users MDG-CALL-004 0..10",
+        "users (certain) broke the connection before it answered",
+    );
+    let handed_on = "
+        gateway > orders MDG-CALL-004 0..10 head=200
+          orders > users MDG-CALL-004 1..9 head=200
+        ";
+    check_failure(handed_on, "users (likely) broke off in the middle of its answer");
+    check_failure("gateway > users MDG-CALL-003 0..10 head=200", "users (certain) did not answer in time");
 }
 
 #[test]
