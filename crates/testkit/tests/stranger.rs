@@ -39,6 +39,7 @@ async fn start() -> (TestSystem, u16) {
     let prepared = Prepared::with(&manifest);
     prepared.write("provider.js", include_str!("programs/provider.js"));
     prepared.write("people.py", include_str!("programs/people.py"));
+    prepared.write("service.py", include_str!("programs/service.py"));
     prepared.write("secret", SECRET);
     let madang = async |args: &[&str]| {
         let output = prepared.madang(args).env("HOME", prepared.path()).output().await.unwrap();
