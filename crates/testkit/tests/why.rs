@@ -5,7 +5,8 @@ mod sabotaged;
 
 use std::time::Duration;
 
-use madang_testkit::{Placement, Prepared};
+use http::Method;
+use madang_testkit::{Client, Placement, Prepared};
 use madang_wire::admin::{InstanceView, State};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -162,6 +163,26 @@ async fn a_service_that_carries_no_trace_on_is_not_blamed_for_what_cannot_be_see
         assert!(began.elapsed() < PATIENCE, "never released: {view:#}");
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_a_failure_of_its_service() {
+    let prepared = Prepared::with(FORGETFUL);
+    prepared.write("service.py", include_str!("programs/service.py"));
+    let system = prepared.start(Placement::Processes).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let mut client = Client::new(system.gateway_address());
+    let cut = client.send(Method::GET, "/cut", &[("traceparent", &parent)], "").await;
+    assert!(cut.is_err(), "its head said 200, and its length was not reached");
+
+    let shown = system.run(&["why", trace, "--format", "json"]).await;
+    let why: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((blamed(&why), &why["certainty"]), (vec!["orders"], &json!("certain")), "{why:#}");
+    let because = why["summary"].as_str().unwrap();
+    assert!(because.contains("broke off in the middle of its answer"), "{because}");
+    let failed = system.run(&["traces", "--error"]).await;
+    assert!(failed.contains(&trace[..8]), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

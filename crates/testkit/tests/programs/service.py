@@ -23,6 +23,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(500, {"service": os.environ.get("MADANG_SERVICE"), "failed": True})
         elif what == "slowly":
             self.answer(200, self.seen(), pause=0.3)
+        elif what == "cut":
+            self.answer(200, self.seen(), most=10)
         elif what == "env":
             self.answer(200, dict(os.environ))
         else:
@@ -44,14 +46,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
-    def answer(self, status, value, pause=0):
+    def answer(self, status, value, pause=0, most=None):
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         time.sleep(pause)
-        self.wfile.write(body)
+        self.wfile.write(body[:most])
+        self.close_connection = most is not None
 
     def log_message(self, *_):
         pass
