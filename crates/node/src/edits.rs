@@ -94,3 +94,29 @@ fn concerns_manifests(event: &notify::Event) -> bool {
     let folder_came = matches!(event.kind, EventKind::Create(notify::event::CreateKind::Folder));
     !matches!(event.kind, EventKind::Access(_)) && (folder_came || event.paths.iter().any(is_manifest))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edit_is_over_once_nothing_follows_or_it_takes_too_long() {
+        for (steps, expected) in [(0, SETTLED), (3, SETTLED * 3 / 2 + SETTLED), (1000, LONGEST)] {
+            let (changed, mut edits) = mpsc::channel(1);
+            let editor = tokio::spawn(async move {
+                for _ in 0..steps {
+                    sleep(SETTLED / 2).await;
+                    let _ = changed.try_send(());
+                }
+                std::future::pending::<()>().await;
+                drop(changed);
+            });
+            let began = Instant::now();
+            settled(&mut edits).await;
+            assert_eq!(began.elapsed().as_millis(), expected.as_millis(), "{steps}");
+            editor.abort();
+        }
+    }
+}
