@@ -28,7 +28,10 @@ pub(super) async fn list(looking: Looking, Query(wanted): Query<Wanted>) -> Resp
     pages::catalogue(&shell, &wanted.query, &shelf).into_response()
 }
 
-pub(super) async fn one(looking: Looking, Path(id): Path<i64>) -> Result<Response, Failed> {
+pub(super) async fn one(looking: Looking, Path(id): Path<String>) -> Result<Response, Failed> {
+    let Ok(id) = id.parse() else {
+        return Err(Failed::not_found(&looking.context, &format!("product {id}")));
+    };
     let peers = looking.peers.clone();
     let (shell, found) = looking.with(peers.product(id)).await;
     match found {

@@ -58,7 +58,10 @@ async fn newest(peers: &Peers, user: i64) -> Result<Vec<Order>, Trouble> {
     Ok(newest)
 }
 
-pub(super) async fn one(looking: Looking, Path(id): Path<i64>) -> Result<Response, Failed> {
+pub(super) async fn one(looking: Looking, Path(id): Path<String>) -> Result<Response, Failed> {
+    let Ok(id) = id.parse() else {
+        return Err(Failed::not_found(&looking.context, &format!("order {id} of yours")));
+    };
     let (peers, user) = (looking.peers.clone(), looking.visitor.user);
     let (shell, found) = looking.with(peers.order(id)).await;
     match found {

@@ -152,8 +152,10 @@ async fn an_order_is_shown_to_who_ordered_only() {
     for path in [
         "/shop/orders/1",
         "/shop/orders/99",
+        "/shop/orders/mine",
         "/shop/orders/1/events",
         "/shop/products/99999",
+        "/shop/products/book",
         "/shop/nowhere",
     ] {
         let page = nobody.open(path).await;
