@@ -91,11 +91,7 @@ impl Body {
         self.is_end_stream().then(Bytes::new)
     }
 
-    /// Whether there is nothing to wait for.
-    pub(crate) fn is_whole(&self) -> bool {
-        !self.is_to_come()
-    }
-
+    /// Whether there is anything to wait for.
     fn is_to_come(&self) -> bool {
         !matches!(self.kind, Kind::Whole(_)) && !self.is_end_stream()
     }

@@ -131,7 +131,7 @@ impl Open {
         let at_its_end =
             grpc && said.is_none() && !headers.contains_key("grpc-status") && Form::of(headers) == Form::Grpc;
         let fails = status >= 500 || code.is_some() || said.is_some();
-        if !at_its_end && (fails || response.body().is_whole() || lasts(response)) {
+        if !at_its_end && (fails || lasts(response)) {
             self.close(status, said, code);
             return None;
         }
